@@ -113,16 +113,8 @@ class Manifest:
         return {line.oid: line.size for line in self.storage.values()}
 
     def with_storage(self, storage: Mapping[str, StorageLine]) -> Manifest:
-        return Manifest(
-            self.format,
-            self.size,
-            self.root,
-            self.tensors,
-            self.views,
-            self.skeleton,
-            self.skeleton_size,
-            storage,
-        )
+        """The same checkpoint with these storage lines."""
+        return replace(self, storage=storage)
 
 
 def closure(digests: Iterable[str], storage: Mapping[str, StorageLine]) -> dict[str, StorageLine]:
