@@ -1,0 +1,1 @@
+"""Checkpoint formats: where the tensors of a file lie."""

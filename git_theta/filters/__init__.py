@@ -1,0 +1,1 @@
+"""Clean and smudge: a checkpoint's bytes to a manifest and back."""

@@ -1,0 +1,1 @@
+"""Stored objects: their file format, the local store and its index."""

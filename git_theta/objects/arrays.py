@@ -1,0 +1,98 @@
+"""The arrays of an object, and their Zarr metadata.
+
+An object is a Zarr v3 group in a ZIP (see container_writer). It holds up to eight arrays: `data1`, `data2`,
+`data4` and `data8` are uint8 arrays of shape [items, itemsize], dense tensors and the parameters of updates,
+one behind the other; `residual<width>` are uint8 arrays of shape [rows, width], one row for each chunk of an
+update (see updates.residual). Each array is one shard (`sharding_indexed`, index at the end) whose inner
+chunks are read one by one.
+
+Sources: Zarr v3 core specification; sharding codec v1.0.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from git_theta.errors import DamagedObject
+from git_theta.tensors import CHUNK_BYTES
+
+RESIDUAL_MARGIN = 64
+"""A row of a residual is at most this much longer than the chunk that it restores."""
+ROW_WIDTHS = (1 << 10, 1 << 14, 1 << 18, CHUNK_BYTES + RESIDUAL_MARGIN)
+
+
+def data_array(itemsize: int) -> str:
+    return f"data{itemsize}"
+
+
+def residual_array(chunk_bytes: int) -> tuple[str, int]:
+    """Name and width of the array whose rows can restore chunks of this size."""
+    width = next(width for width in ROW_WIDTHS if width >= chunk_bytes + RESIDUAL_MARGIN)
+    return f"residual{width}", width
+
+
+def inner_items(items: int, itemsize: int) -> int:
+    """Items of one inner chunk of a data array."""
+    return max(1, min(items, CHUNK_BYTES // itemsize))
+
+
+@dataclass(frozen=True)
+class ArrayInfo:
+    """Shape of an array [length, width] and of its inner chunks [inner, width]; never empty."""
+
+    length: int
+    width: int
+    inner: int
+    planes: bool  # transposed to byte planes before zstd
+
+    @property
+    def count(self) -> int:
+        return -(-self.length // self.inner)
+
+    def metadata(self) -> dict[str, Any]:
+        codecs: list[dict[str, Any]] = [{"name": "transpose", "configuration": {"order": [1, 0]}}]
+        return {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": [self.length, self.width],
+            "data_type": "uint8",
+            "chunk_grid": {
+                "name": "regular",
+                "configuration": {"chunk_shape": [self.count * self.inner, self.width]},
+            },
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": 0,
+            "codecs": [
+                {
+                    "name": "sharding_indexed",
+                    "configuration": {
+                        "chunk_shape": [self.inner, self.width],
+                        "codecs": [
+                            *(codecs if self.planes else []),
+                            {"name": "bytes"},
+                            {"name": "zstd", "configuration": {"level": 1, "checksum": True}},
+                        ],
+                        "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
+                        "index_location": "end",
+                    },
+                }
+            ],
+            "attributes": {},
+        }
+
+    @staticmethod
+    def read(text: bytes) -> ArrayInfo:
+        """Undo `metadata`. Raises DamagedObject where it is not what git-theta writes."""
+        try:
+            meta = json.loads(text)
+            length, width = meta["shape"]
+            sharding = meta["codecs"][0]["configuration"]
+            inner = sharding["chunk_shape"][0]
+            info = ArrayInfo(length, width, inner, sharding["codecs"][0]["name"] == "transpose")
+            if min(length, width, inner) < 1 or info.metadata() != meta:
+                raise ValueError("unexpected metadata")
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+            raise DamagedObject(f"the metadata of an array is damaged ({error})") from None
+        return info

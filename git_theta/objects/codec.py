@@ -1,0 +1,108 @@
+"""The codec of dense data: byte planes, then zstd.
+
+What Zarr calls `transpose [1, 0] -> bytes -> zstd` over a chunk of shape [items, itemsize]. The parameters
+of zstd were measured on weights (fraction of the size and speed against the level presets): the fast
+strategy with a tiny hash table finds the long repeats there are and leaves the rest to the entropy coder.
+Each frame carries zstd's checksum, so that reading any chunk notices damage.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from git_theta import scratch
+from git_theta.errors import DamagedObject
+
+if TYPE_CHECKING:
+    from git_theta.tensors import Bits
+
+_PARAMETERS = zstandard.ZstdCompressionParameters(
+    strategy=zstandard.STRATEGY_FAST,
+    hash_log=6,
+    min_match=7,
+    window_log=17,
+    write_content_size=True,
+    write_checksum=True,
+)
+_local = threading.local()
+
+
+def compressor() -> zstandard.ZstdCompressor:
+    """This thread's compressor."""
+    found: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
+    if found is None:
+        found = _local.compressor = zstandard.ZstdCompressor(compression_params=_PARAMETERS)
+    return found
+
+
+def decompressor() -> zstandard.ZstdDecompressor:
+    """This thread's decompressor."""
+    found: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
+    if found is None:
+        found = _local.decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 23)
+    return found
+
+
+def encode(bits: Bits, padded: int) -> bytes:
+    """Compress items as byte planes of `padded` items each, zeros behind the last item."""
+    width = bits.itemsize
+    with scratch.borrow(width * padded) as buffer:
+        planes = buffer.reshape(width, padded)
+        split_planes(bits, planes[:, : bits.size])
+        planes[:, bits.size :] = 0
+        return compressor().compress(buffer.data)
+
+
+def decode(frame: bytes | memoryview, padded: int, out: Bits) -> None:
+    """Undo `encode`: fill `out` with the first items of the chunk.
+
+    Raises:
+        DamagedObject: the frame is not what was written.
+    """
+    width = out.itemsize
+    with scratch.borrow(width * padded) as buffer:
+        decompress_into(frame, buffer)
+        join_planes(buffer.reshape(width, padded)[:, : out.size], out)
+
+
+def decompress_into(frame: bytes | memoryview, out: NDArray[np.uint8]) -> None:
+    """Decompress one frame of exactly `out.size` bytes."""
+    try:
+        if zstandard.frame_content_size(frame) != out.size:
+            raise DamagedObject("a compressed chunk has the wrong size")
+        # One byte more than fits makes the reader check the checksum at the end of the frame.
+        with decompressor().stream_reader(frame) as reader:
+            done = 0
+            view = out.data
+            while done < out.size:
+                got = reader.readinto(view[done:])
+                if not got:
+                    raise DamagedObject("a compressed chunk is cut off")
+                done += got
+            if reader.read(1):
+                raise DamagedObject("a compressed chunk is too long")
+    except zstandard.ZstdError as error:
+        raise DamagedObject(f"a compressed chunk is damaged ({error})") from None
+
+
+def split_planes(bits: Bits, planes: NDArray[np.uint8]) -> None:
+    """Byte j of every item into row j of `planes` [itemsize, items], least significant first."""
+    for j in range(bits.itemsize):  # shifts run about twice as fast as strided copies
+        np.right_shift(bits, 8 * j, out=planes[j], casting="unsafe")
+
+
+def join_planes(planes: NDArray[np.uint8], out: Bits) -> None:
+    """Undo `split_planes`."""
+    if out.itemsize == 1:
+        out[:] = planes[0]
+        return
+    np.left_shift(planes[-1], 8, out=out, dtype=out.dtype, casting="unsafe")
+    for plane in planes[-2:0:-1]:
+        np.bitwise_or(out, plane, out=out)
+        np.left_shift(out, 8, out=out)
+    np.bitwise_or(out, planes[0], out=out)

@@ -1,0 +1,283 @@
+"""Stored tensors, decoded range by range."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from git_theta import scratch
+from git_theta.dtypes import DType
+from git_theta.errors import DamagedManifest, DamagedObject, ThetaError
+from git_theta.manifest import StorageLine
+from git_theta.objects import codec
+from git_theta.objects.arrays import data_array
+from git_theta.objects.container import Container
+from git_theta.objects.members import Member, Slice
+from git_theta.objects.store import LocalStore
+from git_theta.tensors import CHUNK_BYTES, Tensor
+from git_theta.updates import registry, residual
+from git_theta.updates.interface import Parameters, Predictor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from git_theta.tensors import Bits
+
+_DEEPEST = 64  # no chain that git-theta writes is nearly as long (theta.maxChainDepth)
+_CACHED_BYTES = 16 << 20
+
+
+class StoredTensor:
+    """A tensor in an object. Reads decode whole chunks, so ask for whole chunks where you can."""
+
+    def __init__(self, source: MemberData, bases: tuple[Tensor, ...]) -> None:
+        self.dtype: DType = source.member.dtype
+        self.shape = source.member.shape
+        self.items = source.member.items
+        self._source = source
+        self._step = CHUNK_BYTES // self.dtype.itemsize
+        self._predictor: Predictor | None = None
+        member = source.member
+        if member.update != "dense":
+            arrays = {name: source.array(name) for name in member.arrays}
+            kind = registry.by_name(member.update)
+            self._predictor = kind.predictor(self.dtype, self.shape, bases, Parameters(member.values, arrays))
+
+    def read(self, start: int, stop: int, out: Bits | None = None) -> Bits:
+        result: Bits = np.empty(stop - start, self.dtype.storage) if out is None else out
+        for number in range(start // self._step, -(-stop // self._step)):
+            first, last = number * self._step, min((number + 1) * self._step, self.items)
+            if start <= first and last <= stop:
+                self._chunk(number, first, last, result[first - start : last - start])
+            else:
+                with scratch.borrow(last - first, self.dtype.storage) as whole:
+                    self._chunk(number, first, last, whole)
+                    low, high = max(start, first), min(stop, last)
+                    result[low - start : high - start] = whole[low - first : high - first]
+        return result
+
+    def _chunk(self, number: int, first: int, last: int, out: Bits) -> None:
+        if self._predictor is None:
+            self._source.values("values", first, last, out)
+            return
+        frame = self._source.residual(number)
+        if frame is None:
+            self._predictor.predict(first, last, out)
+            return
+        with scratch.borrow(last - first, self.dtype.storage) as predicted:
+            self._predictor.predict(first, last, predicted)
+            with self._source.context():
+                residual.decode(frame, predicted, self.dtype, out)
+
+
+class MemberData:
+    """The data of one member of an object."""
+
+    def __init__(self, oid: str, container: Container, member: Member, cache: _DecodedChunks) -> None:
+        self.member = member
+        self._oid = oid
+        self._container = container
+        self._cache = cache
+
+    def context(self) -> _Naming:
+        """Adds the object's name to errors about its contents."""
+        return _Naming(self._oid)
+
+    def array(self, name: str) -> NDArray[np.unsignedinteger]:
+        """A whole parameter array."""
+        items = self.member.arrays[name].items
+        out = np.empty(items, f"<u{self.member.arrays[name].itemsize}")
+        self.values(name, 0, items, out)
+        return out
+
+    def values(self, name: str, start: int, stop: int, out: Bits) -> None:
+        """Fill `out` with items [start, stop) of an array of this member."""
+        if start == stop:
+            return
+        with self.context():
+            part = self.member.arrays.get(name)
+            if part is None or stop > part.items or part.itemsize != out.itemsize:
+                raise DamagedObject(f"array {name!r} is not as long or wide as the tensor")
+            self._data(part, part.start + start, part.start + stop, out)
+
+    def residual(self, number: int) -> bytes | None:
+        """The compressed residual of a chunk, or None where the prediction is exact."""
+        if self.member.residual is None:
+            return None
+        with self.context():
+            array = self.member.residual_array[0]
+            info = self._container.arrays.get(array)
+            if info is None or self.member.residual + number >= info.length or info.inner != 1:
+                raise DamagedObject("the residual is not as long as the tensor")
+            return self._container.frame(array, self.member.residual + number)
+
+    def stored_bytes(self) -> int:
+        """Bytes that this member takes in its object, of shared chunks its share."""
+        total = 0
+        for part in self.member.arrays.values():
+            info = self._container.arrays.get(data_array(part.itemsize))
+            if info is None or not part.items:
+                continue
+            frames = range(
+                part.start // info.inner, min(info.count, -(-(part.start + part.items) // info.inner))
+            )
+            size = sum(self._container.frame_size(data_array(part.itemsize), frame) for frame in frames)
+            total += size * part.items // max(part.items, min(info.length, len(frames) * info.inner))
+        if self.member.residual is not None:
+            array = self.member.residual_array[0]
+            rows = range(self.member.residual, self.member.residual + self.member.chunks)
+            total += sum(self._container.frame_size(array, row) for row in rows)
+        return total
+
+    def _data(self, part: Slice, start: int, stop: int, out: Bits) -> None:
+        array = data_array(part.itemsize)
+        info = self._container.arrays.get(array)
+        if info is None or stop > info.length or info.width != part.itemsize or not info.planes:
+            raise DamagedObject(f"array {array} is not as long as the tensor")
+        for number in range(start // info.inner, -(-stop // info.inner)):
+            first, last = number * info.inner, min((number + 1) * info.inner, info.length)
+            low, high = max(start, first), min(stop, last)
+            frame = self._container.frame(array, number)
+            if frame is None:
+                out[low - start : high - start] = 0
+            elif (low, high) == (first, last):
+                codec.decode(frame, info.inner, out[low - start : high - start])
+            else:
+                whole = self._cache.get(
+                    (self._oid, array, number), frame, info.inner, last - first, part.itemsize
+                )
+                out[low - start : high - start] = whole[low - first : high - first]
+
+
+class Objects:
+    """Opens stored tensors."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self.store = store
+        self._cache = _DecodedChunks()
+        self._members: dict[tuple[str, int], MemberData] = {}
+
+    def member(self, line: StorageLine) -> MemberData:
+        """What an object says about one of its members.
+
+        Raises:
+            MissingObject, DamagedObject: the object is not here, or not what the line says.
+        """
+        key = (line.oid, line.member)
+        found = self._members.get(key)
+        if found is None:
+            container = self.store.container(line.oid)
+            with _Naming(line.oid):
+                if line.member >= len(container.members):
+                    raise DamagedObject(f"it has no member {line.member}")
+                member = Member.read(container.members[line.member])
+            found = self._members[key] = MemberData(line.oid, container, member, self._cache)
+        member = found.member
+        if (member.digest, member.update, member.bases) != (line.digest, line.update, line.bases):
+            raise DamagedObject(
+                f"object {line.oid[:12]} does not hold {line.digest[:12]} as the manifest says"
+            )
+        return found
+
+    def tensor(
+        self, digest: str, storage: Mapping[str, StorageLine], dtype: DType, shape: tuple[int, ...]
+    ) -> Tensor:
+        """The tensor with this digest, as dtype and shape.
+
+        Args:
+            storage: lines for the digest and all its bases.
+
+        Raises:
+            MissingObject, DamagedObject, DamagedManifest: an object is not here, or not as described.
+        """
+        opened: dict[str, StoredTensor] = {}
+        stored = self._open(digest, storage, opened, 0)
+        if stored.dtype.nbytes(stored.shape) != dtype.nbytes(shape):
+            raise DamagedObject(f"the data of {digest[:12]} are not as long as {dtype.name}{list(shape)}")
+        return stored if (stored.dtype, stored.shape) == (dtype, shape) else _Retyped(stored, dtype, shape)
+
+    def _open(
+        self, digest: str, storage: Mapping[str, StorageLine], opened: dict[str, StoredTensor], level: int
+    ) -> StoredTensor:
+        if digest in opened:
+            return opened[digest]
+        if level > _DEEPEST:
+            raise DamagedManifest(f"the chain of updates of {digest[:12]} is too long")
+        if digest not in storage:
+            raise DamagedManifest(f"no storage line for {digest[:12]}")
+        line = storage[digest]
+        bases = tuple(self._open(base, storage, opened, level + 1) for base in line.bases)
+        data = self.member(line)
+        with data.context():
+            opened[digest] = StoredTensor(data, bases)
+        return opened[digest]
+
+
+class _Retyped:
+    """A tensor's bytes read as another dtype and shape of the same length."""
+
+    def __init__(self, tensor: Tensor, dtype: DType, shape: tuple[int, ...]) -> None:
+        self.dtype = dtype
+        self.shape = shape
+        self.items = dtype.nbytes(shape) // dtype.itemsize
+        self._tensor = tensor
+
+    def read(self, start: int, stop: int, out: Bits | None = None) -> Bits:
+        mine, theirs = self.dtype.itemsize, self._tensor.dtype.itemsize
+        if mine == theirs:
+            return self._tensor.read(start, stop, out)
+        first, last = start * mine // theirs, -(-stop * mine // theirs)
+        raw = self._tensor.read(first, last).view(np.uint8)
+        bits: Bits = raw[start * mine - first * theirs :][: (stop - start) * mine].view(self.dtype.storage)
+        if out is None:
+            return bits
+        out[:] = bits
+        return out
+
+
+class _DecodedChunks:
+    """The chunks of bundles that were decoded last, because their members are read one after the other."""
+
+    def __init__(self) -> None:
+        self._chunks: OrderedDict[tuple[str, str, int], NDArray[np.unsignedinteger]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(
+        self, key: tuple[str, str, int], frame: bytes, padded: int, items: int, itemsize: int
+    ) -> NDArray[np.unsignedinteger]:
+        with self._lock:
+            found = self._chunks.get(key)
+            if found is None:
+                found = np.empty(items, f"<u{itemsize}")
+                codec.decode(frame, padded, found)
+                self._chunks[key] = found
+                self._bytes += found.nbytes
+                while self._bytes > _CACHED_BYTES and len(self._chunks) > 1:
+                    self._bytes -= self._chunks.popitem(last=False)[1].nbytes
+            return found
+
+
+class _Naming:
+    """Names the object in what is raised about its contents."""
+
+    def __init__(self, oid: str) -> None:
+        self._oid = oid
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, DamagedObject) and not error.message.startswith("object "):
+            raise DamagedObject(f"object {self._oid[:12]} is damaged: {error.message}", _REMEDY) from error
+        if isinstance(error, (ValueError, KeyError, TypeError, IndexError, OverflowError)) and not isinstance(
+            error, ThetaError
+        ):
+            raise DamagedObject(f"object {self._oid[:12]} is damaged ({error})", _REMEDY) from error
+
+
+_REMEDY = "git theta fsck names the file to remove; then git theta fetch brings it again"

@@ -1,0 +1,1 @@
+"""Where objects are pushed to and fetched from."""
