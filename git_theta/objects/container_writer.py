@@ -12,7 +12,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from git_theta.objects.arrays import ArrayInfo
 from git_theta.objects.zip64 import (
@@ -41,7 +41,7 @@ class ContainerWriter:
         file: opened for writing; nothing is ever rewritten.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._sha = sha256()
         self._offset = 0

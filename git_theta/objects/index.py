@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -83,7 +83,7 @@ class Index:
         rows = [(*key, norm) for key, norm in norms.items()]
         self._write("INSERT OR REPLACE INTO norms VALUES (?, ?, ?)", rows)
 
-    def _write(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         if not rows:
             return
         for attempt in range(2):

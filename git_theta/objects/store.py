@@ -96,7 +96,7 @@ class LocalStore:
                 yield file
             finally:
                 with suppress(FileNotFoundError):
-                    os.unlink(file.name)
+                    Path(file.name).unlink()
 
     @contextmanager
     def write(self) -> Iterator[tuple[IO[bytes], Callable[[str], None]]]:
@@ -117,7 +117,7 @@ class LocalStore:
                 yield file, keep
             finally:
                 with suppress(FileNotFoundError):
-                    os.unlink(file.name)
+                    Path(file.name).unlink()
 
     def adopt(self, source: Path, oid: str, size: int) -> None:
         """Take over an object from another store: hard-linked, cloned or copied, and verified.
@@ -150,7 +150,7 @@ class LocalStore:
         try:
             self._temporary.mkdir(parents=True, exist_ok=True)
             # Unbuffered: what is written comes in large pieces.
-            return NamedTemporaryFile(  # noqa: SIM115 (callers close it)
+            return NamedTemporaryFile(
                 dir=self._temporary, prefix=f"{os.getpid()}-", delete=False, buffering=0
             )
         except OSError as error:
@@ -159,8 +159,8 @@ class LocalStore:
     def _rename(self, temporary: Path, oid: str) -> None:
         final = self._folders[0] / oid[:2] / oid[2:4] / oid
         final.parent.mkdir(parents=True, exist_ok=True)
-        os.chmod(temporary, 0o444)
-        os.replace(temporary, final)
+        temporary.chmod(0o444)
+        temporary.replace(final)
         if self._sync:
             folder = os.open(final.parent, os.O_RDONLY)
             os.fsync(folder)

@@ -1,0 +1,132 @@
+"""git's configuration, and git-theta's part of it as one typed object.
+
+An environment variable GIT_THETA_SKIP_SMUDGE etc. goes before the configuration.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from git_theta.errors import ThetaError
+
+Grouping = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `theta.*` says.
+
+    Attributes:
+        allow_damaged: store damaged checkpoints as opaque bytes (theta.allowDamaged).
+        skip_smudge: leave manifests in the work tree (theta.skipSmudge, GIT_THETA_SKIP_SMUDGE).
+        skip_missing: write the manifest where objects are missing (theta.skipMissing).
+        report: print what a commit cost (theta.report).
+        grouping: group residuals by exponent: smaller and slower (theta.grouping).
+        max_chain_depth: longest chain of updates (theta.maxChainDepth).
+        max_chain_ratio: most stored bytes of a chain, against a dense copy (theta.maxChainRatio).
+        base: REV:PATH of a further checkpoint to predict from (theta.base).
+    """
+
+    allow_damaged: bool = False
+    skip_smudge: bool = False
+    skip_missing: bool = False
+    report: bool = True
+    grouping: Grouping = "auto"
+    max_chain_depth: int = 10
+    max_chain_ratio: float = 2.0
+    base: str = ""
+
+
+class Config:
+    """git's configuration: keys as git prints them (section and name in lower case) to lists of values."""
+
+    def __init__(self, values: Mapping[str, list[str]]) -> None:
+        self._values = values
+
+    @staticmethod
+    def parse(listing: bytes) -> Config:
+        """Read `git config -z --list`."""
+        values: dict[str, list[str]] = {}
+        for item in listing.split(b"\0")[:-1]:
+            key, separator, value = item.partition(b"\n")
+            # A key without "=" is true.
+            values.setdefault(os.fsdecode(key), []).append(os.fsdecode(value) if separator else "true")
+        return Config(values)
+
+    def get(self, key: str, default: str = "") -> str:
+        """The last value of a key."""
+        return self._values.get(_canonical(key), [default])[-1]
+
+    def all(self, key: str) -> list[str]:
+        """Every value of a key, in order."""
+        return self._values.get(_canonical(key), [])
+
+    def subsections(self, section: str) -> list[str]:
+        """The names X of all sections [section "X"], in order."""
+        names = (
+            key.split(".", 1)[1].rpartition(".")[0] for key in self._values if key.startswith(f"{section}.")
+        )
+        return list(dict.fromkeys(name for name in names if name))
+
+    def section(self, prefix: str) -> dict[str, list[str]]:
+        """The keys that start with `prefix.`, without it."""
+        head = _canonical(prefix + ".x")[:-1]
+        return {key[len(head) :]: values for key, values in self._values.items() if key.startswith(head)}
+
+    def boolean(self, key: str, default: bool) -> bool:
+        """A yes or no, as git reads them. Raises ThetaError for anything else."""
+        text = self.get(key, str(default)).lower()
+        if text in ("true", "yes", "on", "1"):
+            return True
+        if text in ("false", "no", "off", "0", ""):
+            return False
+        raise ThetaError(f"{key} is {text!r}, which is neither true nor false", f"git config {key} true")
+
+    @property
+    def syncs_objects(self) -> bool:
+        """Whether git is told to flush loose objects to the disk, which is then done with ours too."""
+        wanted = self.get("core.fsync").replace(" ", "").split(",")
+        named = {"all", "objects", "loose-object"} & set(wanted)
+        return bool(named) or self.boolean("core.fsyncObjectFiles", False)
+
+    def settings(self) -> Settings:
+        """What `theta.*` says. Raises ThetaError for values that make no sense."""
+        grouping = self.get("theta.grouping", "auto").lower()
+        if grouping not in ("auto", "on", "off"):
+            raise ThetaError(
+                f"theta.grouping is {grouping!r}", "git config theta.grouping auto (or on, or off)"
+            )
+        skip = os.environ.get("GIT_THETA_SKIP_SMUDGE", "").lower()
+        return Settings(
+            allow_damaged=self.boolean("theta.allowDamaged", False),
+            skip_smudge=(
+                skip not in ("0", "false", "no", "off") if skip else self.boolean("theta.skipSmudge", False)
+            ),
+            skip_missing=self.boolean("theta.skipMissing", False),
+            report=self.boolean("theta.report", True),
+            grouping=grouping,  # type: ignore[arg-type]
+            max_chain_depth=int(self._number("theta.maxChainDepth", 10, 0)),
+            max_chain_ratio=self._number("theta.maxChainRatio", 2.0, 0),
+            base=self.get("theta.base"),
+        )
+
+    def _number(self, key: str, default: float, least: float) -> float:
+        text = self.get(key, str(default))
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1
+        if not least <= value < float("inf"):
+            raise ThetaError(
+                f"{key} is {text!r}, which is not a number from {least} on", f"git config {key} {default}"
+            )
+        return value
+
+
+def _canonical(key: str) -> str:
+    section, _, rest = key.partition(".")
+    subsection, _, name = rest.rpartition(".")
+    return ".".join(part for part in (section.lower(), subsection, name.lower()) if part)

@@ -1,0 +1,205 @@
+"""A Git repository, asked through the git command.
+
+Nothing about Git is imitated: where files lie, what is configured and what is in the index is what git says.
+The environment that git gives to filters and hooks is passed on, so that answers are about the same
+repository, index and work tree.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from git_theta.errors import ThetaError
+from git_theta.git.config import Config
+from git_theta.objects.index import Index
+from git_theta.objects.store import LocalStore
+
+if TYPE_CHECKING:
+    from git_theta.objects.reader import Objects
+
+EMPTY = "0" * 40
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """An entry of Git's index: stage 0, or 1 (base), 2 (ours), 3 (theirs) while there is a conflict."""
+
+    mode: str
+    oid: str
+    stage: int
+    path: str
+
+
+class Repository:
+    """A repository and git-theta's data in it.
+
+    Args:
+        folder: where git runs.
+        environment: variables for git; those of this process unless given.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self._environment = None if environment is None else dict(environment)
+        answer = self.git("rev-parse", "--git-dir", "--git-common-dir", "--is-bare-repository")
+        git_dir, common_dir, bare = answer.decode().splitlines()
+        self.git_dir = folder / git_dir
+        self.common_dir = folder / common_dir
+        self.bare = bare == "true"
+        self._batch: subprocess.Popen[bytes] | None = None
+
+    @staticmethod
+    def here() -> Repository:
+        """The repository of the current folder.
+
+        Raises:
+            ThetaError: there is none.
+        """
+        return Repository(Path())
+
+    @staticmethod
+    def elsewhere(folder: Path) -> Repository:
+        """Another repository than the one that git called us for."""
+        local = subprocess.run(
+            ["git", "rev-parse", "--local-env-vars"], capture_output=True, check=True, text=True
+        )
+        drop = set(local.stdout.split())
+        return Repository(folder, {k: v for k, v in os.environ.items() if k not in drop})
+
+    def git(self, *arguments: str, stdin: bytes | None = None, check: bool = True) -> bytes:
+        """Run git and return what it printed.
+
+        Raises:
+            ThetaError: git failed (with `check`), or is not installed.
+        """
+        done = self.run(*arguments, stdin=stdin)
+        if check and done.returncode:
+            said = done.stderr.decode(errors="replace").strip()
+            raise ThetaError(f"git {' '.join(arguments)} failed: {said}")
+        return done.stdout
+
+    def run(self, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+        """Run git and return how it ended and what it printed."""
+        try:
+            return subprocess.run(
+                ["git", *arguments], cwd=self.folder, env=self._environment, input=stdin, capture_output=True
+            )
+        except FileNotFoundError:
+            raise ThetaError(
+                "git is not installed, or not on the PATH", "install Git 2.20 or newer"
+            ) from None
+
+    @cached_property
+    def config(self) -> Config:
+        """git's configuration, read once."""
+        return Config.parse(self.git("config", "-z", "--list"))
+
+    @property
+    def work_tree(self) -> Path:
+        """The top folder of the work tree. Raises ThetaError in a bare repository."""
+        return self.folder / os.fsdecode(self.git("rev-parse", "--show-toplevel").rstrip(b"\n"))
+
+    @cached_property
+    def theta(self) -> Path:
+        """The folder of git-theta's own data, shared by all work trees."""
+        return self.common_dir / "theta"
+
+    @cached_property
+    def store(self) -> LocalStore:
+        return LocalStore(self.theta, self._alternates(), self.config.syncs_objects)
+
+    @cached_property
+    def index(self) -> Index:
+        return Index(self.theta / "index.sqlite")
+
+    @cached_property
+    def objects(self) -> Objects:
+        from git_theta.objects.reader import Objects  # needs NumPy
+
+        return Objects(self.store)
+
+    def index_entries(self, *paths: str) -> list[IndexEntry]:
+        """The index's entries for these paths (all paths if none are given), read anew each time."""
+        listed = self.git("--literal-pathspecs", "ls-files", "-s", "-z", "--full-name", "--", *paths)
+        entries = []
+        for row in listed.split(b"\0")[:-1]:
+            head, _, path = row.partition(b"\t")
+            mode, oid, stage = head.decode().split()
+            entries.append(IndexEntry(mode, oid, int(stage), os.fsdecode(path)))
+        return entries
+
+    def blob(self, name: str) -> bytes | None:
+        """The contents of a blob, by oid or as REV:PATH; None if there is none.
+
+        Never for `:PATH`: the process that answers reads the index only once.
+        """
+        found = self.blobs([name])
+        return found[0]
+
+    def blobs(self, names: Sequence[str], limit: int | None = None) -> list[bytes | None]:
+        """The contents of several blobs; None for what is no blob, or larger than `limit` bytes."""
+        pipe_in, pipe_out = self._cat_file()
+        found: list[bytes | None] = []
+        for name in names:
+            if "\n" in name:
+                found.append(None)
+                continue
+            pipe_in.write(os.fsencode(name) + b"\n")
+            pipe_in.flush()
+            header = pipe_out.readline()
+            fields = header.split()
+            if len(fields) < 3 or fields[-2] not in (b"blob", b"commit", b"tree", b"tag"):
+                found.append(None)
+                continue
+            size = int(fields[-1])
+            data = pipe_out.read(size + 1)[:-1]
+            wanted = fields[-2] == b"blob" and (limit is None or size <= limit)
+            found.append(data if wanted else None)
+        return found
+
+    def close(self) -> None:
+        """End the helper process."""
+        if self._batch is not None:
+            assert self._batch.stdin
+            assert self._batch.stdout
+            self._batch.stdin.close()
+            self._batch.stdout.close()
+            self._batch.wait()
+            self._batch = None
+
+    def _cat_file(self) -> tuple[IO[bytes], IO[bytes]]:
+        if self._batch is None or self._batch.poll() is not None:
+            self._batch = subprocess.Popen(
+                ["git", "cat-file", "--batch"],
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        assert self._batch.stdin
+        assert self._batch.stdout
+        return self._batch.stdin, self._batch.stdout
+
+    def _alternates(self) -> list[Path]:
+        """The `theta` folders of the repositories that this one borrows objects from, transitively."""
+        found: list[Path] = []
+        pending = [self.common_dir / "objects"]
+        while pending:
+            objects = pending.pop()
+            listing = objects / "info" / "alternates"
+            if not listing.is_file():
+                continue
+            for line in listing.read_text(errors="surrogateescape").splitlines():
+                if line and not line.startswith("#"):
+                    other = objects / line
+                    if other.parent / "theta" not in found:
+                        found.append(other.parent / "theta")
+                        pending.append(other)
+        return found
