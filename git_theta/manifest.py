@@ -20,6 +20,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from blake3 import blake3
+
 from git_theta.dtypes import DType, dtype
 from git_theta.errors import DamagedManifest, ThetaError
 
@@ -83,10 +85,11 @@ class Manifest:
     Attributes:
         format: name of the format plug-in, "opaque" for files of no known format.
         size: bytes of the file.
-        root: BLAKE3 over the digests of the skeleton and of the tensors in file order.
+        root: BLAKE3 over all of the identity: the file's own, without another pass over it.
         tensors: sorted by name.
         views: sorted by name.
-        skeleton: digest of the skeleton's stored form (see filters.skeleton).
+        skeleton: digest of the skeleton's stored form, which also says in which order the tensors lie
+            (see filters.skeleton).
         skeleton_size: its bytes.
         storage: by digest, closed under `bases`; empty where only the identity is known.
     """
@@ -164,9 +167,36 @@ def is_manifest(text: bytes) -> bool:
 
 def write(manifest: Manifest) -> bytes:
     """The text of a manifest; its order is fixed, so equal manifests are equal texts."""
-    rows: list[dict[str, Any]] = [
-        {"git-theta": VERSION, "format": manifest.format, "size": manifest.size, "root": manifest.root}
-    ]
+    head = {"git-theta": VERSION, "format": manifest.format, "size": manifest.size, "root": manifest.root}
+    rows: list[dict[str, Any]] = []
+    for digest in sorted(manifest.storage):
+        line = manifest.storage[digest]
+        rows.append({"digest": digest, "oid": line.oid, "size": line.size, "member": line.member})
+        rows[-1]["update"] = line.update
+        if line.bases:
+            rows[-1]["bases"] = list(line.bases)
+    return _lines([head]) + _identity(manifest) + _lines(rows)
+
+
+def with_root(manifest: Manifest) -> Manifest:
+    """The manifest with the root that its identity has."""
+    return replace(manifest, root=_root(manifest))
+
+
+def _root(manifest: Manifest) -> str:
+    head = _lines([{"git-theta": VERSION, "format": manifest.format, "size": manifest.size}])
+    return blake3(head + _identity(manifest)).hexdigest()
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    return b"".join(
+        json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for row in rows
+    )
+
+
+def _identity(manifest: Manifest) -> bytes:
+    """The lines between the first one and the storage."""
+    rows: list[dict[str, Any]] = []
     rows += [
         {"tensor": t.name, "dtype": t.dtype.name, "shape": list(t.shape), "digest": t.digest}
         for t in manifest.tensors
@@ -183,15 +213,7 @@ def write(manifest: Manifest) -> bytes:
         for v in manifest.views
     ]
     rows.append({"skeleton": manifest.skeleton, "size": manifest.skeleton_size})
-    for digest in sorted(manifest.storage):
-        line = manifest.storage[digest]
-        rows.append({"digest": digest, "oid": line.oid, "size": line.size, "member": line.member})
-        rows[-1]["update"] = line.update
-        if line.bases:
-            rows[-1]["bases"] = list(line.bases)
-    return b"".join(
-        json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for row in rows
-    )
+    return _lines(rows)
 
 
 def parse(text: bytes) -> Manifest:
@@ -257,6 +279,11 @@ def parse(text: bytes) -> Manifest:
         raise DamagedManifest(f"line 1 of the manifest is wrong: {error}") from None
     if write(manifest) != text:
         raise DamagedManifest("the manifest is not as git-theta writes it (order, spacing or doubled lines)")
+    if _root(manifest) != manifest.root:
+        raise DamagedManifest(
+            "the manifest's lines do not belong together: its root is another one",
+            "stage the file whole: git add PATH",
+        )
     _check_names(manifest)
     if storage:
         closure(manifest.digests(), storage)

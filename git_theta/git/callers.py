@@ -1,0 +1,98 @@
+"""Which git command has started us.
+
+The first ancestor that is a git with a subcommand other than ours; a shell may stand between.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+_TAKES_VALUE = {
+    "-C",
+    "-c",
+    "--git-dir",
+    "--work-tree",
+    "--namespace",
+    "--super-prefix",
+    "--config-env",
+    "--exec-path",
+}
+_LOOKS_ONLY = {
+    "status",
+    "diff",
+    "diff-files",
+    "diff-index",
+    "blame",
+    "annotate",
+    "show",
+    "log",
+    "whatchanged",
+}
+_SHOWS = {"diff", "log", "show", "whatchanged", "blame", "annotate", "range-diff", "format-patch"}
+_HIGHEST = 12  # ancestors looked at
+
+
+def calling_command() -> list[str]:
+    """The calling git's subcommand and its arguments; empty if there is none to be found."""
+    process = os.getppid()
+    for _ in range(_HIGHEST):
+        if process <= 1:
+            break
+        arguments, parent = _process(process)
+        found = git_command(arguments)
+        if found and found[0] not in ("theta", "filter-process"):
+            return found
+        process = parent
+    return []
+
+
+def git_command(arguments: Sequence[str]) -> list[str]:
+    """Subcommand and arguments of a command line, if it is git's; else nothing."""
+    if not arguments:
+        return []
+    program = Path(arguments[0]).name.removesuffix(".exe")
+    if program.startswith("git-") and program != "git-theta":
+        return [program.removeprefix("git-"), *arguments[1:]]
+    if program != "git":
+        return []
+    rest = list(arguments[1:])
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        if option in _TAKES_VALUE and rest:
+            rest.pop(0)
+    return rest
+
+
+def only_looks(command: Sequence[str]) -> bool:
+    """Whether this git command surely stores nothing of what it cleans."""
+    return bool(command) and command[0] in _LOOKS_ONLY
+
+
+def wants_manifests(command: Sequence[str]) -> bool:
+    """Whether this git command shows differences, for which the manifest is enough."""
+    if not command:
+        return False
+    name, options = command[0], set(command[1:])
+    if name in ("commit", "status"):
+        return bool({"-v", "--verbose", "-vv"} & options)
+    if name == "stash":
+        return "show" in command[1:2]
+    return name in _SHOWS
+
+
+def _process(number: int) -> tuple[list[str], int]:
+    """Command line and parent of a process; empty and 0 where the system does not tell."""
+    try:
+        raw = Path(f"/proc/{number}/cmdline").read_bytes()
+        status = Path(f"/proc/{number}/stat").read_text()
+        return [os.fsdecode(a) for a in raw.split(b"\0")[:-1]], int(status.rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        pass
+    done = subprocess.run(
+        ["ps", "-o", "ppid=,args=", "-p", str(number)], capture_output=True, text=True, check=False
+    )
+    fields = done.stdout.split()
+    return (fields[1:], int(fields[0])) if len(fields) > 1 and fields[0].isdigit() else ([], 0)
