@@ -1,4 +1,4 @@
-"""git's configuration, and git-theta's part of it as one typed object.
+"""git's configuration, read once.
 
 An environment variable GIT_THETA_SKIP_SMUDGE etc. goes before the configuration.
 """
@@ -7,37 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 from git_theta.errors import ThetaError
-
-Grouping = Literal["auto", "on", "off"]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What `theta.*` says.
-
-    Attributes:
-        allow_damaged: store damaged checkpoints as opaque bytes (theta.allowDamaged).
-        skip_smudge: leave manifests in the work tree (theta.skipSmudge, GIT_THETA_SKIP_SMUDGE).
-        skip_missing: write the manifest where objects are missing (theta.skipMissing).
-        report: print what a commit cost (theta.report).
-        grouping: group residuals by exponent: smaller and slower (theta.grouping).
-        max_chain_depth: longest chain of updates (theta.maxChainDepth).
-        max_chain_ratio: most stored bytes of a chain, against a dense copy (theta.maxChainRatio).
-        base: REV:PATH of a further checkpoint to predict from (theta.base).
-    """
-
-    allow_damaged: bool = False
-    skip_smudge: bool = False
-    skip_missing: bool = False
-    report: bool = True
-    grouping: Grouping = "auto"
-    max_chain_depth: int = 10
-    max_chain_ratio: float = 2.0
-    base: str = ""
+from git_theta.settings import Settings
 
 
 class Config:

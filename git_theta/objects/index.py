@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -34,22 +35,19 @@ class Index:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._reading: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
 
     def find(self, digests: Iterable[str]) -> dict[str, StorageLine]:
         """The recorded lines of these digests and, transitively, of their bases, as far as known."""
         found: dict[str, StorageLine] = {}
-        if not self._path.exists():
-            return found
-        try:
-            with closing(self._connect()) as database:
-                wanted = set(digests)
-                while wanted:
-                    rows = _select(database, sorted(wanted))
-                    lines = {row[0]: StorageLine(*row[:5], tuple(json.loads(row[5]))) for row in rows}
-                    found.update(lines)
-                    wanted = {base for line in lines.values() for base in line.bases} - found.keys()
-        except (sqlite3.Error, ValueError):
-            return {}
+        with self._lock, suppress(sqlite3.Error, ValueError):
+            wanted = set(digests) if self._path.exists() else set()
+            while wanted:
+                rows = _select(self._reader(), sorted(wanted))
+                lines = {row[0]: StorageLine(*row[:5], tuple(json.loads(row[5]))) for row in rows}
+                found.update(lines)
+                wanted = {base for line in lines.values() for base in line.bases} - found.keys()
         return found
 
     def record(self, lines: Iterable[StorageLine]) -> None:
@@ -69,9 +67,9 @@ class Index:
         found: dict[tuple[str, str], float] = {}
         if not self._path.exists():
             return found
-        with suppress(sqlite3.Error), closing(self._connect()) as database:
+        with self._lock, suppress(sqlite3.Error):
             for key in tensors:
-                row = database.execute(
+                row = self._reader().execute(
                     "SELECT norm FROM norms WHERE digest = ? AND dtype = ?", key
                 ).fetchone()
                 if row is not None:
@@ -100,8 +98,14 @@ class Index:
             except OSError:
                 return
 
+    def _reader(self) -> sqlite3.Connection:
+        """One connection for all reads of this process; threads take turns."""
+        if self._reading is None:
+            self._reading = self._connect()
+        return self._reading
+
     def _connect(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self._path, timeout=20)
+        database = sqlite3.connect(self._path, timeout=20, check_same_thread=False)
         with suppress(sqlite3.OperationalError):
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = OFF")

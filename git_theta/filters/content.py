@@ -1,0 +1,99 @@
+"""The bytes that a filter is given, read once from front to back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import IO, BinaryIO, Protocol, cast
+
+_PIECE = 1 << 20
+
+
+class Stream(Protocol):
+    """Something that bytes come out of."""
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill view; less is read only at the end."""
+        ...
+
+
+class DescriptorStream:
+    """The rest of a file descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def readinto(self, view: memoryview) -> int:
+        filled = 0
+        while filled < len(view):
+            got = os.readv(self._descriptor, [view[filled:]])
+            if not got:
+                break
+            filled += got
+        return filled
+
+
+class Content:
+    """The contents of one file; also the Source that checkpoint formats read (see checkpoints.layout).
+
+    The head can be looked at without using it up. `spool` writes everything to a file, for formats that do
+    not begin with their directory.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._head = bytearray()
+        self._used = 0  # bytes of the head that readinto has given out
+        self._file: IO[bytes] | None = None
+        self.size: int | None = None
+
+    def head(self, count: int) -> bytes:
+        """The first `count` bytes; fewer where there are no more."""
+        if self._file is not None:
+            self._file.seek(0)
+            return self._file.read(count)
+        self._extend(count)
+        return bytes(self._head[:count])
+
+    def file(self) -> BinaryIO:
+        """The whole file; only after `spool`."""
+        if self._file is None:
+            raise RuntimeError("a format that streams has asked for the whole file")
+        return cast(BinaryIO, self._file)
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill view with what comes next; less is read only at the end."""
+        kept = min(len(view), len(self._head) - self._used)
+        view[:kept] = self._head[self._used : self._used + kept]
+        self._used += kept
+        return kept + (self._stream.readinto(view[kept:]) if kept < len(view) else 0)
+
+    def rest(self) -> bytes:
+        """Everything that is left."""
+        parts: list[bytes] = []
+        self.each(lambda view: parts.append(bytes(view)))
+        return b"".join(parts)
+
+    def drain(self) -> None:
+        """Read everything that is left, and forget it."""
+        self.each(lambda _: None)
+
+    def spool(self, target: IO[bytes]) -> None:
+        """Write everything to a file, which is then what `file` gives."""
+        self.each(target.write)
+        self.size = target.tell()
+        self._file = target
+
+    def each(self, use: Callable[[memoryview], object]) -> None:
+        """Hand over everything that is left, piece by piece."""
+        buffer = memoryview(bytearray(_PIECE))
+        while count := self.readinto(buffer):
+            use(buffer[:count])
+
+    def _extend(self, count: int) -> None:
+        while len(self._head) < count:
+            piece = memoryview(bytearray(min(_PIECE, count - len(self._head))))
+            got = self._stream.readinto(piece)
+            self._head += piece[:got]
+            if got < len(piece):
+                break

@@ -1,0 +1,53 @@
+"""Clean and smudge for a repository: what the filter process and the single-shot commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from git_theta.filters.clean import Cleaner, Request
+from git_theta.filters.content import Content
+from git_theta.filters.known import Known
+from git_theta.filters.smudge import Smudger, Write
+from git_theta.git import callers
+from git_theta.git.recorded import recorded, related
+from git_theta.git.repository import Repository
+from git_theta.manifest import Manifest
+from git_theta.settings import Settings
+
+
+class Filters:
+    """The two directions, for one repository.
+
+    Args:
+        command: the git command that calls (see callers).
+        warn: shows a line to the user.
+    """
+
+    def __init__(
+        self, repository: Repository, settings: Settings, command: Sequence[str], warn: Callable[[str], None]
+    ) -> None:
+        self._repository = repository
+        self._settings = settings
+        self._looks_only = callers.only_looks(command)
+        self._smudger = Smudger(repository.objects)
+        self._cleaner = Cleaner(repository.objects, self._known, settings, warn)
+        repository.store.clean_up()
+
+    def clean(self, content: Content, pathname: str) -> bytes:
+        """The manifest of a file; see Cleaner.clean for what is raised."""
+        request = Request(
+            pathname,
+            recorded(self._repository, pathname),
+            lambda: related(self._repository, self._settings.base),
+            self._looks_only,
+        )
+        return self._cleaner.clean(content, request)
+
+    def smudge(self, manifest: Manifest, write: Write) -> None:
+        """Write a file's bytes; see Smudger.smudge for what is raised."""
+        self._repository.index.record(manifest.storage.values())
+        self._smudger.smudge(manifest, write)
+
+    def _known(self, request: Request) -> Known:
+        manifests = [manifest for _, manifest in request.recorded]
+        return Known(manifests, request.related, self._repository.index, self._repository.objects)

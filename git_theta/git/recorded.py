@@ -1,0 +1,44 @@
+"""The manifests that Git already has for a path, and for other checkpoints."""
+
+from __future__ import annotations
+
+from git_theta import manifest as manifests
+from git_theta.errors import DamagedManifest
+from git_theta.git.repository import Repository
+from git_theta.manifest import Manifest
+
+_SIDES = ("HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD")
+_STAGES = (0, 2, 3, 1)  # while there is a conflict: ours, theirs, base
+_LARGEST = 256 << 20  # bytes; a larger blob is a checkpoint that was committed without git-theta
+ATTRIBUTED = ":(top,attr:filter=theta)"
+"""Pathspec of the files that git-theta tracks."""
+
+
+def recorded(repository: Repository, pathname: str) -> list[tuple[bytes, Manifest]]:
+    """The manifests of a path: the index's, looked up anew, then those of HEAD and what is being merged."""
+    entries = {entry.stage: entry.oid for entry in repository.index_entries(pathname)}
+    names = [entries[stage] for stage in _STAGES if stage in entries]
+    names += [f"{side}:{pathname}" for side in _SIDES]
+    found: dict[bytes, Manifest] = {}
+    for blob in repository.blobs(names, _LARGEST):
+        if blob is not None and blob not in found and (manifest := parsed(blob)) is not None:
+            found[blob] = manifest
+    return list(found.items())
+
+
+def related(repository: Repository, base: str) -> list[Manifest]:
+    """The manifests of all checkpoints in the index, and of `theta.base` (REV:PATH), which comes first."""
+    listed = repository.run("ls-files", "-s", "-z", "--", ATTRIBUTED).stdout
+    oids = [row.split(b" ", 2)[1].decode() for row in listed.split(b"\0")[:-1]]
+    blobs = repository.blobs([*([base] if base else []), *dict.fromkeys(oids)], _LARGEST)
+    return [found for blob in blobs if blob is not None and (found := parsed(blob)) is not None]
+
+
+def parsed(blob: bytes) -> Manifest | None:
+    """The manifest that a blob holds; None for anything else, damaged manifests included."""
+    if not manifests.is_manifest(blob):
+        return None
+    try:
+        return manifests.parse(blob)
+    except DamagedManifest:
+        return None
