@@ -1,0 +1,240 @@
+"""How far a tensor moved: norms, cosine, largest change, share of entries changed, rank."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from git_theta import scratch
+from git_theta.diffs import blocks, rank
+from git_theta.diffs.sweep import Job, Progress, sweep
+from git_theta.dtypes import DType
+from git_theta.errors import ThetaError
+from git_theta.tensors import CHUNK_BYTES, Tensor
+from git_theta.values import is_number
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from git_theta.tensors import Bits
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a tensor's values differ from an older one's.
+
+    Norms, and what follows from them, are None for dtypes without arithmetic. They leave out entries that
+    are NaN or infinite on either side.
+
+    Attributes:
+        elements: compared ones.
+        changed: elements whose bits differ (whose values differ, in a cast).
+        norm: 2-norm of new - old, of all entries: for matrices the Frobenius norm.
+        old_norm, new_norm: 2-norms of both sides.
+        max_abs: the largest absolute difference.
+        cosine: of old and new as vectors; None if one is zero.
+        nans, infinities: elements that became NaN, or infinite.
+        rank: numerical rank of new - old, where it is low; see diffs.rank.
+        bins: differences by sign and exponent (see blocks.BINS), where asked for.
+    """
+
+    elements: int
+    changed: int
+    norm: float | None = None
+    old_norm: float | None = None
+    new_norm: float | None = None
+    max_abs: float | None = None
+    cosine: float | None = None
+    nans: int = 0
+    infinities: int = 0
+    rank: int | None = None
+    bins: NDArray[np.int64] | None = None
+
+    @property
+    def relative_norm(self) -> float | None:
+        """norm / old_norm; None where the old tensor is zero and the new one is not."""
+        if self.norm is None or self.old_norm is None:
+            return None
+        if self.old_norm == 0:
+            return 0.0 if self.norm == 0 else None
+        return self.norm / self.old_norm
+
+    @property
+    def rms(self) -> float | None:
+        """Root mean square of the differences: the norm scaled by the root of the number of entries."""
+        if self.norm is None:
+            return None
+        return self.norm / math.sqrt(self.elements) if self.elements else 0.0
+
+    @property
+    def changed_fraction(self) -> float:
+        return self.changed / self.elements if self.elements else 0.0
+
+
+class Pair(Protocol):
+    """An old and a new tensor that are read together, which can be cheaper than one after the other.
+
+    Both have `items` items to compare; the matrix that they are, for the rank, has `shape`.
+    """
+
+    @property
+    def old_dtype(self) -> DType: ...
+
+    @property
+    def new_dtype(self) -> DType: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def items(self) -> int: ...
+
+    def read(self, start: int, stop: int, old: Bits, new: Bits) -> None:
+        """Fill both arrays with the bits of items [start, stop). Thread-safe."""
+        ...
+
+
+class TwoTensors:
+    """A pair read one side after the other.
+
+    Where one tensor has more items, those at its end are left out: rows added to a vocabulary.
+    """
+
+    def __init__(self, old: Tensor, new: Tensor) -> None:
+        self._old, self._new = old, new
+        self.old_dtype, self.new_dtype = old.dtype, new.dtype
+        self.shape = old.shape if old.items < new.items else new.shape
+        self.items = min(old.items, new.items)
+
+    def read(self, start: int, stop: int, old: Bits, new: Bits) -> None:
+        self._old.read(start, stop, old)
+        self._new.read(start, stop, new)
+
+
+@dataclass(frozen=True)
+class Question(Generic[K]):
+    """Which pair to compare, and what a manifest says of it, so that it need not be opened to plan.
+
+    Attributes:
+        key: what the answer is called.
+        old, new: dtypes.
+        shape, items: see Pair.
+        open: opens the pair; called in a thread.
+    """
+
+    key: K
+    old: DType
+    new: DType
+    shape: tuple[int, ...]
+    items: int
+    open: Callable[[], Pair]
+
+
+def comparable(old: DType, new: DType) -> bool:
+    """Whether values of two dtypes can be subtracted, or at least their bits compared."""
+    if old == new:
+        return True
+    return is_number(old) and is_number(new) and old.components == new.components
+
+
+def compare(pair: Pair, *, binned: bool = False, threads: int | None = None) -> Change:
+    """Compare one pair.
+
+    Raises:
+        MissingObject, DamagedObject: as reading it does.
+        ValueError: the dtypes are not `comparable`.
+    """
+    question = Question(None, pair.old_dtype, pair.new_dtype, pair.shape, pair.items, lambda: pair)
+    for _, answer in compare_all([question], binned=binned, threads=threads):
+        if isinstance(answer, Change):
+            return answer
+        raise answer
+    raise AssertionError("one question, one answer")
+
+
+def compare_all(
+    questions: Iterable[Question[K]],
+    *,
+    binned: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[K, Change | ThetaError | OSError]]:
+    """Compare pairs one after the other, on all cores; see diffs.sweep.
+
+    Args:
+        binned: whether to count differences by sign and exponent as well.
+    """
+    return sweep((_job(question, binned) for question in questions), threads, progress)
+
+
+def ranges(items: int, *dtypes: DType) -> list[tuple[int, int]]:
+    """Ranges of items to read at once: whole stored chunks of all of these dtypes."""
+    step = CHUNK_BYTES // min(dtype.itemsize for dtype in dtypes)
+    return [(start, min(start + step, items)) for start in range(0, items, step)]
+
+
+_Part = tuple[blocks.Sums, "rank.Sketch | None"]
+
+
+def _job(question: Question[K], binned: bool) -> Job[K, Pair, _Part, Change]:
+    if not comparable(question.old, question.new):
+        raise ValueError(f"{question.old.name} and {question.new.name} cannot be compared")
+    ranked = question.old == question.new and rank.applies(question.shape, question.new)
+    columns = math.prod(question.shape[1:])
+
+    def measure(pair: Pair, start: int, stop: int) -> _Part:
+        count = stop - start
+        with (
+            scratch.borrow(count, question.old.storage) as old,
+            scratch.borrow(count, question.new.storage) as new,
+        ):
+            pair.read(start, stop, old, new)
+            sums = blocks.compare_bits(old, question.old, new, question.new, binned)
+            if not ranked or not sums.changed:
+                return sums, None
+            return sums, rank.sketch(old, new, question.new, start, columns, sums.changed / count)
+
+    def finish(parts: list[_Part]) -> Change:
+        low = rank.rank([part for _, part in parts if part is not None], columns) if ranked else None
+        return _change(blocks.total([sums for sums, _ in parts]), question.new, question.items, low)
+
+    spans = ranges(question.items, question.old, question.new)
+    return Job(question.key, question.open, spans, measure, finish)
+
+
+def _change(sums: blocks.Sums, dtype: DType, items: int, low_rank: int | None) -> Change:
+    elements = items // dtype.components
+    if not is_number(dtype):
+        return Change(elements, sums.changed)
+    return Change(
+        elements,
+        sums.changed,
+        sums.difference,
+        sums.old,
+        sums.new,
+        sums.largest,
+        _cosine(sums),
+        sums.nans,
+        sums.infinities,
+        low_rank,
+        sums.bins,
+    )
+
+
+def _cosine(sums: blocks.Sums) -> float | None:
+    """The cosine of old and new; where they are close, from norms, which loses no digits to cancellation."""
+    if not sums.old or not sums.new:
+        return None
+    relative, growth = sums.difference / sums.old, sums.new / sums.old
+    lengths = sums.old * sums.new
+    if relative > 0.5 and 0 < lengths < math.inf and math.isfinite(sums.product):
+        cosine = sums.product / lengths
+    else:
+        cosine = 1 - (relative**2 - (growth - 1) ** 2) / (2 * growth)
+    return max(-1.0, min(1.0, cosine)) if math.isfinite(cosine) else None

@@ -1,0 +1,123 @@
+"""Many tensors, range by range, on all cores, one tensor after the other.
+
+Ranges are read and measured in threads; NumPy and the decoders let go of Python's lock. What is held in
+memory are the ranges being measured, two for each thread, whatever the tensors weigh.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from git_theta.errors import ThetaError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+K = TypeVar("K")
+T = TypeVar("T")
+P = TypeVar("P")
+R = TypeVar("R")
+
+Progress = Callable[[int], None]
+"""Told after each range how many items it had."""
+
+
+@dataclass(frozen=True)
+class Job(Generic[K, T, P, R]):
+    """One measurement.
+
+    Attributes:
+        key: what it is called.
+        open: opens what is read; called once, in a thread, and only if there are ranges.
+        ranges: of items, [start, stop) each.
+        measure: measures one range of what `open` gave; called in several threads at once.
+        finish: puts the parts together, in the order of the ranges.
+    """
+
+    key: K
+    open: Callable[[], T]
+    ranges: Sequence[tuple[int, int]]
+    measure: Callable[[T, int, int], P]
+    finish: Callable[[list[P]], R]
+
+
+class _Running(Generic[K, T, P, R]):
+    """A job whose ranges are being measured.
+
+    The tensors are opened by the range that comes first; where that fails, all ranges fail alike.
+    """
+
+    def __init__(self, job: Job[K, T, P, R], pool: ThreadPoolExecutor) -> None:
+        self.job = job
+        self._lock = threading.Lock()
+        self._opened: list[T] = []
+        self._error: ThetaError | OSError | None = None
+        self._parts = [pool.submit(self._measure, start, stop) for start, stop in job.ranges]
+
+    def result(self, progress: Progress | None) -> R | ThetaError | OSError:
+        """Wait for all ranges."""
+        parts: list[P] = []
+        error: ThetaError | OSError | None = None
+        for (start, stop), future in zip(self.job.ranges, self._parts, strict=True):
+            try:
+                parts.append(future.result())
+            except (ThetaError, OSError) as raised:
+                error = error or raised
+            if progress:
+                progress(stop - start)
+        return self.job.finish(parts) if error is None else error
+
+    def _measure(self, start: int, stop: int) -> P:
+        return self.job.measure(self._open(), start, stop)
+
+    def _open(self) -> T:
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            if not self._opened:
+                try:
+                    self._opened.append(self.job.open())
+                except (ThetaError, OSError) as error:
+                    self._error = error
+                    raise
+            return self._opened[0]
+
+
+def cores() -> int:
+    """How many threads are worth starting."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def sweep(
+    jobs: Iterable[Job[K, T, P, R]], threads: int | None = None, progress: Progress | None = None
+) -> Iterator[tuple[K, R | ThetaError | OSError]]:
+    """Do all jobs; results come in their order.
+
+    A job whose tensors cannot be opened or read yields the error instead of a result. When the caller
+    stops, or is interrupted, ranges that were not begun are dropped.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    threads = threads or cores()
+    running: deque[_Running[K, T, P, R]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="theta-diff")
+    try:
+        ahead = 0
+        for job in jobs:
+            running.append(_Running(job, pool))
+            ahead += len(job.ranges)
+            while ahead > 4 * threads:
+                first = running.popleft()
+                ahead -= len(first.job.ranges)
+                yield first.job.key, first.result(progress)
+        while running:
+            first = running.popleft()
+            yield first.job.key, first.result(progress)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
