@@ -1,0 +1,127 @@
+"""Codes the residual of one chunk as a row, and restores the chunk from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from git_theta import scratch
+from git_theta.dtypes import DType
+from git_theta.errors import DamagedObject
+from git_theta.updates.residual import differences, frames, numbers
+from git_theta.updates.residual import grouping as groups
+from git_theta.updates.residual.streams import NoRoom, Reader, Writer
+
+if TYPE_CHECKING:
+    from git_theta.tensors import Bits
+
+MARGIN = 64
+"""A row is at most this many bytes longer than its chunk."""
+_SPARSE, _GROUPED = 1, 2
+
+
+def encode(predicted: Bits, target: Bits, dtype: DType, width: int, grouping: bool) -> bytes | None:
+    """The residual of a chunk as a compressed row of `width` bytes; None where the prediction is exact.
+
+    Args:
+        predicted, target: bits of the chunk's items, contiguous; neither is changed.
+        width: at least the chunk's bytes and MARGIN.
+        grouping: whether differences may be grouped, where a sample says that it pays.
+    """
+    changed = target != predicted
+    count = np.count_nonzero(changed)
+    if not count:
+        return None
+    with scratch.borrow(width - frames.OVERHEAD) as room:
+        writer = Writer(room)
+        try:
+            if count * numbers.SPARSE < target.size:
+                _write(predicted, target, dtype, grouping, np.flatnonzero(changed), writer)
+            else:
+                _write(predicted, target, dtype, grouping, None, writer)
+        except NoRoom:
+            writer = Writer(room)
+            writer.note("B", 0)
+            with scratch.borrow(target.size, target.dtype) as difference:
+                differences.difference(predicted, target, dtype, difference)
+                numbers.write_planes(difference, writer)
+        return frames.compress(writer, width)
+
+
+def decode(row: bytes | memoryview, width: int, bits: Bits, dtype: DType) -> None:
+    """Turn predicted bits into the target's, in place.
+
+    Args:
+        row: what `encode` returned.
+        bits: the prediction of the chunk's items.
+
+    Raises:
+        DamagedObject: the row is damaged, or not the residual of this prediction.
+    """
+    with frames.decompress(row, width) as reader:
+        (flags,) = reader.numbers("B")
+        if flags & _SPARSE:
+            positions = numbers.read_positions(reader, bits.size)
+            changed = bits[positions]
+            _restore(reader, flags, changed, dtype, 1)
+            bits[positions] = changed
+        else:
+            _restore(reader, flags, bits, dtype, 0)
+        reader.finish()
+
+
+def _write(
+    predicted: Bits,
+    target: Bits,
+    dtype: DType,
+    grouping: bool,
+    positions: NDArray[np.signedinteger[Any]] | None,
+    writer: Writer,
+) -> None:
+    if positions is not None:
+        predicted, target = predicted[positions], target[positions]
+    with scratch.borrow(target.size, target.dtype) as difference:
+        differences.difference(predicted, target, dtype, difference)
+        if positions is not None:
+            difference -= 1
+        grouping = grouping and groups.pay(difference, predicted, dtype)
+        writer.note("B", (0 if positions is None else _SPARSE) | (_GROUPED if grouping else 0))
+        if positions is not None:
+            numbers.write_positions(positions, writer)
+        if not grouping:
+            numbers.write(difference, writer)
+            return
+        counts = groups.gather(difference, predicted, dtype)
+        writer.note("B", len(counts) - 1)
+        for exponent, count in counts.items():
+            writer.note("BI", exponent, count)
+        start = 0
+        for count in groups.lists(counts):
+            numbers.write(difference[start : start + count], writer)
+            start += count
+
+
+def _restore(reader: Reader, flags: int, bits: Bits, dtype: DType, least: int) -> None:
+    """Add the differences that are read, and `least` (before the sign is taken off), to bits."""
+    with scratch.borrow(bits.size, bits.dtype) as difference:
+        if not flags & _GROUPED:
+            numbers.read(reader, difference)
+            difference += least
+            differences.add(bits, difference, dtype, bits)
+            return
+        if not groups.can_group(dtype):
+            raise DamagedObject(f"a residual of {dtype.name} cannot be grouped")
+        counts = dict(reader.numbers("BI") for _ in range(reader.numbers("B")[0] + 1))
+        if sum(counts.values()) != bits.size:
+            raise DamagedObject("a residual's groups have more or fewer items than its chunk")
+        counts = groups.arrange(counts)
+        start = 0
+        for count in groups.lists(counts):
+            numbers.read(reader, difference[start : start + count])
+            start += count
+        difference += least
+        for start, block in groups.scatter(difference, counts, bits, dtype):
+            part = bits[start : start + block.size]
+            differences.add(part, block, dtype, part)
