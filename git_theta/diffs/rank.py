@@ -3,12 +3,13 @@
 Each range of whole rows is looked at on its own. A sample of 192 x 192 entries decides first whether that
 is worth while: tr(G)^2 / ||G||_F^2 of its Gram matrix, the participation ratio, is at most the rank, and
 half of its largest value for noise. Then a randomized range finder (Halko, Martinsson, Tropp 2011,
-arXiv:0909.4061, algorithm 4.1) gives the leading singular values and right singular vectors of the rows.
-Those of all ranges, stacked, have the singular values of the whole matrix.
+arXiv:0909.4061, algorithm 4.4 with half an iteration) gives the leading singular values and right singular
+vectors of the rows. Those of all ranges, stacked, have the singular values of the whole matrix.
 
 A singular value counts when it rises above what rounding to the dtype alone gives, which is the largest
 singular value of a random matrix of that variance (Marchenko and Pastur), and above a thousandth of the
-largest one.
+largest one. What those that count leave over must be no more than rounding explains, too: the sum of a LoRA
+and a full fine-tune is not of low rank.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from git_theta import scratch
-from git_theta.diffs.blocks import BLOCK, float32, float64, in_float32
+from git_theta.diffs.blocks import BLOCK, float32, float64, in_float32, inner
 from git_theta.dtypes import DType
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _PROBES = (24, HIGHEST + 16)
 _MARGIN = 8  # probes beyond the rank, without which a range finder misses directions
 _ABOVE_NOISE = 1.1
 _RELATIVE = 1e-3
+_LEFT_OVER = 1.5  # times what rounding leaves of the squares
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Sketch:
 
     rows: int
     noise: float
-    directions: NDArray[np.floating[Any]] | None
+    directions: NDArray[np.float32] | None
 
 
 def applies(shape: tuple[int, ...], dtype: DType) -> bool:
@@ -94,7 +96,7 @@ def sketch(old: Bits, new: Bits, dtype: DType, start: int, columns: int, changed
 
 def rank(sketches: Sequence[Sketch], columns: int) -> int | None:
     """The numerical rank of the matrix of all these rows; None where it is not low or nothing is known."""
-    stacked: NDArray[np.floating[Any]] = np.empty((0, columns), np.float32)
+    stacked = np.empty((0, columns))
     rows = sum(part.rows for part in sketches)
     if not rows:
         return None
@@ -103,8 +105,9 @@ def rank(sketches: Sequence[Sketch], columns: int) -> int | None:
     for part in sketches:
         if part.directions is None:
             return None
-        values, stacked = _principal(np.concatenate([stacked, part.directions]))
-        stacked = stacked[: 2 * HIGHEST]
+        stacked = np.concatenate([stacked, part.directions], dtype=np.float64)
+        values, vectors = _principal(stacked @ stacked.T)
+        stacked = vectors[:, : 2 * HIGHEST].T @ stacked
     found = _above(values, noise, rows, columns)
     return found if 0 < found <= min(HIGHEST, min(rows, columns) // 4) else None
 
@@ -144,28 +147,32 @@ def _subtract(old: Bits, new: Bits, dtype: DType, out: NDArray[np.float32]) -> N
 def _directions(matrix: NDArray[np.float32], noise: float) -> NDArray[np.float32] | None:
     """The leading right singular vectors times singular values, those above the noise; None if too many."""
     rows, columns = matrix.shape
+    flat = matrix.ravel()
+    squares = inner(flat, flat)
     for probes in _PROBES:
         if probes > min(rows, columns):
             return None
-        basis, _ = np.linalg.qr(matrix @ _signs(columns, probes))
-        projected = basis.T @ matrix
+        left_basis, _ = np.linalg.qr(matrix @ _signs(columns, probes))
+        right_basis, _ = np.linalg.qr((left_basis.T @ matrix).T)
+        projected = (matrix @ right_basis).astype(np.float64)
         if not np.isfinite(projected).all():
             return None
-        values, directions = _principal(projected)
+        values, vectors = _principal(projected.T @ projected)
         found = _above(values, noise, rows, columns)
-        if found <= probes - _MARGIN:
-            return directions[:found]
+        if found > probes - _MARGIN:
+            continue
+        left = squares - float(np.dot(values[:found], values[:found]))
+        if left > _LEFT_OVER * noise * rows * columns + _RELATIVE * squares:
+            return None
+        scaled = right_basis @ (vectors * values)[:, :found].astype(np.float32)
+        return scaled.T
     return None
 
 
-def _principal(
-    matrix: NDArray[np.floating[Any]],
-) -> tuple[NDArray[np.float64], NDArray[np.floating[Any]]]:
-    """Singular values, largest first, of a matrix of few rows, and their right vectors times them."""
-    wide = matrix.astype(np.float64)
-    squares, vectors = np.linalg.eigh(wide @ wide.T)
-    values: NDArray[np.float64] = np.sqrt(np.maximum(squares[::-1], 0))
-    return values, (vectors[:, ::-1].T @ wide).astype(np.float32)
+def _principal(gram: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Singular values, largest first, of a matrix with this Gram matrix, and its eigenvectors in columns."""
+    squares, vectors = np.linalg.eigh(gram)
+    return np.sqrt(np.maximum(squares[::-1], 0)), vectors[:, ::-1]
 
 
 def _above(values: NDArray[np.float64], noise: float, rows: int, columns: int) -> int:
