@@ -66,11 +66,16 @@ class Repository:
     @staticmethod
     def elsewhere(folder: Path) -> Repository:
         """Another repository than the one that git called us for."""
-        local = subprocess.run(
-            ["git", "rev-parse", "--local-env-vars"], capture_output=True, check=True, text=True
-        )
-        drop = set(local.stdout.split())
-        return Repository(folder, {k: v for k, v in os.environ.items() if k not in drop})
+        return Repository(folder, _foreign_environment())
+
+    @staticmethod
+    def with_git_dir(git_dir: Path) -> Repository:
+        """The repository of this git directory, or of a file that says where it is.
+
+        Raises:
+            ThetaError: it is not one.
+        """
+        return Repository(git_dir.parent, {**_foreign_environment(), "GIT_DIR": str(git_dir.absolute())})
 
     def git(self, *arguments: str, stdin: bytes | None = None, check: bool = True) -> bytes:
         """Run git and return what it printed.
@@ -203,3 +208,12 @@ class Repository:
                         found.append(other.parent / "theta")
                         pending.append(other)
         return found
+
+
+def _foreign_environment() -> dict[str, str]:
+    """This process's environment without what git sets for the repository that it called us for."""
+    local = subprocess.run(
+        ["git", "rev-parse", "--local-env-vars"], capture_output=True, check=True, text=True
+    )
+    drop = set(local.stdout.split())
+    return {name: value for name, value in os.environ.items() if name not in drop}

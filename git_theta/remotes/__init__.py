@@ -1,1 +1,1 @@
-"""Where objects are pushed to and fetched from."""
+"""Where objects go when refs are pushed, and where they come from when refs are fetched."""

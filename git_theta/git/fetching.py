@@ -1,0 +1,49 @@
+"""Brings objects here that manifests name and the local store lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from git_theta.errors import ThetaError
+from git_theta.git.remotes import fetch_order, open_remote
+from git_theta.git.repository import Repository
+from git_theta.remotes.interface import Advance
+
+
+def missing(repository: Repository, oids: Mapping[str, int]) -> dict[str, int]:
+    """Those objects (oid to size) that are neither in the local store nor in those it borrows from."""
+    return {oid: size for oid, size in oids.items() if not repository.store.has(oid)}
+
+
+def fetch_missing(
+    repository: Repository,
+    oids: Mapping[str, int],
+    remotes: Sequence[str] | None = None,
+    advance: Advance = lambda nbytes: None,
+) -> dict[str, str]:
+    """Bring what is missing, in one batch, from the first remote that has it.
+
+    Args:
+        oids: sizes of the objects that are needed, by oid.
+        remotes: names or urls to ask, in order; unless given, all (see remotes.fetch_order).
+        advance: called with the bytes of each object that has arrived.
+
+    Returns:
+        Why, by oid, for each object that could not be had.
+    """
+    wanted = missing(repository, oids)
+    if not wanted:
+        return {}
+    names = fetch_order(repository) if remotes is None else remotes
+    reasons: dict[str, list[str]] = {oid: [] for oid in wanted}
+    for name in names:
+        try:
+            failed = open_remote(repository, name).download(wanted, repository.store, advance)
+        except ThetaError as error:
+            failed = dict.fromkeys(wanted, error.message)
+        wanted = {oid: wanted[oid] for oid in failed}
+        for oid, reason in failed.items():
+            reasons[oid].append(reason)
+        if not wanted:
+            break
+    return {oid: "; ".join(reasons[oid]) or "no remote is configured" for oid in wanted}

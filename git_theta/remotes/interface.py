@@ -1,0 +1,50 @@
+"""What a remote is: a place that keeps objects for the refs that Git keeps there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from git_theta.objects.store import LocalStore
+
+Advance = Callable[[int], object]
+"""Called with the bytes of each object that has arrived."""
+
+
+class Remote(Protocol):
+    """A place for objects. Objects are named by oid (SHA-256) and given with their sizes in bytes.
+
+    Attributes:
+        name: what messages call it.
+    """
+
+    name: str
+
+    def has(self, oids: Iterable[str]) -> set[str]:
+        """Those of the oids that are there.
+
+        Raises:
+            ThetaError: the remote cannot be asked.
+        """
+        ...
+
+    def upload(self, objects: Mapping[str, int], source: LocalStore, advance: Advance) -> None:
+        """Bring objects of `source` to the remote; those that are there are left alone.
+
+        An object has its name there only when it is whole and verified.
+
+        Raises:
+            ThetaError: an object did not get there; others may have.
+        """
+        ...
+
+    def download(self, objects: Mapping[str, int], target: LocalStore, advance: Advance) -> dict[str, str]:
+        """Bring objects from the remote into `target`, verified.
+
+        Returns:
+            Why, by oid, for those that could not be had.
+
+        Raises:
+            ThetaError: the remote cannot be asked, or `target` cannot be written.
+        """
+        ...
