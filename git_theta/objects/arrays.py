@@ -17,10 +17,10 @@ from typing import Any
 
 from git_theta.errors import DamagedObject
 from git_theta.tensors import CHUNK_BYTES
+from git_theta.updates import residual
 
-RESIDUAL_MARGIN = 64
-"""A row of a residual is at most this much longer than the chunk that it restores."""
-ROW_WIDTHS = (1 << 10, 1 << 14, 1 << 18, CHUNK_BYTES + RESIDUAL_MARGIN)
+ROW_WIDTHS = (1 << 10, 1 << 14, 1 << 18, CHUNK_BYTES + residual.MARGIN)
+"""Widths of residual arrays: of a few sizes only, so that few arrays hold the rows of many tensors."""
 
 
 def data_array(itemsize: int) -> str:
@@ -29,7 +29,7 @@ def data_array(itemsize: int) -> str:
 
 def residual_array(chunk_bytes: int) -> tuple[str, int]:
     """Name and width of the array whose rows can restore chunks of this size."""
-    width = next(width for width in ROW_WIDTHS if width >= chunk_bytes + RESIDUAL_MARGIN)
+    width = next(width for width in ROW_WIDTHS if width >= chunk_bytes + residual.MARGIN)
     return f"residual{width}", width
 
 

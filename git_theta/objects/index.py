@@ -69,9 +69,11 @@ class Index:
             return found
         with self._lock, suppress(sqlite3.Error):
             for key in tensors:
-                row = self._reader().execute(
-                    "SELECT norm FROM norms WHERE digest = ? AND dtype = ?", key
-                ).fetchone()
+                row = (
+                    self._reader()
+                    .execute("SELECT norm FROM norms WHERE digest = ? AND dtype = ?", key)
+                    .fetchone()
+                )
                 if row is not None:
                     found[key] = row[0]
         return found

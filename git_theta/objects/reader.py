@@ -64,14 +64,11 @@ class StoredTensor:
         if self._predictor is None:
             self._source.values("values", first, last, out)
             return
+        self._predictor.predict(first, last, out)
         frame = self._source.residual(number)
-        if frame is None:
-            self._predictor.predict(first, last, out)
-            return
-        with scratch.borrow(last - first, self.dtype.storage) as predicted:
-            self._predictor.predict(first, last, predicted)
+        if frame is not None:
             with self._source.context():
-                residual.decode(frame, predicted, self.dtype, out)
+                residual.decode(frame, self._source.member.residual_array[1], out, self.dtype)
 
 
 class MemberData:

@@ -14,10 +14,12 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from git_theta.errors import DamagedObject, MissingObject, ThetaError
-from git_theta.objects.container import Container, PositionedFile
+
+if TYPE_CHECKING:
+    from git_theta.objects.container import Container
 
 _OPEN_FILES = 128
 _STALE_SECONDS = 24 * 3600
@@ -68,6 +70,8 @@ class LocalStore:
             MissingObject: it is not here.
             DamagedObject: it is not an object.
         """
+        from git_theta.objects.container import Container, PositionedFile  # needs NumPy
+
         with self._lock:
             found = self._containers.get(oid)
             if found is not None:

@@ -228,19 +228,14 @@ def _row(
     target: Target, predictor: Predictor, start: int, stop: int, width: int, grouping: bool
 ) -> bytes | None:
     """The compressed residual of a chunk, None if the prediction is exact; verified by decoding it."""
-    with (
-        scratch.borrow(stop - start, target.dtype.storage) as predicted,
-        scratch.borrow(stop - start, target.dtype.storage) as decoded,
-    ):
+    with scratch.borrow(stop - start, target.dtype.storage) as predicted:
         predictor.predict(start, stop, predicted)
         bits = target.tensor.read(start, stop)
-        row = residual.encode(predicted, bits, target.dtype, grouping)
-        if row is None:
-            return None
-        frame = residual.compress_row(row, width)
-        residual.decode(frame, predicted, target.dtype, decoded)
-        if not np.array_equal(decoded, bits):
-            raise _NotWorthwhile
+        frame = residual.encode(predicted, bits, target.dtype, width, grouping)
+        if frame is not None:
+            residual.decode(frame, width, predicted, target.dtype)
+            if not np.array_equal(predicted, bits):
+                raise _NotWorthwhile
         return frame
 
 
