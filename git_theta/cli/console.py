@@ -1,0 +1,52 @@
+"""How things look on a terminal: colours, aligned columns, sizes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import TextIO
+
+import click
+
+from git_theta.units import human_size
+
+__all__ = ["align", "human_size", "style"]
+
+
+def style(text: str, colour: str, stream: TextIO = sys.stdout, bold: bool = False) -> str:
+    """The text in a colour, if git would colour this stream (color.theta, color.ui) and NO_COLOR is not set."""
+    return click.style(text, fg=colour or None, bold=bold) if _coloured(stream.isatty()) else text
+
+
+@cache
+def _coloured(terminal: bool) -> bool:
+    if os.environ.get("NO_COLOR"):
+        return False
+    asked = ["git", "config", "--get-colorbool", "color.theta", str(terminal).lower()]
+    try:
+        return subprocess.run(asked, capture_output=True).stdout.strip() == b"true"
+    except FileNotFoundError:
+        return False
+
+
+def align(rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
+    """Rows of cells as lines of aligned columns.
+
+    Args:
+        right: numbers of the columns that are aligned to the right.
+    """
+    table = [list(row) for row in rows]
+    if not table:
+        return []
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    flush_right = set(right)
+    return [
+        "  ".join(
+            cell.rjust(width) if column in flush_right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]

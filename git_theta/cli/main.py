@@ -1,0 +1,97 @@
+"""The `git theta` command: a table of commands, each in a module that is imported only when it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from git_theta import __version__
+
+COMMANDS: dict[str, dict[str, str]] = {
+    "Set up": {
+        "install": "Set up Git's filters, drivers and hooks.",
+        "uninstall": "Undo install.",
+        "track": "Let git-theta store the files that match a pattern.",
+        "untrack": "Undo track.",
+        "doctor": "Find what is not set up right, and say what to type.",
+    },
+    "Look": {
+        "status": "Show what is tracked, and which tensors changed.",
+        "ls-files": "List checkpoints and their tensors.",
+        "fsck": "Verify every object and manifest.",
+    },
+    "Exchange": {
+        "fetch": "Bring missing objects from a remote.",
+        "pull": "Fetch, and write checkpoints whose objects were missing.",
+        "push": "Bring objects to a remote.",
+    },
+    "More": {
+        "completion": "Print a shell's completion script.",
+        "version": "Show versions.",
+    },
+}
+"""By section of the help: command names and what they do. Command `x-y` is `command` of module cli.x_y."""
+
+CALLED_BY_GIT = {
+    "hook": "Run one of Git's hooks.",
+}
+
+SUMMARIES = {name: text for section in COMMANDS.values() for name, text in section.items()} | CALLED_BY_GIT
+
+
+class Commands(click.Group):
+    """The commands of the tables above."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted(SUMMARIES.keys() - CALLED_BY_GIT.keys())
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in SUMMARIES:
+            return None
+        module = import_module(f"git_theta.cli.{name.replace('-', '_')}")
+        command: click.Command = module.command
+        command.help = f"{SUMMARIES[name]}\n\n{command.help or ''}"
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, commands in COMMANDS.items():
+            with formatter.section(section):
+                formatter.write_dl(list(commands.items()), col_max=14)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="git-theta %(version)s")
+def cli() -> None:
+    """Version model checkpoints with Git, tensor by tensor.
+
+    Go on typing git add, commit, checkout, diff, merge, push and clone. These are the commands beside
+    them; git theta COMMAND --help explains each.
+
+    \b
+    First steps:
+      git theta install                 once per machine
+      git theta track "*.safetensors"   once per repository
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line, and return the exit code."""
+    try:
+        result = cli.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="git theta",
+            complete_var="_GIT_THETA_COMPLETE",
+            standalone_mode=False,
+        )
+    except BaseException as error:
+        from git_theta.cli.boundary import report
+
+        return report(error)
+    return result if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""Real repositories for end-to-end tests, and small checkpoints to put in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+_NAMES = {"float32": "F32", "float16": "F16", "float64": "F64", "int64": "I64", "uint8": "U8", "bool": "BOOL"}
+
+
+class GitRepo:
+    """A folder in which git runs. `path` is the work tree, or the bare repository."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def run(
+        self, *command: str, check: bool = True, stdin: bytes | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command here; its output as text (undecodable bytes replaced)."""
+        done = subprocess.run(
+            command, cwd=self.path, env=os.environ | environment, input=stdin, capture_output=True
+        )
+        output, errors = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)}: exit code {done.returncode}\n{output}\n{errors}")
+        return subprocess.CompletedProcess(command, done.returncode, output, errors)
+
+    def git(
+        self, *arguments: str, check: bool = True, stdin: bytes | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run git here."""
+        return self.run("git", *arguments, check=check, stdin=stdin, **environment)
+
+    def theta(
+        self, *arguments: str, check: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run git theta here."""
+        return self.run("git", "theta", *arguments, check=check, **environment)
+
+    def commit(self, message: str = "commit", *paths: str) -> str:
+        """Add these paths (everything, unless given), commit, and return the commit's oid."""
+        self.git("add", *(paths or ["--all"]))
+        self.git("commit", "-q", "-m", message)
+        return self.head()
+
+    def head(self, revision: str = "HEAD") -> str:
+        return self.git("rev-parse", revision).stdout.strip()
+
+    def blob(self, name: str) -> bytes:
+        """What git has stored under a name like HEAD:model.safetensors."""
+        return subprocess.run(
+            ["git", "cat-file", "blob", name], cwd=self.path, capture_output=True, check=True
+        ).stdout
+
+    def write(self, name: str, data: bytes | str) -> Path:
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return path
+
+    def digest(self, name: str) -> str:
+        """The SHA-256 of a file of the work tree."""
+        return sha256((self.path / name).read_bytes()).hexdigest()
+
+    def objects(self) -> list[Path]:
+        """The stored objects of this repository."""
+        folder = self.git("rev-parse", "--git-common-dir").stdout.strip()
+        return sorted((self.path / folder / "theta" / "objects").glob("??/??/*"))
+
+    def clone(self, name: str, *options: str, source: str = "") -> GitRepo:
+        """A clone of this repository (or of a url), beside it."""
+        target = self.path.parent / name
+        self.git("clone", "-q", *options, source or str(self.path), str(target))
+        return GitRepo(target)
+
+
+def safetensors_bytes(
+    tensors: Mapping[str, np.ndarray | tuple[str, tuple[int, ...], bytes]],
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """A safetensors file. Tensors are arrays, or (dtype name, shape, bytes) for what NumPy has no type for."""
+    header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    data = bytearray()
+    for name, value in tensors.items():
+        if isinstance(value, np.ndarray):
+            value = _NAMES[value.dtype.name], value.shape, np.ascontiguousarray(value).tobytes()
+        kind, shape, raw = value
+        offsets = [len(data), len(data) + len(raw)]
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": offsets}
+        data += raw
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + bytes(data)
+
+
+def weights(seed: int = 0, count: int = 4, shape: tuple[int, ...] = (160, 128)) -> dict[str, np.ndarray]:
+    """Tensors of a model: `layer.N.weight`, and one small `bias`."""
+    random = np.random.default_rng(seed)
+    found = {
+        f"layer.{number}.weight": (random.standard_normal(shape) * 0.02).astype("float32")
+        for number in range(count)
+    }
+    return found | {"bias": random.standard_normal(16).astype("float32")}
