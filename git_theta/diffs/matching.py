@@ -1,0 +1,116 @@
+"""Which tensor of an older checkpoint is which of a newer one, from the identity lines of their manifests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from git_theta.diffs import renames
+from git_theta.diffs.entries import Entry, entries
+from git_theta.manifest import Manifest
+
+Status = Literal["added", "removed", "modified", "renamed", "reshaped", "cast"]
+STATUSES: tuple[Status, ...] = ("modified", "added", "removed", "renamed", "reshaped", "cast")
+
+
+@dataclass(frozen=True)
+class Match:
+    """A tensor that is not the same on both sides; one side can be missing.
+
+    Attributes:
+        status: what is most remarkable: a renamed tensor can have changed in every other way as well, a
+            reshaped one can have another dtype and other values.
+    """
+
+    status: Status
+    old: Entry | None
+    new: Entry | None
+
+    @property
+    def name(self) -> str:
+        """Its newest name."""
+        entry = self.new or self.old
+        assert entry is not None
+        return entry.name
+
+    @property
+    def same_data(self) -> bool:
+        """Whether both sides are there and hold the same bits of the same dtype."""
+        return self.old is not None and self.new is not None and self.old.data == self.new.data
+
+
+@dataclass(frozen=True)
+class Matching:
+    """How the tensors of two checkpoints correspond.
+
+    Attributes:
+        matches: tensors that differ, sorted by name.
+        unchanged: names of those that do not.
+        shares: for stored tensors, the names of their views in the newer checkpoint.
+    """
+
+    matches: tuple[Match, ...]
+    unchanged: tuple[str, ...]
+    shares: dict[str, tuple[str, ...]]
+
+
+def match(
+    old: Manifest | None,
+    new: Manifest | None,
+    *,
+    only: str | None = None,
+    similar: renames.Similar | None = None,
+) -> Matching:
+    """Compare two manifests.
+
+    A view that is the same part of the same tensor on both sides makes no match of its own when the data
+    under it change: `shares` has it.
+
+    Args:
+        old, new: None where the file is not there.
+        only: glob; tensors with no name like it are left out.
+        similar: tells whether two tensors have similar values, to find those that were renamed and changed
+            in one step; None to find only such as follow the pattern of others that were not changed.
+    """
+    before = entries(old) if old else {}
+    after = entries(new) if new else {}
+    pairs = [(before[name], after[name]) for name in before if name in after]
+    gone = [entry for name, entry in before.items() if name not in after]
+    come = [entry for name, entry in after.items() if name not in before]
+    renamed = renames.find(gone, come, similar)
+    matches = [Match("renamed", before[was], after[name]) for was, name in renamed.items()]
+    matches += [Match(_status(a, b), a, b) for a, b in pairs if not _same(a, b) and not _follows(a, b)]
+    matches += [Match("removed", entry, None) for entry in gone if entry.name not in renamed]
+    taken = set(renamed.values())
+    matches += [Match("added", None, entry) for entry in come if entry.name not in taken]
+    unchanged = [a.name for a, b in pairs if _same(a, b)]
+    if only is not None:
+        matches = [found for found in matches if _named(found, only)]
+        unchanged = [name for name in unchanged if fnmatchcase(name, only)]
+    matches.sort(key=lambda found: found.name)
+    shares: dict[str, tuple[str, ...]] = {}
+    for entry in after.values():
+        if entry.of:
+            shares[entry.of] = (*shares.get(entry.of, ()), entry.name)
+    return Matching(tuple(matches), tuple(unchanged), shares)
+
+
+def _same(old: Entry, new: Entry) -> bool:
+    return old.shape == new.shape and old.data == new.data
+
+
+def _status(old: Entry, new: Entry) -> Status:
+    if old.shape != new.shape:
+        return "reshaped"
+    return "cast" if old.dtype != new.dtype else "modified"
+
+
+def _follows(old: Entry, new: Entry) -> bool:
+    """Whether this is a view that is what it was, so that the row of its stored tensor says it all."""
+    kinds = [(entry.of, entry.dtype, entry.shape, entry.place) for entry in (old, new)]
+    return bool(new.of) and kinds[0] == kinds[1]
+
+
+def _named(found: Match, pattern: str) -> bool:
+    return any(fnmatchcase(entry.name, pattern) for entry in (found.old, found.new) if entry)
