@@ -96,8 +96,16 @@ class Cleaner:
         if head.startswith(TEXTCONV_MAGIC):
             return content.rest()
         with ExitStack() as stack:
-            pass_ = _Pass(self, content, request, stack)
-            return pass_.run(registry.detect(head, request.pathname))
+            one = _Pass(self, content, request, stack)
+            identity, stored = one.identity(one.read(registry.detect(head, request.pathname)))
+            return one.answer(identity, stored)
+
+    def identify(self, content: Content, pathname: str) -> tuple[Manifest, Layout]:
+        """The identity of a file that is no manifest, and its layout; nothing is stored."""
+        with ExitStack() as stack:
+            one = _Pass(self, content, Request(pathname, (), tuple, looks_only=True), stack)
+            layout = one.read(registry.detect(content.head(_PROBE), pathname))
+            return one.identity(layout)[0], layout
 
 
 class _Pass:
@@ -119,11 +127,13 @@ class _Pass:
         self._gaps: list[int] = []
         self._size = 0
 
-    def run(self, form: Format | None) -> bytes:
+    def read(self, form: Format | None) -> Layout:
+        """Read the file, and store what is new unless the request only looks."""
         try:
             layout = self._layout(form)
             self._read(layout)
-            self._check_size(form, layout)
+            if form is not None and layout.format != OPAQUE:
+                self._check_size(form, layout, self._size)
         except DamagedCheckpoint as error:
             self._drop_waiting()
             if not self._request.looks_only:
@@ -135,14 +145,18 @@ class _Pass:
         except BaseException:
             self._drop_waiting()
             raise
-        return self._answer(layout)
+        return layout
 
     def _layout(self, form: Format | None) -> Layout:
-        if form is None or not form.streams or self._cleaner.settings.allow_damaged:
+        needs_file = form is None or not form.streams or self._cleaner.settings.allow_damaged
+        if needs_file and self._content.size is None:
             self._content.spool(self._stack.enter_context(self._cleaner.objects.store.spool()))
         if form is not None:
             try:
-                return checked(form.layout(self._content), self._content.size)
+                layout = checked(form.layout(self._content), self._content.size)
+                if self._content.size is not None:
+                    self._check_size(form, layout, self._content.size)
+                return layout
             except DamagedCheckpoint as error:
                 if not self._cleaner.settings.allow_damaged:
                     raise
@@ -199,12 +213,10 @@ class _Pass:
             )
         self._skeleton += data
 
-    def _check_size(self, form: Format | None, layout: Layout) -> None:
-        if form is None or layout.format == OPAQUE:
-            return
-        expected = form.expected_size(layout, lambda count: bytes(self._skeleton[:count]))
-        if expected is not None and expected != self._size:
-            raise DamagedCheckpoint(f"the file has {self._size} bytes; its header describes {expected}")
+    def _check_size(self, form: Format, layout: Layout, size: int) -> None:
+        expected = form.expected_size(layout, self._content.head)
+        if expected is not None and expected != size:
+            raise DamagedCheckpoint(f"the file has {size} bytes; its header describes {expected}")
 
     def _store(self, span: Span, tensor: HeldTensor | FileTensor) -> tuple[str, Payload | None]:
         """Digest and, if need be, store one tensor. Runs in a thread of its own."""
@@ -261,28 +273,31 @@ class _Pass:
                 future.exception()
         self._waiting.clear()
 
-    def _answer(self, layout: Layout) -> bytes:
+    def identity(self, layout: Layout) -> tuple[Manifest, bytes]:
+        """The manifest of what was read, without storage, and the stored form of its skeleton."""
         names = [line.name for line in self._lines]
         stored = skeleton.pack(names, self._gaps[: len(names)], bytes(self._skeleton))
-        digest = blake3(stored).hexdigest()
         views = (ViewLine(v.name, v.of, v.dtype, v.shape, v.offset, v.strides) for v in layout.views)
-        identity = manifests.with_root(
-            Manifest(
-                layout.format,
-                self._size,
-                "",
-                tuple(sorted(self._lines, key=lambda line: line.name)),
-                tuple(sorted(views, key=lambda line: line.name)),
-                digest,
-                len(stored),
-            )
+        identity = Manifest(
+            layout.format,
+            self._size,
+            "",
+            tuple(sorted(self._lines, key=lambda line: line.name)),
+            tuple(sorted(views, key=lambda line: line.name)),
+            blake3(stored).hexdigest(),
+            len(stored),
         )
+        return manifests.with_root(identity), stored
+
+    def answer(self, identity: Manifest, stored: bytes) -> bytes:
+        """The text that git gets."""
         for blob, recorded in self._request.recorded:
             if recorded.root == identity.root and recorded.storage:
                 return blob
         if self._request.looks_only:
             return manifests.write(identity)
-        payload = self._store_digest(Target(SKELETON, ArrayTensor(BYTES, (len(stored),), stored)), digest)
+        target = Target(SKELETON, ArrayTensor(BYTES, (len(stored),), stored))
+        payload = self._store_digest(target, identity.skeleton)
         if payload is not None:
             self._bundle.add(payload)
         self._write_bundle()

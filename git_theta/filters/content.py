@@ -41,11 +41,19 @@ class Content:
     """
 
     def __init__(self, stream: Stream) -> None:
+        """Contents that come from a stream."""
         self._stream = stream
         self._head = bytearray()
         self._used = 0  # bytes of the head that readinto has given out
         self._file: IO[bytes] | None = None
         self.size: int | None = None
+
+    @staticmethod
+    def of(file: IO[bytes]) -> Content:
+        """Contents that lie in a file already."""
+        content = Content(DescriptorStream(file.fileno()))
+        content._file, content.size = file, os.fstat(file.fileno()).st_size
+        return content
 
     def head(self, count: int) -> bytes:
         """The first `count` bytes; fewer where there are no more."""
