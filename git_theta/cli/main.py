@@ -36,6 +36,9 @@ COMMANDS: dict[str, dict[str, str]] = {
 """By section of the help: command names and what they do. Command `x-y` is `command` of module cli.x_y."""
 
 CALLED_BY_GIT = {
+    "filter-process": "Clean and smudge for git: the long-running protocol.",
+    "clean": "Turn a checkpoint into its manifest.",
+    "smudge": "Turn a manifest into its checkpoint.",
     "hook": "Run one of Git's hooks.",
 }
 

@@ -199,7 +199,7 @@ class _Pass:
         if self._content.size is not None:
             file = self._content.file()
             file.seek(self._size)
-            data = file.read(count)
+            data = file.read(-1 if count is None else count)
         elif count is None:
             data = self._content.rest()
         else:

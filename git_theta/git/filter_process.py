@@ -85,7 +85,8 @@ class _Server:
             self._clean(pathname)
         elif command == "smudge" and pathname in self._offered | self._failing:
             _drain(self._reader)
-            text, manifest = self._offered.pop(pathname, None) or self._failing.pop(pathname)
+            offered = self._offered if pathname in self._offered else self._failing
+            text, manifest = offered.pop(pathname)
             self._smudge(pathname, text, manifest)
         elif command == "smudge":
             self._begin_smudge(pathname, request.get("can-delay") == "1")

@@ -1,0 +1,13 @@
+"""`git theta filter-process`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("filter-process")
+def command() -> None:
+    """Speaks the long-running filter protocol on standard input and output; see gitattributes(5)."""
+    from git_theta.git.filter_process import main
+
+    main()

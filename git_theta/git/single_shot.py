@@ -1,0 +1,56 @@
+"""Clean and smudge of one file, for tools that do not speak the filter protocol (libgit2, dulwich, JGit)."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from git_theta import manifest as manifests
+from git_theta.errors import ThetaError
+from git_theta.filters.content import Content, DescriptorStream
+from git_theta.git import callers, recovery
+from git_theta.git.fetching import fetch_missing
+from git_theta.git.filters import Filters
+from git_theta.git.repository import Repository
+
+
+def clean(pathname: str) -> None:
+    """Standard input, a checkpoint, to standard output, its manifest.
+
+    Raises:
+        ThetaError: see Cleaner.clean. Nothing has been written then.
+    """
+    content = Content(DescriptorStream(0))
+    _write(memoryview(_filters(Repository.here()).clean(content, pathname)))
+
+
+def smudge(pathname: str) -> None:
+    """Standard input, a manifest, to standard output, the checkpoint.
+
+    Raises:
+        ThetaError: see Smudger.smudge.
+    """
+    repository = Repository.here()
+    settings = repository.config.settings()
+    text = Content(DescriptorStream(0)).rest()
+    if settings.skip_smudge or not manifests.is_manifest(text):
+        _write(memoryview(text))
+        return
+    command = callers.calling_command()
+    try:
+        manifest = manifests.parse(text)
+        if reasons := fetch_missing(repository, manifest.oids()):
+            raise recovery.missing(manifest, sorted(reasons), reasons)
+        _filters(repository).smudge(manifest, _write)
+    except ThetaError as error:
+        raise recovery.advised(pathname, error, command) from None
+
+
+def _filters(repository: Repository) -> Filters:
+    settings = repository.config.settings()
+    return Filters(repository, settings, callers.calling_command(), lambda line: print(line, file=sys.stderr))
+
+
+def _write(data: memoryview) -> None:
+    while data:
+        data = data[os.write(1, data) :]
