@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-import numpy as np
-
 from git_theta import scratch
 from git_theta.diffs import blocks, rank
+from git_theta.diffs.change import Change, comparable, cosine
 from git_theta.diffs.sweep import Job, Progress, sweep
 from git_theta.dtypes import DType
 from git_theta.errors import ThetaError
@@ -18,63 +17,9 @@ from git_theta.tensors import CHUNK_BYTES, Tensor
 from git_theta.values import is_number
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from git_theta.tensors import Bits
 
 K = TypeVar("K")
-
-
-@dataclass(frozen=True)
-class Change:
-    """How a tensor's values differ from an older one's.
-
-    Norms, and what follows from them, are None for dtypes without arithmetic. They leave out entries that
-    are NaN or infinite on either side.
-
-    Attributes:
-        elements: compared ones.
-        changed: elements whose bits differ (whose values differ, in a cast).
-        norm: 2-norm of new - old, of all entries: for matrices the Frobenius norm.
-        old_norm, new_norm: 2-norms of both sides.
-        max_abs: the largest absolute difference.
-        cosine: of old and new as vectors; None if one is zero.
-        nans, infinities: elements that became NaN, or infinite.
-        rank: numerical rank of new - old, where it is low; see diffs.rank.
-        bins: differences by sign and exponent (see blocks.BINS), where asked for.
-    """
-
-    elements: int
-    changed: int
-    norm: float | None = None
-    old_norm: float | None = None
-    new_norm: float | None = None
-    max_abs: float | None = None
-    cosine: float | None = None
-    nans: int = 0
-    infinities: int = 0
-    rank: int | None = None
-    bins: NDArray[np.int64] | None = None
-
-    @property
-    def relative_norm(self) -> float | None:
-        """norm / old_norm; None where the old tensor is zero and the new one is not."""
-        if self.norm is None or self.old_norm is None:
-            return None
-        if self.old_norm == 0:
-            return 0.0 if self.norm == 0 else None
-        return self.norm / self.old_norm
-
-    @property
-    def rms(self) -> float | None:
-        """Root mean square of the differences: the norm scaled by the root of the number of entries."""
-        if self.norm is None:
-            return None
-        return self.norm / math.sqrt(self.elements) if self.elements else 0.0
-
-    @property
-    def changed_fraction(self) -> float:
-        return self.changed / self.elements if self.elements else 0.0
 
 
 class Pair(Protocol):
@@ -134,13 +79,6 @@ class Question(Generic[K]):
     shape: tuple[int, ...]
     items: int
     open: Callable[[], Pair]
-
-
-def comparable(old: DType, new: DType) -> bool:
-    """Whether values of two dtypes can be subtracted, or at least their bits compared."""
-    if old == new:
-        return True
-    return is_number(old) and is_number(new) and old.components == new.components
 
 
 def compare(pair: Pair, *, binned: bool = False, threads: int | None = None) -> Change:
@@ -219,22 +157,9 @@ def _change(sums: blocks.Sums, dtype: DType, items: int, low_rank: int | None) -
         sums.old,
         sums.new,
         sums.largest,
-        _cosine(sums),
+        cosine(sums.old, sums.new, sums.difference, sums.product),
         sums.nans,
         sums.infinities,
         low_rank,
         sums.bins,
     )
-
-
-def _cosine(sums: blocks.Sums) -> float | None:
-    """The cosine of old and new; where they are close, from norms, which loses no digits to cancellation."""
-    if not sums.old or not sums.new:
-        return None
-    relative, growth = sums.difference / sums.old, sums.new / sums.old
-    lengths = sums.old * sums.new
-    if relative > 0.5 and 0 < lengths < math.inf and math.isfinite(sums.product):
-        cosine = sums.product / lengths
-    else:
-        cosine = 1 - (relative**2 - (growth - 1) ** 2) / (2 * growth)
-    return max(-1.0, min(1.0, cosine)) if math.isfinite(cosine) else None

@@ -1,0 +1,230 @@
+"""Compare two checkpoints: from two manifests, and what opens their tensors, to a report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from git_theta.checkpoints.registry import OPAQUE
+from git_theta.diffs import classify, report
+from git_theta.diffs.change import Change, comparable
+from git_theta.diffs.entries import Entry, Open, open_entry
+from git_theta.diffs.matching import Match, Matching, match
+from git_theta.diffs.report import Report, Row, Side
+from git_theta.errors import ThetaError
+from git_theta.manifest import Manifest
+
+if TYPE_CHECKING:
+    from git_theta.diffs.metrics import Pair, Question
+
+Progress = Callable[[int, int], None]
+"""Told how many items of how many were compared."""
+
+OpenPair = Callable[[Entry, Entry], "Pair | None"]
+"""Opens two tensors to be read together, or None where it has no better way than one after the other."""
+
+_SAMPLE = 64 << 10
+
+
+@dataclass(frozen=True)
+class Version:
+    """A checkpoint as one side of a comparison.
+
+    Attributes:
+        manifest: None where the file is not there.
+        open: opens its tensors.
+        label: what the user calls it.
+    """
+
+    manifest: Manifest | None
+    open: Open
+    label: str = ""
+
+
+def compare_checkpoints(
+    old: Version,
+    new: Version,
+    *,
+    path: str = "",
+    only: str | None = None,
+    values: bool = True,
+    binned: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    open_pair: OpenPair | None = None,
+) -> Report:
+    """Compare two versions of a checkpoint, or two checkpoints.
+
+    Only tensors that differ are read, and no error of reading one keeps the others from being compared: its
+    row says what is wrong.
+
+    Args:
+        only: glob of tensors' names to restrict the comparison to.
+        values: whether to read tensors at all; otherwise the manifests alone are compared.
+        binned: whether to count differences by sign and exponent, for a histogram.
+        open_pair: a cheaper way to read both sides of a tensor.
+    """
+    similar = _Similar(old.open, new.open) if values else None
+    matching = match(_visible(old.manifest), _visible(new.manifest), only=only, similar=similar)
+    rows = list(_rows(matching, old.manifest, new.manifest))
+    if values:
+        from git_theta.diffs.metrics import compare_all
+
+        questions = list(_questions(matching.matches, old, new, open_pair))
+        answers = compare_all(
+            questions, binned=binned, threads=threads, progress=_progress(questions, progress)
+        )
+        for number, answer in answers:
+            rows[number] = _answered(rows[number], answer)
+    unchanged = [*matching.unchanged, *(row.name for row in rows if _is_unchanged(row))]
+    rows = [row for row in rows if not _is_unchanged(row)]
+    made = Report(
+        path,
+        _side(old),
+        _side(new),
+        tuple(rows),
+        tuple(sorted(unchanged)),
+        report.total(rows),
+        stored=_stored(old.manifest, new.manifest),
+        only=only or "",
+        valued=values,
+    )
+    return made.with_kinds(classify.kinds(made))
+
+
+class _Similar:
+    """Whether the first values of two tensors point the same way: their cosine is at least one half."""
+
+    def __init__(self, old: Open, new: Open) -> None:
+        self._old, self._new = old, new
+
+    def __call__(self, old: Entry, new: Entry) -> bool:
+        from git_theta.diffs.blocks import compare_bits
+        from git_theta.diffs.change import cosine
+
+        count = min(_SAMPLE, old.items)
+        try:
+            before = open_entry(old, self._old).read(0, count)
+            after = open_entry(new, self._new).read(0, count)
+        except (ThetaError, OSError):
+            return False
+        sums = compare_bits(before, old.dtype, after, new.dtype)
+        angle = cosine(sums.old, sums.new, sums.difference, sums.product)
+        return angle is not None and angle >= 0.5
+
+
+def _visible(manifest: Manifest | None) -> Manifest | None:
+    """A manifest without the one tensor of bytes that stands for a file of no known format."""
+    if manifest is None or manifest.format != OPAQUE:
+        return manifest
+    return replace(manifest, tensors=(), views=())
+
+
+def _rows(matching: Matching, old: Manifest | None, new: Manifest | None) -> Iterator[Row]:
+    known = old.storage if old else {}
+    storage = new.storage if new else {}
+    users = Counter(line.oid for line in storage.values())
+    for found in matching.matches:
+        a, b = found.old, found.new
+        line = storage.get(b.line.digest) if b else None
+        alone = line is not None and line.digest not in known and users[line.oid] == 1
+        yield Row(
+            found.name,
+            found.status,
+            a.name if a else None,
+            a.dtype.name if a else None,
+            b.dtype.name if b else None,
+            a.shape if a else None,
+            b.shape if b else None,
+            tied=matching.shares.get(found.name, ()),
+            view_of=b.of if b else a.of if a else "",
+            change=_no_change(b) if b and found.same_data else None,
+            compared=_compared(a, b) if a and b else "",
+            update=line.update if line else "",
+            stored=line.size if line and alone else None,
+        )
+
+
+def _no_change(entry: Entry) -> Change:
+    return Change(entry.elements, 0, norm=0.0, max_abs=0.0, cosine=1.0)
+
+
+def _compared(old: Entry, new: Entry) -> str:
+    if not comparable(old.dtype, new.dtype):
+        return f"nothing: {old.dtype.name} and {new.dtype.name} do not compare"
+    if old.elements == new.elements:
+        return ""
+    if old.shape[1:] == new.shape[1:] and old.shape and new.shape:
+        return f"the first {min(old.shape[0], new.shape[0])} rows"
+    return "nothing: the shapes do not fit"
+
+
+def _questions(
+    matches: Sequence[Match], old: Version, new: Version, open_pair: OpenPair | None
+) -> Iterator[Question[int]]:
+    from git_theta.diffs.metrics import Question
+
+    for number, found in enumerate(matches):
+        a, b = found.old, found.new
+        if a is None or b is None or found.same_data or not comparable(a.dtype, b.dtype):
+            continue
+        if a.elements != b.elements and a.shape[1:] != b.shape[1:]:
+            continue
+        shape = a.shape if a.elements < b.elements else b.shape
+        items = min(a.items, b.items)
+        yield Question(number, a.dtype, b.dtype, shape, items, _opener(a, b, old, new, open_pair))
+
+
+def _opener(a: Entry, b: Entry, old: Version, new: Version, open_pair: OpenPair | None) -> Callable[[], Pair]:
+    from git_theta.diffs.metrics import TwoTensors
+
+    def opened() -> Pair:
+        pair = open_pair(a, b) if open_pair else None
+        return pair or TwoTensors(open_entry(a, old.open), open_entry(b, new.open))
+
+    return opened
+
+
+def _progress(questions: Sequence[Question[int]], progress: Progress | None) -> Callable[[int], None] | None:
+    if progress is None:
+        return None
+    everything = sum(question.items for question in questions)
+    done = 0
+
+    def more(items: int) -> None:
+        nonlocal done
+        done += items
+        progress(done, everything)
+
+    return more
+
+
+def _answered(row: Row, answer: Change | ThetaError | OSError) -> Row:
+    if isinstance(answer, Change):
+        return replace(row, change=answer)
+    return replace(row, unknown=answer.message if isinstance(answer, ThetaError) else str(answer))
+
+
+def _is_unchanged(row: Row) -> bool:
+    """Whether a row turned out to be about nothing: a view of data of which another part changed."""
+    return row.status == "modified" and row.change is not None and row.change.changed == 0
+
+
+def _side(version: Version) -> Side | None:
+    manifest = version.manifest
+    if manifest is None:
+        return None
+    tensors = () if manifest.format == OPAQUE else manifest.tensors
+    parameters = sum(line.nbytes * 8 // line.dtype.bits for line in tensors)
+    return Side(version.label, manifest.format, manifest.size, manifest.root, len(tensors), parameters)
+
+
+def _stored(old: Manifest | None, new: Manifest | None) -> int | None:
+    if new is None:
+        return 0
+    if not new.storage:
+        return None
+    known: Iterable[str] = old.oids() if old else ()
+    return sum(size for oid, size in new.oids().items() if oid not in known)

@@ -1,0 +1,95 @@
+"""Numbers and names as people read them; nothing here depends on the terminal."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+
+_UNITS = ("", "K", "M", "G", "T", "P")
+
+
+def count(number: int) -> str:
+    """A count in at most five characters: 999, 50.3M, 1.76G."""
+    value, unit = float(number), 0
+    while value >= 999.5 and unit + 1 < len(_UNITS):
+        value /= 1000
+        unit += 1
+    return f"{number}" if unit == 0 else f"{value:.3g}{_UNITS[unit]}"
+
+
+def size(nbytes: int) -> str:
+    """Bytes: 812 B, 2.07 MiB."""
+    value, unit = float(nbytes), 0
+    while value >= 1023.5 and unit + 1 < len(_UNITS):
+        value /= 1024
+        unit += 1
+    return f"{nbytes} B" if unit == 0 else f"{value:.4g} {_UNITS[unit]}iB"
+
+
+def number(value: float | None) -> str:
+    """A measurement in at most nine characters: 0.01065, 1.2e-05, 123.4; "-" if there is none."""
+    if value is None:
+        return "-"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.3g}"
+
+
+def fraction(value: float | None) -> str:
+    """A share as a percentage: 100%, 81.8%, 0.0021%; never rounded to 0% or 100% when it is not."""
+    if value is None:
+        return "-"
+    if value in (0, 1):
+        return f"{100 * value:.0f}%"
+    if value < 0.0999:
+        return f"{100 * value:.2g}%" if value >= 1e-6 else "<0.0001%"
+    return f"{min(99.9, 100 * value):.1f}%"
+
+
+def shape(lengths: tuple[int, ...] | None, times: str = "×") -> str:
+    """A shape: 1024×4096; "scalar" for one of no dimensions."""
+    if lengths is None:
+        return "-"
+    return times.join(map(str, lengths)) if lengths else "scalar"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    shown = ", ".join(printable(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown}, {len(names) - most} more"
+
+
+def printable(name: str) -> str:
+    """A name that a checkpoint's author chose, without what would move the cursor, colour or end a line."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in name
+    )
+
+
+def width(text: str) -> int:
+    """Columns that a text takes on a terminal."""
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )
+
+
+def fit(text: str, columns: int, ellipsis: str = "…") -> str:
+    """A text cut in the middle, and padded on the right, to take exactly that many columns."""
+    excess = width(text) - columns
+    if excess > 0:
+        keep = max(0, columns - width(ellipsis))
+        head, tail = _prefix(text, keep - keep // 2), _prefix(text[::-1], keep // 2)[::-1]
+        text = head + (ellipsis if columns else "") + tail
+    return text + " " * (columns - width(text))
+
+
+def _prefix(text: str, columns: int) -> str:
+    taken = 0
+    for index, character in enumerate(text):
+        taken += width(character)
+        if taken > columns:
+            return text[:index]
+    return text
