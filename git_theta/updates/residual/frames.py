@@ -11,13 +11,11 @@ from __future__ import annotations
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import zstandard
-from numpy.typing import NDArray
 
 from git_theta import scratch
 from git_theta.errors import DamagedObject
@@ -36,17 +34,17 @@ _local = threading.local()
 def compress(writer: Writer, width: int) -> bytes:
     """The row of these streams: a zstd frame of `width` bytes."""
     used = sum(map(len, writer.streams))
-    head = _HEAD.pack(len(writer.description), used) + bytes(writer.description)
+    head = _HEAD.pack(len(writer.description), used) + writer.description
     compressor = _compressor().compressobj(size=width)
     parts = []
-    for stream in (head, *writer.streams):
+    for stream in (memoryview(head), *(stream.data for stream in writer.streams)):
         for start in range(0, len(stream), _BLOCK):
             parts.append(compressor.compress(stream[start : start + _BLOCK]))
         parts.append(compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
     zeros = width - len(head) - used - 4
     while zeros > 0:
         block = min(zeros, _BLOCK)
-        parts.append((block << 3 | 1 << 1).to_bytes(3, "little") + b"\\0")
+        parts.append((block << 3 | 1 << 1).to_bytes(3, "little") + b"\0")
         zeros -= block
     parts.append((4 << 3 | 1).to_bytes(3, "little"))
     frame = b"".join(parts)
@@ -67,33 +65,40 @@ def decompress(frame: bytes | memoryview, width: int) -> Iterator[Reader]:
         if zstandard.frame_content_size(view[:18]) != width:
             raise DamagedObject("a residual is for chunks of another size")
         with _decompressor().stream_reader(view) as source:
-            length, used = _HEAD.unpack(_exactly(source, np.empty(_HEAD.size, np.uint8)))
+            head = bytearray(_HEAD.size)
+            _fill(memoryview(head), source)
+            length, used = _HEAD.unpack(head)
             if length + used + OVERHEAD > width:
                 raise DamagedObject("a residual is longer than its row")
-            description = bytes(_exactly(source, np.empty(length, np.uint8)))
+            description = bytearray(length)
+            _fill(memoryview(description), source)
             with scratch.borrow(used) as room:
-                yield Reader(description, _exactly(source, room))
+                _fill(room.data, source)
+                yield Reader(bytes(description), room)
     except zstandard.ZstdError as error:
         raise DamagedObject(f"a residual is damaged ({error})") from None
 
 
-def _exactly(source: Any, out: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _fill(view: memoryview, source: Any) -> None:
     done = 0
-    while done < out.size:
-        got = source.readinto(out.data[done:])
+    while done < len(view):
+        got = source.readinto(view[done:])
         if not got:
             raise DamagedObject("a residual is cut off")
         done += got
-    return out
 
 
 def _compressor() -> zstandard.ZstdCompressor:
-    if not hasattr(_local, "compressor"):
-        _local.compressor = zstandard.ZstdCompressor(compression_params=_PARAMETERS)
-    return _local.compressor
+    """This thread's compressor."""
+    found: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
+    if found is None:
+        found = _local.compressor = zstandard.ZstdCompressor(compression_params=_PARAMETERS)
+    return found
 
 
 def _decompressor() -> zstandard.ZstdDecompressor:
-    if not hasattr(_local, "decompressor"):
-        _local.decompressor = zstandard.ZstdDecompressor(max_window_size=8 << 20)
-    return _local.decompressor
+    """This thread's decompressor."""
+    found: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
+    if found is None:
+        found = _local.decompressor = zstandard.ZstdDecompressor(max_window_size=8 << 20)
+    return found

@@ -1,15 +1,19 @@
 """Sorts residuals by the exponent of what was predicted.
 
 A fine-tuning step is about as large for all weights of a matrix, but one unit in the last place of a small
-weight is much less than of a large one. So the size of a residual follows the exponent, and lists of one
+weight is much less than of a large one. So the size of a difference follows the exponent, and lists of one
 exponent each take up to a third less than all together. The order depends on the predicted bits alone:
-both sides compute it.
+reader and writer both compute it.
+
+Sorting is most of the time, so neighbours are sorted in pairs, by the classes of both: exponents counted
+down from the largest common one, `top`, in `classes` steps; the last class holds all others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from operator import gt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,137 +26,156 @@ from git_theta.errors import DamagedObject
 if TYPE_CHECKING:
     from git_theta.tensors import Bits
 
-    Indices = NDArray[np.signedinteger[Any]]
-
-BLOCK = 64 << 10
-"""Items that are sorted at a time: they and their indices stay in a core's cache."""
-_FREQUENT = 10
-"""An exponent that more than one item in this many has is looked up by itself: that costs 0.6 ns for each item
-of the block, sorting costs 6 ns for each item sorted."""
-_GAIN = 0.03
+_BLOCK = 128 << 10  # pairs that are sorted at a time
+_CLASSES = 16  # two classes make a byte
+_RARE = 1024  # an exponent at the edge that fewer than one item in this many has needs no class of its own
+_GAIN = 0.03  # of the bits that grouping must save
 _SAMPLE = 8192
-OWN_LIST = 4096
-"""Items of one exponent that make a list of their own."""
+_OWN_LIST = 4096  # differences of one class that make a list of their own
 
 
-def can_group(dtype: DType) -> bool:
-    """Whether a dtype has an exponent and is wide enough for grouping to pay."""
-    return dtype.kind in ("float", "complex") and dtype.itemsize >= 2
+_Run = tuple[int, int, int]  # class, begin, end
 
 
-def exponents(bits: Bits, dtype: DType, out: NDArray[np.uint8]) -> None:
+@dataclass(frozen=True)
+class Classes:
+    """Classes of exponents: `top - exponent` modulo 256, at most `count - 1`."""
+
+    top: int
+    count: int
+
+
+def choose(differences: Bits, bits: Bits, dtype: DType) -> Classes | None:
+    """Classes for a chunk, from a sample; None where grouping would not take noticeably less room."""
+    if dtype.kind not in ("float", "complex") or dtype.itemsize not in (2, 4) or bits.size < 2 * _OWN_LIST:
+        return None
+    step = bits.size // _SAMPLE | 1
+    near = _exponents(bits[::step], dtype)
+    lengths = np.frexp(differences[::step].astype(np.float64))[1].astype(np.int64)  # in bits
+    table = np.bincount(near * np.int64(64) + lengths, minlength=256 * 64).reshape(256, 64)
+    found = table.sum(axis=1)
+    together = _entropy(table.sum(axis=0))
+    gain = together + _entropy(found) - _entropy(table)
+    if gain < _GAIN * (together + int(np.maximum(lengths - 1, 0).sum())):
+        return None
+    # The window of exponents, on the circle that 256 of them make, that most items lie in.
+    width = _CLASSES - 1
+    sums = np.cumsum(np.concatenate([[0], found, found]))
+    low = int(np.argmax(sums[width : width + 256] - sums[:256]))
+    window = [*range(low, low + width)]
+    while len(window) > 1 and found[window[0] % 256] * _RARE < near.size:
+        window.pop(0)
+    while len(window) > 1 and found[window[-1] % 256] * _RARE < near.size:
+        window.pop()
+    return Classes(window[-1] % 256, len(window) + 1)
+
+
+def lists(counts: Sequence[int]) -> list[list[int]]:
+    """Which classes share a list: each long one has its own, the short ones share the last."""
+    long = [[number] for number, count in enumerate(counts) if count >= _OWN_LIST]
+    short = [number for number, count in enumerate(counts) if 0 < count < _OWN_LIST]
+    return [*long, short] if short else long
+
+
+def gather(differences: Bits, bits: Bits, dtype: DType, classes: Classes) -> list[int]:
+    """Sort an even number of differences in place, into their lists. Returns the counts of the classes."""
+    pieces: list[list[Bits]] = [[] for _ in range(classes.count)]
+    pairs = differences.view(f"<u{2 * dtype.itemsize}")
+    half = 8 * dtype.itemsize
+    with (
+        scratch.borrow(differences.size, differences.dtype) as staged,
+        scratch.borrow(min(_BLOCK, pairs.size), pairs.dtype) as room,
+    ):
+        for start, order, runs in _blocks(bits, dtype, classes):
+            taken = room[: order.size]
+            np.take(pairs[start : start + order.size], order, out=taken, mode="clip")
+            firsts, seconds = staged[2 * start :][: 2 * order.size].reshape(2, -1)
+            np.copyto(firsts, taken, casting="unsafe")
+            np.right_shift(taken, half, out=seconds, casting="unsafe")
+            for lane, found in zip((seconds, firsts), runs, strict=True):
+                for number, begin, end in found:
+                    pieces[number].append(lane[begin:end])
+        counts = [sum(map(len, parts)) for parts in pieces]
+        ordered = [piece for members in lists(counts) for number in members for piece in pieces[number]]
+        np.concatenate(ordered, out=differences)
+    return counts
+
+
+def scatter(
+    differences: Bits, counts: Sequence[int], bits: Bits, dtype: DType, classes: Classes
+) -> Iterator[tuple[int, Bits]]:
+    """Undo `gather`: yields the start of each block and its differences in their own order.
+
+    Both arrays must be used before the next block is asked for; the block's `bits` may change then.
+
+    Raises:
+        DamagedObject: the counts are not those of the bits' exponents.
+    """
+    at, ends, position = [0] * len(counts), [0] * len(counts), 0
+    for number in (number for members in lists(counts) for number in members):
+        at[number], position = position, position + counts[number]
+        ends[number] = position
+    half = 8 * dtype.itemsize
+    size = min(_BLOCK, bits.size // 2)
+    with (
+        scratch.borrow(2 * size, dtype.storage) as parts,
+        scratch.borrow(size, f"<u{2 * dtype.itemsize}") as joined,
+        scratch.borrow(size, joined.dtype) as room,
+    ):
+        for start, order, runs in _blocks(bits, dtype, classes):
+            lanes = parts[: 2 * order.size].reshape(2, -1)
+            for lane, found in zip(lanes, runs, strict=True):
+                pieces = []
+                for number, begin, end in found:
+                    position = at[number]
+                    at[number] = position + end - begin
+                    pieces.append(differences[position : at[number]])
+                if any(map(gt, at, ends)):
+                    raise DamagedObject("a residual is grouped by other exponents than its base has")
+                np.concatenate(pieces, out=lane)
+            seconds, firsts = lanes
+            pairs = joined[: order.size]
+            np.copyto(pairs, seconds)
+            np.left_shift(pairs, half, out=pairs)
+            np.bitwise_or(pairs, firsts, out=pairs)
+            room[order] = pairs
+            yield 2 * start, room[: order.size].view(dtype.storage)
+
+
+def _blocks(
+    bits: Bits, dtype: DType, classes: Classes
+) -> Iterator[tuple[int, NDArray[np.intp], tuple[list[_Run], list[_Run]]]]:
+    """For each block its first pair, the order of its pairs, and the runs of the second and first items."""
+    codes = np.arange(257)
+    # The minimum with a scalar takes ten times as long.
+    last = np.full(min(2 * _BLOCK, bits.size), classes.count - 1, np.uint8)
+    for start in range(0, bits.size // 2, _BLOCK):
+        found = _exponents(bits[2 * start : 2 * (start + _BLOCK)], dtype)
+        np.subtract(classes.top, found, out=found)
+        np.minimum(found, last[: found.size], out=found)
+        pairs = found.view("<u2")
+        work = np.right_shift(pairs, 4)
+        np.bitwise_or(pairs, work, out=work)
+        code = work.astype(np.uint8)
+        order = code.argsort(kind="stable")
+        bounds = np.searchsorted(code[order], codes)
+        present = np.flatnonzero(np.diff(bounds)).tolist()
+        bounds = bounds.tolist()
+        firsts = [(number & 15, bounds[number], bounds[number + 1]) for number in present]
+        seconds = [(number, bounds[16 * number], bounds[16 * number + 16]) for number in range(classes.count)]
+        yield start, order, (seconds, firsts)
+
+
+def _exponents(bits: Bits, dtype: DType) -> NDArray[np.uint8]:
     """The exponent of each item, modulo 256."""
+    out = np.empty(bits.size, np.uint8)
     np.right_shift(bits, dtype.mantissa, out=out, casting="unsafe")
     if dtype.exponent < 8:
         np.bitwise_and(out, (1 << dtype.exponent) - 1, out=out)
-
-
-def pay(numbers: Bits, bits: Bits, dtype: DType) -> bool:
-    """Whether numbers grouped by the exponents of bits would take noticeably less room, by a sample."""
-    if not can_group(dtype) or numbers.size < 2 * OWN_LIST:
-        return False
-    step = numbers.size // _SAMPLE | 1
-    sample, near = numbers[::step], bits[::step]
-    context = np.empty(sample.size, np.uint8)
-    exponents(near, dtype, context)
-    lengths = np.frexp(sample.astype(np.float64))[1].astype(np.int64)  # of each number, in bits
-    table = np.bincount(context * np.int64(65) + lengths, minlength=256 * 65).reshape(256, 65)
-    together = _entropy(table.sum(axis=0)) + np.maximum(lengths - 1, 0).sum()
-    gain = _entropy(table.sum(axis=0)) + _entropy(table.sum(axis=1)) - _entropy(table)
-    return bool(gain > _GAIN * together)
+    return out
 
 
 def _entropy(counts: NDArray[np.integer[Any]]) -> float:
     """Bits that symbols with these counts take."""
     found = counts[counts > 0].astype(np.float64)
     return float((found * np.log2(found.sum() / found)).sum())
-
-
-def arrange(counts: Mapping[int, int]) -> dict[int, int]:
-    """The counts in the order that their groups lie in: long ones first, then by exponent."""
-    return dict(sorted(counts.items(), key=lambda item: (item[1] < OWN_LIST, item[0])))
-
-
-def lists(counts: Mapping[int, int]) -> list[int]:
-    """Lengths of the lists that arranged groups are written as: one for each long one, one for the rest."""
-    long = [count for count in counts.values() if count >= OWN_LIST]
-    rest = sum(counts.values()) - sum(long)
-    return [*long, rest] if rest else long
-
-
-def gather(numbers: Bits, bits: Bits, dtype: DType) -> dict[int, int]:
-    """Sort numbers, in place, by the exponents of bits; stable. Returns the arranged counts of exponents."""
-    step = bits.size // 4096 | 1
-    sample = np.empty(bits[::step].size, np.uint8)
-    exponents(bits[::step], dtype, sample)
-    counted = np.bincount(sample, minlength=256)
-    frequent = np.flatnonzero(counted * _FREQUENT > sample.size).tolist()
-    pieces: dict[int, list[Bits]] = {}
-    with scratch.borrow(numbers.size, numbers.dtype) as staged:
-        at = 0
-        for start, runs in _blocks(bits, dtype, frequent):
-            for indices, sizes in runs:
-                run = staged[at : at + indices.size]
-                np.take(numbers[start : start + BLOCK], indices, out=run, mode="clip")
-                for exponent, size in sizes:
-                    pieces.setdefault(exponent, []).append(staged[at : at + size])
-                    at += size
-        counts = arrange({exponent: sum(map(len, found)) for exponent, found in pieces.items()})
-        np.concatenate([piece for exponent in counts for piece in pieces[exponent]], out=numbers)
-    return counts
-
-
-def scatter(numbers: Bits, counts: Mapping[int, int], bits: Bits, dtype: DType) -> Iterator[tuple[int, Bits]]:
-    """Undo `gather`: yields the start of each block and its numbers in their own order.
-
-    The block must be used before the next one is asked for; `bits` of it may be overwritten then.
-
-    Raises:
-        DamagedObject: the counts are not those of the bits' exponents.
-    """
-    ends = np.cumsum(list(counts.values())).tolist()
-    groups = {exponent: [end - counts[exponent], end] for exponent, end in zip(counts, ends, strict=True)}
-    frequent = [exponent for exponent, count in counts.items() if count * _FREQUENT > numbers.size]
-    with scratch.borrow(BLOCK, numbers.dtype) as room:
-        for start, runs in _blocks(bits, dtype, frequent):
-            for indices, sizes in runs:
-                pieces = []
-                for exponent, size in sizes:
-                    group = groups.get(exponent, [0, 0])
-                    at, group[0] = group[0], group[0] + size
-                    if group[0] > group[1]:
-                        raise DamagedObject("a residual is grouped by other exponents than its base has")
-                    pieces.append(numbers[at : at + size])
-                room[indices] = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-            yield start, room[: min(BLOCK, numbers.size - start)]
-
-
-def _blocks(
-    bits: Bits, dtype: DType, frequent: Sequence[int]
-) -> Iterator[tuple[int, list[tuple[Indices, list[tuple[int, int]]]]]]:
-    """For each block its start and runs of indices into it, each with the exponents and sizes it consists of."""
-    with (
-        scratch.borrow(BLOCK) as room,
-        scratch.borrow(BLOCK, np.bool_) as mask,
-        scratch.borrow(BLOCK, np.bool_) as rest,
-    ):
-        for start in range(0, bits.size, BLOCK):
-            part = bits[start : start + BLOCK]
-            context, found, others = (buffer[: part.size] for buffer in (room, mask, rest))
-            exponents(part, dtype, context)
-            runs = []
-            others.fill(True)
-            for exponent in frequent:
-                np.equal(context, exponent, out=found)
-                np.greater(others, found, out=others)
-                indices = np.flatnonzero(found)
-                runs.append((indices, [(exponent, indices.size)]))
-            indices = np.flatnonzero(others)
-            if indices.size:
-                context = context[indices]
-                by_exponent = context.argsort(kind="stable")
-                context = context[by_exponent]
-                bounds = [0, *(np.flatnonzero(context[1:] != context[:-1]) + 1).tolist(), context.size]
-                sizes = [(int(context[a]), b - a) for a, b in pairwise(bounds)]
-                runs.append((indices[by_exponent], sizes))
-            yield start, runs

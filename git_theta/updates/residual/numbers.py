@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SPARSE = 8
 """Where less than one number in this many is not zero, gaps are smaller and faster than packing."""
 _SAMPLE = 4096
-_RARE = 64  # at most one number in this many may be an escape
+_RARE = 32  # at most one number in this many may be an escape
 _DEPTH = 3  # lists in lists; each is much shorter than the one around it
 
 
@@ -104,15 +104,13 @@ def _write_fields(numbers: Bits, bits: int, shift: int, writer: Writer, depth: i
             np.right_shift(numbers, 8 * planes, out=parts, casting="unsafe")
             np.bitwise_and(parts, 15, out=parts)
             pack(parts, 4, writer.stream(packed_size(count, 4)))
-        split(numbers, shift, bits, parts)
+        escapes = split(numbers, shift, bits, parts)
         pack(parts, bits, writer.stream(packed_size(count, bits)))
-        top = (1 << bits) - 1
-        escapes = np.flatnonzero(parts == top) if shift + bits < 8 * numbers.itemsize else ()
-    writer.note("BBI", bits, shift, len(escapes))
-    if len(escapes):
+    writer.note("BBI", bits, shift, escapes.size)
+    if escapes.size:
         rest = numbers[escapes]
         np.right_shift(rest, shift, out=rest)
-        rest -= top
+        rest -= (1 << bits) - 1
         _write(rest, writer, depth + 1)
 
 

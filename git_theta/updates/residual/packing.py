@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     Bytes = NDArray[np.uint8]
 
-_BLOCK = 32 << 10  # numbers that are handled at a time
-
 
 def packed_size(count: int, bits: int) -> int:
     """Bytes of that many packed numbers."""
@@ -51,15 +49,20 @@ def unpack(packed: Bytes, bits: int, out: Bytes) -> None:
         np.bitwise_and(part, (1 << bits) - 1, out=part)
 
 
-def split(numbers: Bits, shift: int, width: int, out: Bytes) -> None:
-    """Bits [shift, shift + width) of each number, at most 8, as bytes; larger ones give the largest byte."""
-    top = (1 << width) - 1
-    with scratch.borrow(_BLOCK, numbers.dtype) as buffer:
-        for start in range(0, numbers.size, _BLOCK):
-            part = numbers[start : start + _BLOCK]
-            work = buffer[: part.size]
-            if shift:
-                np.right_shift(part, shift, out=work)
-                part = work
-            np.minimum(part, top, out=work)
-            np.copyto(out[start : start + _BLOCK], work, casting="unsafe")
+def split(numbers: Bits, shift: int, bits: int, out: Bytes) -> NDArray[np.intp]:
+    """Each number without its lowest bits, as bytes of `bits` bits.
+
+    Returns:
+        Where the result is 2**bits - 1: this stands for all that do not fit as well. Empty where every
+        number fits anyway.
+    """
+    with scratch.borrow(numbers.size if shift else 0, numbers.dtype) as high:
+        if shift:
+            numbers = np.right_shift(numbers, shift, out=high)
+        np.copyto(out, numbers, casting="unsafe")
+        if shift + bits >= 8 * numbers.itemsize:
+            return np.empty(0, np.intp)
+        top = (1 << bits) - 1
+        large = np.flatnonzero(numbers >= top)
+        out[large] = top
+        return large

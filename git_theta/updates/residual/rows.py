@@ -86,42 +86,61 @@ def _write(
         differences.difference(predicted, target, dtype, difference)
         if positions is not None:
             difference -= 1
-        grouping = grouping and groups.pay(difference, predicted, dtype)
-        writer.note("B", (0 if positions is None else _SPARSE) | (_GROUPED if grouping else 0))
+        classes = groups.choose(difference, predicted, dtype) if grouping else None
+        writer.note("B", (0 if positions is None else _SPARSE) | (0 if classes is None else _GROUPED))
         if positions is not None:
             numbers.write_positions(positions, writer)
-        if not grouping:
+        if classes is None:
             numbers.write(difference, writer)
-            return
-        counts = groups.gather(difference, predicted, dtype)
-        writer.note("B", len(counts) - 1)
-        for exponent, count in counts.items():
-            writer.note("BI", exponent, count)
-        start = 0
-        for count in groups.lists(counts):
-            numbers.write(difference[start : start + count], writer)
-            start += count
+        else:
+            _write_groups(difference, predicted, dtype, classes, writer)
+
+
+def _write_groups(
+    difference: Bits, predicted: Bits, dtype: DType, classes: groups.Classes, writer: Writer
+) -> None:
+    even = difference.size & ~1
+    counts = groups.gather(difference[:even], predicted[:even], dtype, classes)
+    writer.note(f"BB{classes.count}I", classes.top, classes.count, *counts)
+    start = 0
+    for members in groups.lists(counts):
+        count = sum(counts[number] for number in members)
+        numbers.write(difference[start : start + count], writer)
+        start += count
+    if even < difference.size:
+        writer.note("I", int(difference[even]))
 
 
 def _restore(reader: Reader, flags: int, bits: Bits, dtype: DType, least: int) -> None:
     """Add the differences that are read, and `least` (before the sign is taken off), to bits."""
     with scratch.borrow(bits.size, bits.dtype) as difference:
-        if not flags & _GROUPED:
-            numbers.read(reader, difference)
-            difference += least
-            differences.add(bits, difference, dtype, bits)
+        if flags & _GROUPED:
+            _restore_groups(reader, bits, difference, dtype, least)
             return
-        if not groups.can_group(dtype):
-            raise DamagedObject(f"a residual of {dtype.name} cannot be grouped")
-        counts = dict(reader.numbers("BI") for _ in range(reader.numbers("B")[0] + 1))
-        if sum(counts.values()) != bits.size:
-            raise DamagedObject("a residual's groups have more or fewer items than its chunk")
-        counts = groups.arrange(counts)
-        start = 0
-        for count in groups.lists(counts):
-            numbers.read(reader, difference[start : start + count])
-            start += count
+        numbers.read(reader, difference)
+        if least:
+            difference += least
+        differences.add(bits, difference, dtype, bits)
+
+
+def _restore_groups(reader: Reader, bits: Bits, difference: Bits, dtype: DType, least: int) -> None:
+    top, count = reader.numbers("BB")
+    counts = reader.numbers(f"{count}I")
+    even = bits.size & ~1
+    if not 2 <= count <= 16 or sum(counts) != even or dtype.itemsize not in (2, 4):
+        raise DamagedObject("a residual's groups do not fit its chunk")
+    start = 0
+    for members in groups.lists(counts):
+        end = start + sum(counts[number] for number in members)
+        numbers.read(reader, difference[start:end])
+        start = end
+    if even < bits.size:
+        difference[even] = reader.numbers("I")[0]
+    if least:
         difference += least
-        for start, block in groups.scatter(difference, counts, bits, dtype):
-            part = bits[start : start + block.size]
-            differences.add(part, block, dtype, part)
+    classes = groups.Classes(top, count)
+    for start, block in groups.scatter(difference[:even], counts, bits[:even], dtype, classes):
+        part = bits[start : start + block.size]
+        differences.add(part, block, dtype, part)
+    if even < bits.size:
+        differences.add(bits[even:], difference[even:], dtype, bits[even:])
