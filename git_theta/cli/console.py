@@ -17,7 +17,7 @@ __all__ = ["align", "human_size", "style"]
 
 
 def style(text: str, colour: str, stream: TextIO = sys.stdout, bold: bool = False) -> str:
-    """The text in a colour, if git would colour this stream (color.theta, color.ui) and NO_COLOR is not set."""
+    """The text in a colour, if git would colour this stream (color.theta, color.ui); NO_COLOR forbids it."""
     return click.style(text, fg=colour or None, bold=bold) if _coloured(stream.isatty()) else text
 
 

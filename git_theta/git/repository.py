@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from git_theta.errors import ThetaError
 from git_theta.git.config import Config
@@ -100,6 +100,10 @@ class Repository:
                 "git is not installed, or not on the PATH", "install Git 2.20 or newer"
             ) from None
 
+    def popen(self, arguments: Sequence[str], **pipes: Any) -> subprocess.Popen[bytes]:
+        """Start git, with the pipes of subprocess.Popen."""
+        return subprocess.Popen(["git", *arguments], cwd=self.folder, env=self._environment, **pipes)
+
     @cached_property
     def config(self) -> Config:
         """git's configuration, read once."""
@@ -180,10 +184,8 @@ class Repository:
 
     def _cat_file(self) -> tuple[IO[bytes], IO[bytes]]:
         if self._batch is None or self._batch.poll() is not None:
-            self._batch = subprocess.Popen(
-                ["git", "cat-file", "--batch"],
-                cwd=self.folder,
-                env=self._environment,
+            self._batch = self.popen(
+                ["cat-file", "--batch"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -1,0 +1,34 @@
+"""git theta track."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@click.option("-n", "--dry-run", is_flag=True, help="Only show what would be tracked.")
+def command(patterns: tuple[str, ...], dry_run: bool) -> None:
+    """Without patterns, lists those that are tracked. With patterns, adds them to .gitattributes in the
+    current folder; commit that file. Put patterns in quotes, or the shell replaces them by today's files.
+
+    \b
+    Examples:
+      git theta track "*.safetensors" "*.pt"
+      git theta track "models/**"
+      git theta track
+    """
+    from git_theta.git import attributes, tracking
+    from git_theta.git.repository import Repository
+
+    repository = Repository.here()
+    if not patterns:
+        listed = attributes.tracked_patterns(repository)
+        click.echo("Tracked patterns:" if listed else "No patterns are tracked yet.")
+        for pattern, name in listed:
+            click.echo(f"    {pattern} ({name})")
+        return
+    for line in tracking.track(repository, Path(), patterns, dry_run):
+        click.echo(line)

@@ -1,0 +1,24 @@
+"""git theta uninstall."""
+
+from __future__ import annotations
+
+import click
+
+from git_theta.cli.scope import scope_options
+
+
+@click.command
+@scope_options
+def command(scope: str) -> None:
+    """Settings of your own stay as they are. In a repository, git-theta's hooks are removed, and the hooks
+    that were there before come back. Stored objects stay.
+
+    \b
+    Examples:
+      git theta uninstall
+      git theta uninstall --local
+    """
+    from git_theta.git.install import uninstall
+
+    for line in uninstall(scope):
+        click.echo(line)

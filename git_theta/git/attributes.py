@@ -1,0 +1,192 @@
+"""`.gitattributes`: which files git-theta tracks."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from git_theta.errors import ThetaError
+from git_theta.git.repository import Repository
+from git_theta.objects.store import cannot_write
+
+ATTRIBUTES = ("filter=theta", "diff=theta", "merge=theta", "-text")
+FILE = ".gitattributes"
+_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
+_LETTERS = {b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of an attributes file: its own bytes, the pattern, the attributes."""
+
+    raw: bytes
+    pattern: str = ""
+    attributes: tuple[str, ...] = ()
+
+    @property
+    def tracks(self) -> bool:
+        return "filter=theta" in self.attributes
+
+
+def parse(text: bytes) -> list[Line]:
+    """The lines of an attributes file; comments, blank lines and macros have no pattern."""
+    return [_parse_line(raw) for raw in text.splitlines(keepends=True)]
+
+
+def track(folder: Path, patterns: Sequence[str], dry_run: bool = False) -> list[str]:
+    """Add lines to the attributes file of a folder.
+
+    Returns:
+        The patterns that were not tracked before.
+
+    Raises:
+        ThetaError: a pattern makes no sense there, or the file cannot be written.
+    """
+    path = folder / FILE
+    text = _read(path)
+    last = {line.pattern: line.attributes for line in parse(text) if line.pattern}
+    new = []
+    for pattern in dict.fromkeys(_checked(folder, pattern) for pattern in patterns):
+        if not set(ATTRIBUTES) <= set(last.get(pattern, ())):
+            new.append(pattern)
+    if new and not dry_run:
+        newline = b"\r\n" if b"\r\n" in text else b"\n"
+        if text and not text.endswith(b"\n"):
+            text += newline
+        _write(path, text + b"".join(_line(pattern) + newline for pattern in new))
+    return new
+
+
+def untrack(folder: Path, patterns: Sequence[str], dry_run: bool = False) -> list[str]:
+    """Take git-theta's attributes out of the attributes file of a folder; what else a line says stays.
+
+    Returns:
+        The patterns that were tracked there before.
+    """
+    path = folder / FILE
+    unwanted = {_checked(folder, pattern) for pattern in patterns}
+    found, kept = [], []
+    for line in parse(_read(path)):
+        if line.pattern not in unwanted or not line.tracks:
+            kept.append(line.raw)
+            continue
+        found.append(line.pattern)
+        others = [attribute for attribute in line.attributes if attribute not in ATTRIBUTES]
+        if others:
+            kept.append(b" ".join([_quote(line.pattern), *map(os.fsencode, others)]) + b"\n")
+    if found and not dry_run:
+        if kept:
+            _write(path, b"".join(kept))
+        else:
+            path.unlink()
+    return found
+
+
+def tracked_patterns(repository: Repository) -> list[tuple[str, str]]:
+    """The patterns that git-theta tracks: (pattern, file that says so), that of the top folder first."""
+    top = repository.work_tree
+    listed = repository.git(
+        "-C",
+        str(top.absolute()),
+        "ls-files",
+        "-z",
+        "-c",
+        "-o",
+        "--exclude-standard",
+        "--",
+        FILE,
+        f"**/{FILE}",
+    )
+    names = sorted({os.fsdecode(name) for name in listed.split(b"\0")[:-1]}, key=lambda name: name.count("/"))
+    files = [(name, top / name) for name in names]
+    files.append((".git/info/attributes", repository.common_dir / "info" / "attributes"))
+    if configured := repository.config.get("core.attributesFile"):
+        files.append((configured, Path(configured).expanduser()))
+    return [(line.pattern, name) for name, path in files for line in parse(_read(path)) if line.tracks]
+
+
+def filtered(repository: Repository, paths: Iterable[str], cached: bool = False) -> set[str]:
+    """Those of the paths (from the top) that have filter=theta.
+
+    Args:
+        cached: ask the attributes in the index, not those in the work tree.
+    """
+    names = b"".join(os.fsencode(path) + b"\0" for path in paths)
+    if not names:
+        return set()
+    top = () if repository.bare else ("-C", str(repository.work_tree.absolute()))
+    source = ("--cached",) if cached else ()
+    answer = repository.git(*top, "check-attr", *source, "-z", "--stdin", "filter", stdin=names).split(b"\0")
+    return {os.fsdecode(p) for p, value in zip(answer[::3], answer[2::3], strict=False) if value == b"theta"}
+
+
+def _checked(folder: Path, pattern: str) -> str:
+    """The pattern as it stands in the file."""
+    if Path(pattern).is_absolute():
+        here = f"{folder.absolute()}{os.sep}"
+        if not pattern.startswith(here):
+            raise ThetaError(f"{pattern} is not in this folder", "type the command in the folder of the file")
+        pattern = pattern.removeprefix(here)
+    pattern = re.sub(r"\A(\./+)+", "", pattern)
+    if not pattern or "\n" in pattern or "\0" in pattern:
+        raise ThetaError(f"{pattern!r} is no pattern", 'a pattern is like "*.safetensors"')
+    if pattern.startswith("!"):
+        raise ThetaError(f"git has no negative patterns like {pattern}", f"git theta untrack {pattern[1:]}")
+    if pattern.split("/")[0] == "..":
+        raise ThetaError(f"{pattern} is not in this folder", "type the command in the folder of the file")
+    if pattern.endswith("/") or (folder / pattern).is_dir():
+        return pattern.rstrip("/") + "/**"  # git does not look into folders by itself
+    return pattern
+
+
+def _line(pattern: str) -> bytes:
+    return b" ".join([_quote(pattern), *map(os.fsencode, ATTRIBUTES)])
+
+
+def _quote(pattern: str) -> bytes:
+    """A pattern as gitattributes(5) wants it: in C style where it would be misread otherwise."""
+    raw = os.fsencode(pattern)
+    if not re.search(rb'[\x00-\x20\x7f]|\A["#]|\A\[attr\]', raw):
+        return raw
+    escaped = re.sub(rb'["\\]', lambda found: b"\\" + found.group(), raw)
+    return b'"' + re.sub(rb"[\x00-\x1f\x7f]", lambda found: b"\\%03o" % found.group()[0], escaped) + b'"'
+
+
+def _parse_line(raw: bytes) -> Line:
+    text = raw.strip()
+    if not text or text.startswith((b"#", b"[attr]")):
+        return Line(raw)
+    quoted = _QUOTED.match(text)
+    if quoted:
+        pattern, rest = _ESCAPE.sub(_unescape, quoted.group(1)), text[quoted.end() :]
+    else:
+        pattern, *others = text.split(None, 1)
+        rest = b"".join(others)
+    return Line(raw, os.fsdecode(pattern), tuple(map(os.fsdecode, rest.split())))
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    what = found.group(1)
+    if len(what) == 3:
+        return bytes([int(what, 8) & 255])
+    return bytes([_LETTERS[what]]) if what in _LETTERS else what
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise ThetaError(f"cannot read {path}: {error.strerror}", "mend its permissions") from None
+
+
+def _write(path: Path, text: bytes) -> None:
+    try:
+        path.write_bytes(text)
+    except OSError as error:
+        raise cannot_write(path, error) from None

@@ -1,0 +1,106 @@
+"""Finding the manifests among the blobs of a repository: by their first bytes, wherever they are.
+
+Attributes would not do: those of an old commit can be others, and in a bare repository there are none.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from git_theta.errors import ThetaError
+from git_theta.git.repository import Repository
+from git_theta.manifest import is_manifest
+
+SMALLEST = 200  # bytes; no manifest is as small
+LARGEST = 256 << 20
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A blob, and a path under which it was found (empty where git did not say)."""
+
+    oid: str
+    size: int
+    path: str = ""
+
+
+def reachable(repository: Repository, revisions: Sequence[str], *options: str) -> Iterator[Blob]:
+    """The blobs that `git rev-list --objects` lists, one by one.
+
+    Args:
+        revisions: where to start; those with ^ in front are excluded, with all that they contain.
+        options: more of rev-list's own, like --all.
+
+    Raises:
+        ThetaError: git does not understand them.
+    """
+    with (
+        repository.popen(
+            ["rev-list", "--objects", "--stdin", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as lister,
+        repository.popen(
+            ["cat-file", "--batch-check=%(objecttype) %(objectname) %(objectsize) %(rest)", "--buffer"],
+            stdin=lister.stdout,
+            stdout=subprocess.PIPE,
+        ) as checker,
+    ):
+        assert lister.stdin
+        assert lister.stdout
+        assert lister.stderr
+        assert checker.stdout
+        lister.stdout.close()
+        lister.stdin.write("".join(f"{revision}\n" for revision in revisions).encode())
+        lister.stdin.close()
+        for line in checker.stdout:
+            kind, _, rest = line.rstrip(b"\n").partition(b" ")
+            if kind == b"blob":
+                oid, size, path = rest.split(b" ", 2)
+                yield Blob(oid.decode(), int(size), os.fsdecode(path))
+        said = lister.stderr.read()
+        if lister.wait():
+            raise ThetaError(f"git rev-list failed: {said.decode(errors='replace').strip()}", "git fsck")
+
+
+def in_tree(repository: Repository, revision: str) -> list[Blob]:
+    """The blobs of a tree, with their paths; symbolic links are none.
+
+    Raises:
+        ThetaError: there is no such tree.
+    """
+    listed = repository.git("ls-tree", "-r", "-z", "-l", "--full-tree", revision)
+    found = []
+    for row in listed.split(b"\0")[:-1]:
+        head, _, path = row.partition(b"\t")
+        mode, kind, oid, size = head.decode().split()
+        if kind == "blob" and mode != "120000":
+            found.append(Blob(oid, int(size), os.fsdecode(path)))
+    return found
+
+
+def sizes(repository: Repository, named: Sequence[tuple[str, str]]) -> list[Blob]:
+    """Blobs of these (oid, path) pairs; those that are not here are left out."""
+    asked = "".join(f"{oid}\n" for oid, _ in named).encode()
+    if not asked:
+        return []
+    answer = repository.git("cat-file", "--batch-check=%(objecttype) %(objectsize)", "--buffer", stdin=asked)
+    found = []
+    for (oid, path), line in zip(named, answer.splitlines(), strict=True):
+        kind, _, size = line.partition(b" ")
+        if kind == b"blob":
+            found.append(Blob(oid, int(size), path))
+    return found
+
+
+def find_manifests(repository: Repository, blobs: Iterable[Blob]) -> Iterator[tuple[Blob, bytes]]:
+    """Those of the blobs that begin like a manifest, with their text. It need not parse."""
+    for blob in blobs:
+        if SMALLEST <= blob.size <= LARGEST:
+            text = repository.blob(blob.oid)
+            if text is not None and is_manifest(text):
+                yield blob, text

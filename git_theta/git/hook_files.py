@@ -1,0 +1,213 @@
+"""git-theta's hooks in a repository: which are in place; installing them beside other tools'; removing them.
+
+A hook that is there already is never lost: it is kept as NAME.theta-chained, runs before ours, and comes back
+on removal. A folder of hooks that the user keeps under version control is not written to.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from git_theta.errors import ThetaError
+from git_theta.git.repository import Repository
+from git_theta.objects.store import cannot_write
+
+HOOKS = ("pre-commit", "pre-merge-commit", "prepare-commit-msg", "pre-push", "post-commit", "post-merge")
+CHAINED = ".theta-chained"
+TEXTS = Path(__file__).parent.parent / "hooks"
+"""The scripts; beside the package in the source tree, inside of it in a wheel."""
+
+_OURS = b"# git-theta hook"
+_HUSKY = "_"  # husky's own folder below the one that its user writes hooks in
+_READ = 1 << 16
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """The hooks of a repository.
+
+    Attributes:
+        folder: where git looks for them.
+        ours: names of hooks that are git-theta's script.
+        called: names of other hooks that call git-theta.
+        foreign: names of other hooks.
+        tracked: whether the folder is under version control, so that git-theta does not write to it.
+        disabled: whether `folder` cannot be one: core.hooksPath=/dev/null.
+    """
+
+    folder: Path
+    ours: tuple[str, ...]
+    called: tuple[str, ...]
+    foreign: tuple[str, ...]
+    tracked: bool
+    disabled: bool
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The hooks that do not call git-theta."""
+        return tuple(name for name in HOOKS if name not in self.ours + self.called)
+
+    def advice(self) -> list[str]:
+        """What the user has to do by hand, in lines; nothing where git-theta can do it."""
+        if self.disabled and self.lacking:
+            return [
+                f"{self.folder} is no folder, so no hooks run; before each git push, type: git theta push"
+            ]
+        husky = is_husky(self.folder)
+        names = [name for name in HOOKS if name not in self.called] if husky else self.lacking
+        if not names or not (husky or self.tracked):
+            return []
+        folder = self.folder.parent if husky else self.folder
+        why = (
+            "husky writes its own folder anew with each npm install"
+            if husky
+            else "they are under version control"
+        )
+        lines = [f"git-theta does not change the hooks in {folder} ({why}); add these lines there:"]
+        return lines + [f'  {folder / name}:  git theta hook {name} "$@"' for name in names]
+
+
+def is_husky(folder: Path) -> bool:
+    """Whether husky manages this folder: it writes it anew with every npm install."""
+    return folder.name == _HUSKY and ((folder / "h").exists() or (folder / "husky.sh").exists())
+
+
+def look(repository: Repository) -> Hooks:
+    """The state of a repository's hooks."""
+    folder = _folder(repository)
+    kinds = {name: _kind(folder, name) for name in HOOKS}
+    disabled = folder.exists() and not folder.is_dir()
+    return Hooks(
+        folder,
+        *(tuple(name for name in HOOKS if kinds[name] == kind) for kind in ("ours", "called", "foreign")),
+        tracked=not disabled and _is_tracked(repository, folder),
+        disabled=disabled,
+    )
+
+
+def warning(repository: Repository) -> str:
+    """A line for a repository whose pushes would leave objects behind; empty if all is well."""
+    folder = _folder(repository)
+    if _kind(folder, "pre-push") in ("ours", "called"):
+        return ""
+    return (
+        "this repository has no hooks of git-theta: git push would leave data behind; type: git theta install"
+    )
+
+
+def install(repository: Repository) -> Hooks:
+    """Put the hooks in place, and return how they are then.
+
+    Everything is checked before anything is written.
+
+    Raises:
+        ThetaError: the folder cannot be written, or a hook would be lost.
+    """
+    hooks = look(repository)
+    if hooks.disabled or hooks.tracked:
+        return hooks
+    folder = hooks.folder
+    for name in hooks.lacking:
+        _check_room(folder, name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (*hooks.lacking, *hooks.ours):
+            text = (TEXTS / name).read_bytes()
+            target = folder / name
+            if name in hooks.ours and target.read_bytes() == text:
+                continue
+            if name in hooks.foreign:
+                target.replace(folder / (name + CHAINED))
+            _write(target, text)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    return look(repository)
+
+
+def uninstall(repository: Repository) -> list[str]:
+    """Remove git-theta's hooks and put back those that were there before.
+
+    Returns:
+        Names of hooks that still call git-theta, because someone else wrote them.
+    """
+    hooks = look(repository)
+    for name in hooks.ours:
+        path, chained = hooks.folder / name, hooks.folder / (name + CHAINED)
+        try:
+            if chained.exists():
+                chained.replace(path)
+            else:
+                path.unlink()
+        except OSError as error:
+            raise cannot_write(hooks.folder, error) from None
+    return list(hooks.called)
+
+
+def _folder(repository: Repository) -> Path:
+    configured = repository.config.get("core.hooksPath")
+    if not configured:
+        return repository.common_dir / "hooks"
+    top = repository.git_dir if repository.bare else repository.work_tree
+    return top / Path(configured).expanduser()
+
+
+def _kind(folder: Path, name: str) -> str:
+    text = _text(folder / name)
+    if text is None:
+        return ""
+    if _OURS in text:
+        return "ours"
+    callers = [text]
+    if is_husky(folder):
+        callers.append(_text(folder.parent / name) or b"")
+    call = re.compile(rb"^[^#\n]*\bgit[ -]theta hook\b.*\b" + name.encode() + rb"\b", re.MULTILINE)
+    if any(call.search(caller) for caller in callers):
+        return "called"
+    # The pre-commit framework moves ours aside, and runs it.
+    moved = b"pre-commit" in text and _OURS in (_text(folder / f"{name}.legacy") or b"")
+    return "called" if moved else "foreign"
+
+
+def _text(path: Path) -> bytes | None:
+    """The beginning of a file; None if there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_READ)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return b""
+
+
+def _is_tracked(repository: Repository, folder: Path) -> bool:
+    """Whether the folder lies in the work tree and git does not ignore what is in it."""
+    if repository.bare:
+        return False
+    resolved = folder.resolve()
+    inside = resolved.is_relative_to(repository.work_tree.resolve())
+    if not inside or resolved.is_relative_to(repository.common_dir.resolve()):
+        return False
+    return repository.run("check-ignore", "-q", "--", str(resolved / HOOKS[0])).returncode != 0
+
+
+def _check_room(folder: Path, name: str) -> None:
+    """Refuse to put a hook aside where one is kept already."""
+    there, kept = _text(folder / name), _text(folder / (name + CHAINED))
+    if there is not None and kept is not None and there != kept:
+        raise ThetaError(
+            f"cannot install {folder / name}: there is a hook of that name, and {name}{CHAINED} beside it",
+            "put what both should do into one of them, remove the other, then: git theta install",
+        )
+    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not os.access(place, os.W_OK):
+        raise ThetaError(f"cannot write hooks to {folder}: permission denied", f"chmod u+w {place}")
+
+
+def _write(target: Path, text: bytes) -> None:
+    temporary = target.with_name(f".theta-{os.getpid()}")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o777), "wb") as file:
+        file.write(text)
+    temporary.replace(target)

@@ -1,0 +1,54 @@
+"""`git theta track` and its inverse: attributes, hooks, and what else the user should know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from git_theta.errors import ThetaError
+from git_theta.git import attributes, hook_files
+from git_theta.git.raw import raw_in_index
+from git_theta.git.repository import Repository
+
+_SHOWN = 5
+
+
+def track(repository: Repository, folder: Path, patterns: Sequence[str], dry_run: bool) -> list[str]:
+    """Track patterns in a folder, install hooks, and return what to tell the user in lines.
+
+    Raises:
+        ThetaError: see attributes.track and hook_files.install.
+    """
+    new = attributes.track(folder, patterns, dry_run)
+    if dry_run:
+        return [f'Would track "{pattern}"' for pattern in new]
+    said = [f'Tracking "{pattern}"' for pattern in new]
+    if len(new) < len(set(patterns)):
+        said.append("The other patterns are tracked already." if new else "All of that is tracked already.")
+    if not repository.config.get("filter.theta.process"):
+        said.append("git-theta is not set up on this machine yet; type: git theta install")
+    said += hook_files.install(repository).advice()
+    raw = [blob.path for blob in raw_in_index(repository)]
+    if raw:
+        shown = " ".join(raw[:_SHOWN]) + (" ..." if len(raw) > _SHOWN else "")
+        said.append(
+            f"Git has {len(raw)} of these files as they are; to convert them: git add --renormalize {shown}"
+        )
+    return said
+
+
+def untrack(repository: Repository, folder: Path, patterns: Sequence[str], dry_run: bool) -> list[str]:
+    """Undo `track` in a folder.
+
+    Raises:
+        ThetaError: none of the patterns is tracked there.
+    """
+    found = attributes.untrack(folder, patterns, dry_run)
+    lost = [pattern for pattern in patterns if pattern not in found]
+    if not found:
+        places = {name for pattern, name in attributes.tracked_patterns(repository) if pattern in lost}
+        raise ThetaError(
+            f"{', '.join(lost)} is not tracked in {folder.absolute() / attributes.FILE}",
+            f"it is in {', '.join(sorted(places))}" if places else "git theta track lists what is",
+        )
+    return [f'{"Would untrack" if dry_run else "Not tracking"} "{pattern}"' for pattern in found]
