@@ -38,7 +38,7 @@ _UTILS = "torch._utils"
 _PLAIN = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3")
 _WRAPPERS = ("_rebuild_parameter", "_rebuild_parameter_with_state")
 _SUBCLASS = ("_rebuild_from_type", "_rebuild_from_type_v2")
-_MOST_WRAPPERS = 8
+_MOST_WRAPPERS = 2  # a parameter, around a subclass of torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
