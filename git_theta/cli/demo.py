@@ -1,0 +1,21 @@
+"""`git theta demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("demo")
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+def command(folder: Path) -> None:
+    """Makes a repository in DIR, versions a small model in it, and shows the commands and what they print.
+
+    \b
+    Example:
+      git theta demo /tmp/demo
+    """
+    from git_theta.git.demo import Demo
+
+    Demo(folder, click.echo).run()
