@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class ThetaError(Exception):
     """Something went wrong that the user can mend.
@@ -40,3 +42,11 @@ class MissingObject(ThetaError):
     def __init__(self, message: str, remedy: str = "", oids: tuple[str, ...] = ()) -> None:
         super().__init__(message, remedy)
         self.oids = oids
+
+
+def cannot_write(place: Path, error: OSError) -> ThetaError:
+    """The error for a place that cannot be written: full, read-only, not ours."""
+    return ThetaError(
+        f"cannot write to {place}: {error.strerror or error}",
+        "make room or mend the permissions there, then type the command again; nothing stored was lost",
+    )

@@ -7,22 +7,20 @@ import re
 import shutil
 import sys
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING
 
-from git_theta.errors import DamagedObject, MissingObject, ThetaError
+from git_theta.errors import DamagedObject, MissingObject, ThetaError, cannot_write
+from git_theta.objects.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
     from git_theta.objects.container import Container
 
 _OPEN_FILES = 128
-_STALE_SECONDS = 24 * 3600
 _FICLONE = 0x40049409  # ioctl_ficlonerange(2)
 _OID = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -39,7 +37,7 @@ class LocalStore:
     def __init__(self, root: Path, alternates: Sequence[Path] = (), sync: bool = False) -> None:
         self.root = root
         self._folders = [folder / "objects" for folder in (root, *alternates)]
-        self._temporary = root / "tmp"
+        self._temporary = TemporaryFolder(root / "tmp")
         self._sync = sync
         self._containers: OrderedDict[str, Container] = OrderedDict()
         self._lock = threading.Lock()
@@ -54,8 +52,13 @@ class LocalStore:
                 return path
         return None
 
-    def has(self, oid: str) -> bool:
-        return self.find(oid) is not None
+    def has(self, oid: str, size: int | None = None) -> bool:
+        """Whether an object is here; with that size, where one is given.
+
+        After a power failure a file can be shorter than what was written to it.
+        """
+        found = self.find(oid)
+        return found is not None and (size is None or found.stat().st_size == size)
 
     def oids(self) -> Iterator[str]:
         """The objects of this repository (not those that it borrows), in no order."""
@@ -84,6 +87,8 @@ class LocalStore:
             opened = Container(PositionedFile(str(path)))
         except DamagedObject as error:
             raise DamagedObject(f"object {oid[:12]}: {error.message}", self.remedy(oid)) from None
+        except OSError as error:
+            raise DamagedObject(f"object {oid[:12]} cannot be read: {error.strerror} ({path})") from None
         with self._lock:
             self._containers[oid] = opened
             while len(self._containers) > _OPEN_FILES:
@@ -96,13 +101,19 @@ class LocalStore:
 
     @contextmanager
     def spool(self) -> Iterator[IO[bytes]]:
-        """A temporary file in the store's own folder; gone after the `with` block."""
-        with self._new() as file:
+        """A temporary file; gone after the `with` block.
+
+        It lies in the store's own folder, so that what is as large as a checkpoint needs room in one place
+        only; where that cannot be written (commands that only look need not), in the system's.
+        """
+        with ExitStack() as stack:
             try:
-                yield file
-            finally:
-                with suppress(FileNotFoundError):
-                    Path(file.name).unlink()
+                file = stack.enter_context(self._temporary.file())
+            except ThetaError:
+                from tempfile import gettempdir  # slow to import, and seldom needed
+
+                file = stack.enter_context(TemporaryFolder(Path(gettempdir())).file())
+            yield file
 
     @contextmanager
     def write(self) -> Iterator[tuple[IO[bytes], Callable[[str], None]]]:
@@ -110,76 +121,56 @@ class LocalStore:
 
         Until then the object has no name that anything would find; if the block ends early, or the
         process dies, nothing of it is left but a file in `theta/tmp`.
+
+        Raises:
+            ThetaError: the store cannot be written.
         """
-        with self._new() as file:
-
-            def keep(oid: str) -> None:
-                file.flush()
-                if self._sync:
-                    os.fsync(file.fileno())
-                self._rename(Path(file.name), oid)
-
-            try:
-                yield file, keep
-            finally:
-                with suppress(FileNotFoundError):
-                    Path(file.name).unlink()
+        with self._temporary.file() as file:
+            yield file, lambda oid: self._rename(Path(str(file.name)), oid)
 
     def adopt(self, source: Path, oid: str, size: int) -> None:
         """Take over an object from another store: hard-linked, cloned or copied, and verified.
 
         Raises:
             DamagedObject: what lies there is not this object.
+            ThetaError: the store cannot be written.
         """
-        if self.has(oid):
+        if self.has(oid, size):
             return
-        with self._new() as file:
-            temporary = Path(file.name)
-        try:
-            link_or_copy(source, temporary)
+        with self._temporary.file() as file:
+            temporary = Path(str(file.name))
+            try:
+                link_or_copy(source, temporary)
+            except OSError as error:
+                raise cannot_write(self.root, error) from None
             verify(temporary, oid, size)
             self._rename(temporary, oid)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def clean_up(self) -> None:
         """Remove temporary files that processes which died have left behind."""
-        if not self._temporary.is_dir():
-            return
-        for path in self._temporary.iterdir():
-            with suppress(OSError):
-                process = int(path.name.partition("-")[0]) if path.name[0].isdigit() else 0
-                if not _runs(process) or time.time() - path.stat().st_mtime > _STALE_SECONDS:
-                    path.unlink()
-
-    def _new(self) -> IO[bytes]:
-        try:
-            self._temporary.mkdir(parents=True, exist_ok=True)
-            # Unbuffered: what is written comes in large pieces.
-            return NamedTemporaryFile(
-                dir=self._temporary, prefix=f"{os.getpid()}-", delete=False, buffering=0
-            )
-        except OSError as error:
-            raise cannot_write(self.root, error) from None
+        self._temporary.clean_up()
 
     def _rename(self, temporary: Path, oid: str) -> None:
         final = self._folders[0] / oid[:2] / oid[2:4] / oid
-        final.parent.mkdir(parents=True, exist_ok=True)
-        if temporary.stat().st_mode & 0o777 != 0o444:  # a hard link can be someone else's
-            temporary.chmod(0o444)
-        temporary.replace(final)
-        if self._sync:
-            folder = os.open(final.parent, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            if temporary.stat().st_mode & 0o777 != 0o444:  # a hard link can be someone else's
+                temporary.chmod(0o444)
+            if self._sync:
+                _flush(temporary)
+            temporary.replace(final)
+            if self._sync:
+                _flush(final.parent)
+        except OSError as error:
+            raise cannot_write(self.root, error) from None
 
 
-def cannot_write(place: Path, error: OSError) -> ThetaError:
-    """The error for a store that cannot be written: full, read-only, not ours."""
-    return ThetaError(
-        f"cannot write to {place}: {error.strerror or error}",
-        "make room or mend the permissions there, then type the command again; nothing stored was lost",
-    )
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def verify(path: Path, oid: str, size: int | None = None) -> None:
@@ -222,13 +213,3 @@ def _clone(source: Path, target: Path) -> bool:
         except OSError:
             return False
     return True
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return process > 0

@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from git_theta import scratch
+from git_theta.errors import DamagedObject, MissingObject
 from git_theta.manifest import StorageLine
 from git_theta.objects import codec
 from git_theta.objects.arrays import ArrayInfo, data_array, inner_items
 from git_theta.objects.container_writer import ContainerWriter
 from git_theta.objects.members import Member, Slice
-from git_theta.objects.store import LocalStore, cannot_write
+from git_theta.objects.store import LocalStore
 from git_theta.tensors import CHUNK_BYTES, chunks
 from git_theta.updates import registry, residual
 from git_theta.updates.interface import Parameters, Predictor, Proposal, Target
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 SMALL_BYTES = 64 << 10
 """Payloads below this share an object with others."""
 _BUNDLE_BYTES = CHUNK_BYTES
+_BUNDLE_MEMBERS = 4096  # of scalars and empty tensors there may be any number, and each takes metadata
 _AHEAD = 4  # chunks of one tensor that are encoded ahead of the one being written
 
 Rows = Iterable[bytes | None]
@@ -62,7 +64,7 @@ class Bundle:
 
     @property
     def full(self) -> bool:
-        return self.nbytes >= _BUNDLE_BYTES
+        return self.nbytes >= _BUNDLE_BYTES or len(self.payloads) >= _BUNDLE_MEMBERS
 
 
 class TensorWriter:
@@ -95,8 +97,8 @@ class TensorWriter:
                 break
             try:
                 return self._predicted(target, digest, proposal, limit)
-            except _NotWorthwhile:
-                continue
+            except (_NotWorthwhile, DamagedObject, MissingObject):
+                continue  # a damaged base must not keep anyone from storing a tensor without it
         return self._dense(target, digest)
 
     def write(self, payloads: Sequence[Payload]) -> list[StorageLine]:
@@ -145,10 +147,10 @@ class TensorWriter:
         with self._create() as (writer, keep):
             writer.begin(data_array(width), ArrayInfo(tensor.items, width, inner, True))
             ranges = [(start, min(start + inner, tensor.items)) for start in range(0, tensor.items, inner)]
-            for frame in self._ordered(
-                lambda start, stop: codec.encode(tensor.read(start, stop), inner), ranges
-            ):
-                writer.chunk(frame)
+            frames = self._ordered(lambda start, stop: codec.encode(tensor.read(start, stop), inner), ranges)
+            with closing(frames):  # wait for its threads also if writing fails: they use the tensor's buffers
+                for frame in frames:
+                    writer.chunk(frame)
             writer.end()
             return keep([replace(member, arrays={"values": Slice(width, 0, tensor.items)})])[0]
 
@@ -207,21 +209,18 @@ class TensorWriter:
     @contextmanager
     def _create(self) -> Iterator[tuple[ContainerWriter, Callable[[Sequence[Member]], list[StorageLine]]]]:
         """A new object, and what to call with its members when its arrays are written."""
-        try:
-            with self._store.write() as (file, rename):
-                writer = ContainerWriter(file)
+        with self._store.write() as (file, rename):
+            writer = ContainerWriter(file)
 
-                def keep(members: Sequence[Member]) -> list[StorageLine]:
-                    oid, size = writer.finish([member.record() for member in members])
-                    rename(oid)
-                    return [
-                        StorageLine(m.digest, oid, size, number, m.update, m.bases)
-                        for number, m in enumerate(members)
-                    ]
+            def keep(members: Sequence[Member]) -> list[StorageLine]:
+                oid, size = writer.finish([member.record() for member in members])
+                rename(oid)
+                return [
+                    StorageLine(m.digest, oid, size, number, m.update, m.bases)
+                    for number, m in enumerate(members)
+                ]
 
-                yield writer, keep
-        except OSError as error:
-            raise cannot_write(self._store.root, error) from None
+            yield writer, keep
 
 
 def _row(

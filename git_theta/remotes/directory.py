@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from git_theta.errors import DamagedObject, MissingObject, ThetaError
-from git_theta.objects.store import LocalStore, cannot_write
+from git_theta.errors import DamagedObject, MissingObject, ThetaError, cannot_write
+from git_theta.objects.store import LocalStore
 from git_theta.remotes.interface import Advance
 
 _WORKERS = 4  # verifying reads every byte, which threads share
