@@ -67,16 +67,14 @@ def compare_checkpoints(
         open_pair: a cheaper way to read both sides of a tensor.
     """
     similar = _Similar(old.open, new.open) if values else None
-    matching = match(_visible(old.manifest), _visible(new.manifest), only=only, similar=similar)
+    matching = match(old.manifest, new.manifest, only=only, similar=similar)
     rows = list(_rows(matching, old.manifest, new.manifest))
     if values:
         from git_theta.diffs.metrics import compare_all
 
         questions = list(_questions(matching.matches, old, new, open_pair))
-        answers = compare_all(
-            questions, binned=binned, threads=threads, progress=_progress(questions, progress)
-        )
-        for number, answer in answers:
+        told = counted(sum(question.items for question in questions), progress)
+        for number, answer in compare_all(questions, binned=binned, threads=threads, progress=told):
             rows[number] = _answered(rows[number], answer)
     unchanged = [*matching.unchanged, *(row.name for row in rows if _is_unchanged(row))]
     rows = [row for row in rows if not _is_unchanged(row)]
@@ -92,6 +90,20 @@ def compare_checkpoints(
         valued=values,
     )
     return made.with_kinds(classify.kinds(made))
+
+
+def counted(everything: int, progress: Progress | None) -> Callable[[int], None] | None:
+    """What adds up the items of each range for `progress`."""
+    if progress is None:
+        return None
+    done = 0
+
+    def more(items: int) -> None:
+        nonlocal done
+        done += items
+        progress(done, everything)
+
+    return more
 
 
 class _Similar:
@@ -113,13 +125,6 @@ class _Similar:
         sums = compare_bits(before, old.dtype, after, new.dtype)
         angle = cosine(sums.old, sums.new, sums.difference, sums.product)
         return angle is not None and angle >= 0.5
-
-
-def _visible(manifest: Manifest | None) -> Manifest | None:
-    """A manifest without the one tensor of bytes that stands for a file of no known format."""
-    if manifest is None or manifest.format != OPAQUE:
-        return manifest
-    return replace(manifest, tensors=(), views=())
 
 
 def _rows(matching: Matching, old: Manifest | None, new: Manifest | None) -> Iterator[Row]:
@@ -185,20 +190,6 @@ def _opener(a: Entry, b: Entry, old: Version, new: Version, open_pair: OpenPair 
         return pair or TwoTensors(open_entry(a, old.open), open_entry(b, new.open))
 
     return opened
-
-
-def _progress(questions: Sequence[Question[int]], progress: Progress | None) -> Callable[[int], None] | None:
-    if progress is None:
-        return None
-    everything = sum(question.items for question in questions)
-    done = 0
-
-    def more(items: int) -> None:
-        nonlocal done
-        done += items
-        progress(done, everything)
-
-    return more
 
 
 def _answered(row: Row, answer: Change | ThetaError | OSError) -> Row:

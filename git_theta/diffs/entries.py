@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from git_theta.checkpoints.registry import OPAQUE
 from git_theta.dtypes import DType
 from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest, TensorLine, ViewLine
@@ -62,7 +63,9 @@ class Entry:
 
 
 def entries(manifest: Manifest) -> dict[str, Entry]:
-    """All tensors of a checkpoint by name."""
+    """All tensors of a checkpoint by name; none of a file of no known format, which is stored as bytes."""
+    if manifest.format == OPAQUE:
+        return {}
     lines = {line.name: line for line in manifest.tensors}
     seen = {view.of for view in manifest.views}
     found = {

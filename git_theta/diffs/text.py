@@ -28,23 +28,31 @@ def size(nbytes: int) -> str:
 
 
 def number(value: float | None) -> str:
-    """A measurement in at most nine characters: 0.01065, 1.2e-05, 123.4; "-" if there is none."""
+    """A measurement in at most nine characters: 0.01065, 1.20e-05, 123.4; "-" if there is none."""
     if value is None:
         return "-"
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.3g}"
+    return f"{value:#.4g}".rstrip(".") if 1e-3 <= abs(value) < 9999.5 else f"{value:.2e}"
+
+
+def cosine(value: float) -> str:
+    """A cosine, with as many nines as it takes to tell it from 1: 0.9321, 0.99988, 0.9999981."""
+    away = 1 - abs(value)
+    if away <= 0:
+        return f"{value:.0f}"
+    return f"{value:.{min(15, max(4, 1 - math.floor(math.log10(away))))}f}"
 
 
 def fraction(value: float | None) -> str:
-    """A share as a percentage: 100%, 81.8%, 0.0021%; never rounded to 0% or 100% when it is not."""
+    """A share as a percentage: 100%, 81.8%, 0.99%; never rounded to 0% or 100% when it is not."""
     if value is None:
         return "-"
     if value in (0, 1):
         return f"{100 * value:.0f}%"
-    if value < 0.0999:
-        return f"{100 * value:.2g}%" if value >= 1e-6 else "<0.0001%"
-    return f"{min(99.9, 100 * value):.1f}%"
+    if value >= 0.09995:
+        return f"{min(99.9, 100 * value):.1f}%"
+    return f"{100 * value:.2f}%" if value >= 0.0005 else f"{100 * value:.1g}%"
 
 
 def shape(lengths: tuple[int, ...] | None, times: str = "×") -> str:

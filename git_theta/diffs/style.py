@@ -1,0 +1,35 @@
+"""How to write to a terminal, or to what is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Style:
+    """How to write.
+
+    Attributes:
+        width: columns of the terminal.
+        colour: whether to use ANSI colours.
+        unicode: whether signs outside ASCII can be shown.
+    """
+
+    width: int = 80
+    colour: bool = False
+    unicode: bool = True
+
+    def paint(self, words: str, codes: str) -> str:
+        """Words in a colour, given by its ANSI codes; "" leaves them as they are."""
+        return f"\x1b[{codes}m{words}\x1b[m" if self.colour and codes and words.strip() else words
+
+    def sign(self, fancy: str, plain: str) -> str:
+        return fancy if self.unicode else plain
+
+    @property
+    def arrow(self) -> str:
+        return self.sign("→", "->")
+
+    @property
+    def ellipsis(self) -> str:
+        return self.sign("…", "~")

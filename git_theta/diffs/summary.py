@@ -1,0 +1,82 @@
+"""The first lines of every comparison that people read: what kind of change, how much of it, warnings."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from git_theta.diffs import text
+from git_theta.diffs.columns import METRICS
+from git_theta.diffs.matching import STATUSES
+from git_theta.diffs.report import Report, Side
+from git_theta.diffs.style import Style
+
+_INDENT = "  "
+_TIED = "\xa0"  # a space at which no line is broken
+
+
+def summary(report: Report, style: Style) -> Iterator[str]:
+    """The lines, the first of them naming both sides as Git does."""
+    path = text.printable(report.path)
+    old = f"a/{path}" if report.old else "/dev/null"
+    new = f"b/{path}" if report.new else "/dev/null"
+    yield style.paint(f"diff --theta {old} {new}", "1")
+    for kind in report.kinds:
+        yield from _wrapped(kind.text.replace("->", style.arrow), style, "1;33")
+    if report.rows:
+        yield from _wrapped(_amount(report), style)
+    numbers = _numbers(report, style)
+    if numbers:
+        yield from _wrapped(numbers, style)
+    yield from _warnings(report, style)
+
+
+def amount_changed(report: Report) -> str:
+    """How many tensors differ: "48 of 290 tensors changed"."""
+    everything = len(report.rows) + len(report.unchanged)
+    some = f" like {report.only}" if report.only else ""
+    return f"{len(report.rows)} of {everything} tensors{some} changed"
+
+
+def stored(report: Report) -> str:
+    """What the change took in the store, or "" where that is not known."""
+    return "" if report.stored is None else f"{text.size(report.stored)} stored"
+
+
+def _amount(report: Report) -> str:
+    words = amount_changed(report)
+    counts = [(report.count(status), status) for status in STATUSES if report.count(status)]
+    if [status for _, status in counts] != ["modified"]:
+        words += ": " + ", ".join(f"{number} {status}" for number, status in counts)
+    side: Side | None = report.new or report.old
+    if side is not None:
+        words += f"; {text.count(report.totals.parameters)} of {text.count(side.parameters)} parameters"
+    return "; ".join(filter(None, (words, stored(report))))
+
+
+def _numbers(report: Report, style: Style) -> str:
+    parts = []
+    for name in ("norm", "relative", "rms", "max", "cosine", "changed"):
+        cell = METRICS[name].show(report.totals)
+        if cell:
+            parts.append(f"{style.sign(METRICS[name].title, METRICS[name].plain)} {cell}".replace(" ", _TIED))
+    return ", ".join(parts)
+
+
+def _warnings(report: Report, style: Style) -> Iterator[str]:
+    totals = report.totals
+    if totals.nans or totals.infinities:
+        names = [row.name for row in report.rows if row.change and row.change.nans + row.change.infinities]
+        words = (
+            f"! {totals.nans} NaN and {totals.infinities} infinite entries are new, in {text.listed(names)}"
+        )
+        yield from _wrapped(words, style, "1;31")
+    if totals.unknown:
+        reason = next(row.unknown for row in report.rows if row.unknown)
+        words = f"! {totals.unknown} tensors could not be compared: {reason}"
+        yield from _wrapped(words, style, "33")
+
+
+def _wrapped(words: str, style: Style, colour: str = "") -> Iterator[str]:
+    for line in textwrap.wrap(words, max(20, style.width - len(_INDENT))):
+        yield _INDENT + style.paint(line.replace(_TIED, " "), colour)

@@ -1,0 +1,55 @@
+"""A checkpoint as a stable text, for Git's own line diff: `diff.theta.textconv`.
+
+The first line is TEXTCONV_MAGIC, by which clean recognises such a text when Git hands it back (`git blame`
+does). Then comes one line for each tensor, sorted by name, so that the unified diff of two such texts lists
+exactly the tensors that changed, with their norms before and after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from git_theta.checkpoints.registry import OPAQUE
+from git_theta.diffs import text
+from git_theta.diffs.entries import Entry, entries
+from git_theta.manifest import Manifest
+
+TEXTCONV_MAGIC = "git-theta tensors 1"
+
+_DIGITS = 12
+
+
+def render(manifest: Manifest, norms: Mapping[str, float]) -> str:
+    """The text: name, dtype, shape, norm, the first digits of the digest and the update kind.
+
+    Args:
+        norms: 2-norms of stored tensors by digest; those that are missing are shown as "-".
+    """
+    head = f"{TEXTCONV_MAGIC} {manifest.format}"
+    if manifest.format == OPAQUE:
+        lines = [f"{text.size(manifest.size)}  {manifest.root[:_DIGITS]}"]
+    else:
+        found = entries(manifest)
+        lines = [_line(found[name], manifest, norms) for name in sorted(found)]
+        lines.append(f"(metadata)  {text.size(manifest.skeleton_size)}  {manifest.skeleton[:_DIGITS]}")
+    return "".join(line + "\n" for line in [head, *lines])
+
+
+def _line(entry: Entry, manifest: Manifest, norms: Mapping[str, float]) -> str:
+    shape = f"[{', '.join(map(str, entry.shape))}]"
+    digest = entry.line.digest
+    parts = [text.printable(entry.name), entry.dtype.name, shape]
+    if entry.of:
+        parts += [
+            f"part of {text.printable(entry.of)}" if entry.view else f"same as {text.printable(entry.of)}"
+        ]
+        return "  ".join(parts)
+    norm = norms.get(digest) if entry.view is None else None
+    parts += [f"norm {_norm(norm)}", digest[:_DIGITS]]
+    storage = manifest.storage.get(digest)
+    return "  ".join(parts + ([storage.update] if storage else []))
+
+
+def _norm(value: float | None) -> str:
+    """Six digits: fewer would hide what fine-tuning changes."""
+    return "-" if value is None else f"{value:.6g}"
