@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from git_theta.errors import ThetaError
+from git_theta.errors import ThetaError, cannot_write
 from git_theta.git.repository import Repository
-from git_theta.objects.store import cannot_write
 
 ATTRIBUTES = ("filter=theta", "diff=theta", "merge=theta", "-text")
 FILE = ".gitattributes"

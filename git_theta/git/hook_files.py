@@ -11,9 +11,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from git_theta.errors import ThetaError
+from git_theta.errors import ThetaError, cannot_write
 from git_theta.git.repository import Repository
-from git_theta.objects.store import cannot_write
 
 HOOKS = ("pre-commit", "pre-merge-commit", "prepare-commit-msg", "pre-push", "post-commit", "post-merge")
 CHAINED = ".theta-chained"
@@ -82,7 +81,9 @@ def look(repository: Repository) -> Hooks:
     disabled = folder.exists() and not folder.is_dir()
     return Hooks(
         folder,
-        *(tuple(name for name in HOOKS if kinds[name] == kind) for kind in ("ours", "called", "foreign")),
+        ours=tuple(name for name in HOOKS if kinds[name] == "ours"),
+        called=tuple(name for name in HOOKS if kinds[name] == "called"),
+        foreign=tuple(name for name in HOOKS if kinds[name] == "foreign"),
         tracked=not disabled and _is_tracked(repository, folder),
         disabled=disabled,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest
 from git_theta.git.repository import Repository
@@ -18,7 +20,16 @@ def recorded(repository: Repository, pathname: str) -> list[tuple[bytes, Manifes
     """The manifests of a path: the index's, looked up anew, then those of HEAD and what is being merged."""
     entries = {entry.stage: entry.oid for entry in repository.index_entries(pathname)}
     names = [entries[stage] for stage in _STAGES if stage in entries]
-    names += [f"{side}:{pathname}" for side in _SIDES]
+    return _read(repository, names + [f"{side}:{pathname}" for side in _SIDES])
+
+
+def beside_index(repository: Repository, pathname: str) -> list[tuple[bytes, Manifest]]:
+    """The manifests of a path in HEAD and in what is being merged, picked or reverted."""
+    return _read(repository, [f"{side}:{pathname}" for side in _SIDES])
+
+
+def _read(repository: Repository, names: Sequence[str]) -> list[tuple[bytes, Manifest]]:
+    """Those of the named blobs that are manifests, each once."""
     found: dict[bytes, Manifest] = {}
     for blob in repository.blobs(names, _LARGEST):
         if blob is not None and blob not in found and (manifest := parsed(blob)) is not None:

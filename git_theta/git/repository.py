@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from git_theta.objects.reader import Objects
 
 EMPTY = "0" * 40
+_KINDS = (b"blob", b"commit", b"tree", b"tag")
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class Repository:
             pipe_in.flush()
             header = pipe_out.readline()
             fields = header.split()
-            if len(fields) < 3 or fields[-2] not in (b"blob", b"commit", b"tree", b"tag"):
+            if len(fields) < 3 or fields[-1] == b"missing" or fields[-2] not in _KINDS:
                 found.append(None)
                 continue
             size = int(fields[-1])

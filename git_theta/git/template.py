@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from git_theta.errors import cannot_write
 from git_theta.git.hook_files import TEXTS
 from git_theta.git.setup import GitConfig
-from git_theta.objects.store import cannot_write
 
 KEY = "init.templateDir"
 HOOK = "post-index-change"

@@ -1,0 +1,137 @@
+"""What changed in checkpoints from one version to another, by their manifests alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from git_theta.git.recorded import parsed
+from git_theta.git.repository import Repository
+from git_theta.manifest import Manifest
+from git_theta.units import human_size, percent
+
+_REGULAR = ("100644", "100755")
+
+
+@dataclass(frozen=True)
+class ChangedPath:
+    """A path that differs between two trees; oids are empty where the path is not there."""
+
+    path: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a version of a checkpoint changed, and what was stored for it.
+
+    Attributes:
+        path: from the top of the work tree.
+        new: whether there was no version before.
+        changed: tensors that are new or have other bits, another dtype or another shape.
+        removed: tensors that are no more.
+        tensors: how many there are now.
+        stored: bytes of objects that were not needed before.
+        size: bytes of the file.
+    """
+
+    path: str
+    new: bool
+    changed: int
+    removed: int
+    tensors: int
+    stored: int
+    size: int
+
+    def text(self) -> str:
+        """One line: "48 of 292 tensors changed, 67 MB stored (9.5 %)"."""
+        what = f"{self.tensors} tensors" if self.new else f"{self.changed} of {self.tensors} tensors changed"
+        if self.removed:
+            what += f", {self.removed} removed"
+        return f"{what}, {human_size(self.stored)} stored ({percent(self.stored, self.size)})"
+
+    def record(self) -> dict[str, object]:
+        """For --json."""
+        return {
+            "path": self.path,
+            "new": self.new,
+            "changed": self.changed,
+            "removed": self.removed,
+            "tensors": self.tensors,
+            "stored_bytes": self.stored,
+            "size": self.size,
+        }
+
+
+def cost(path: str, before: Manifest | None, after: Manifest, there: Collection[str]) -> Cost:
+    """Compare two versions of a checkpoint.
+
+    Args:
+        before: the earlier version; None if there is none.
+        there: oids that need not be stored for `after`, besides those of `before`.
+    """
+    old = {line.name: line for line in before.tensors} if before else {}
+    stored = {oid: size for oid, size in after.oids().items() if oid not in there}
+    if before:
+        stored = {oid: size for oid, size in stored.items() if oid not in before.oids()}
+    return Cost(
+        path,
+        before is None,
+        sum(old.get(line.name) != line for line in after.tensors),
+        len(old.keys() - {line.name for line in after.tensors}),
+        len(after.tensors),
+        sum(stored.values()),
+        after.size,
+    )
+
+
+def costs(repository: Repository, changed: Sequence[ChangedPath], parents: Sequence[str]) -> list[Cost]:
+    """What each changed checkpoint cost; files that only moved cost nothing and are left out.
+
+    Args:
+        changed: paths, compared with the first parent.
+        parents: commits whose objects were there before.
+    """
+    blobs = repository.blobs([name for entry in changed for name in (entry.before, entry.after)])
+    versions = [parsed(blob) if blob is not None else None for blob in blobs]
+    pairs = [(e, old, new) for e, old, new in zip(changed, versions[::2], versions[1::2], strict=True) if new]
+    there: set[str] = set()
+    known: set[str] = set()
+    if len(parents) > 1 or any(old is None for _, old, _ in pairs):
+        for parent in parents:
+            for blob, manifest in tracked(repository, parent):
+                known.add(blob)
+                there |= manifest.oids().keys()
+    found = []
+    for entry, old, new in pairs:
+        if new is not None and entry.after not in known:
+            found.append(cost(entry.path, old, new, there))
+            there |= new.oids().keys()
+    return found
+
+
+def tracked(repository: Repository, revision: str) -> list[tuple[str, Manifest]]:
+    """The manifests in a commit, with their blobs' oids."""
+    from git_theta.git.blobs import find_manifests, in_tree
+
+    found = []
+    for blob, text in find_manifests(repository, in_tree(repository, revision)):
+        manifest = parsed(text)
+        if manifest is not None:
+            found.append((blob.oid, manifest))
+    return found
+
+
+def parse_raw(listing: bytes) -> list[ChangedPath]:
+    """Read the output of a `git diff-* --raw -z --no-renames --no-abbrev`: regular files only."""
+    fields = listing.split(b"\0")[:-1]
+    found = []
+    for head, path in zip(fields[::2], fields[1::2], strict=True):
+        old_mode, new_mode, old, new, _ = head.decode().lstrip(":").split()
+        if old_mode in _REGULAR or new_mode in _REGULAR:
+            before = old if old_mode in _REGULAR else ""
+            after = new if new_mode in _REGULAR else ""
+            found.append(ChangedPath(os.fsdecode(path), before, after))
+    return found

@@ -1,0 +1,91 @@
+"""What must hold before a commit is made: pre-commit, pre-merge-commit and prepare-commit-msg run this.
+
+Only paths that differ from HEAD are looked at, and no stored data is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from git_theta import manifest as manifests
+from git_theta.errors import DamagedManifest, ThetaError
+from git_theta.git.attributes import filtered
+from git_theta.git.blobs import Blob, find_manifests, sizes
+from git_theta.git.changes import ChangedPath, parse_raw
+from git_theta.git.recorded import beside_index
+from git_theta.git.repository import Repository
+from git_theta.manifest import Manifest
+from git_theta.units import human_size
+
+_SHOWN = 10
+
+
+def check_commit(repository: Repository) -> None:
+    """Check what is staged.
+
+    Raises:
+        ThetaError: it must not be committed; says why for each file.
+    """
+    problems = [problem for check in CHECKS for problem in check(repository)]
+    if problems:
+        more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        remedies = dict.fromkeys(problem.remedy for problem in problems if problem.remedy)
+        raise ThetaError(
+            "\n".join([*(problem.message for problem in problems[:_SHOWN]), *more]), "\n".join(remedies)
+        )
+
+
+def staged(repository: Repository) -> list[ChangedPath]:
+    """The regular files in the index that are not as in HEAD."""
+    unborn = repository.run("rev-parse", "-q", "--verify", "HEAD").returncode != 0
+    base = (
+        repository.git("hash-object", "-t", "tree", "--stdin", stdin=b"").decode().strip()
+        if unborn
+        else "HEAD"
+    )
+    listed = repository.git("diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", base)
+    return [entry for entry in parse_raw(listed) if entry.after]
+
+
+def check_manifests(repository: Repository) -> list[ThetaError]:
+    """Staged manifests are whole, say where their data lie, and the data are here; no checkpoint is raw."""
+    blobs = sizes(repository, [(entry.after, entry.path) for entry in staged(repository)])
+    found = list(find_manifests(repository, blobs))
+    problems = [problem for blob, text in found if (problem := _check(repository, blob, text))]
+    stored = {blob for blob, _ in found}
+    others = {blob.path: blob for blob in blobs if blob not in stored and blob.size}
+    for path in sorted(filtered(repository, others, cached=True)):
+        problems.append(
+            ThetaError(
+                f"{path}: staged as it is ({human_size(others[path].size)}), though git-theta tracks it",
+                f"git add --renormalize {path}",
+            )
+        )
+    return problems
+
+
+def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None:
+    again = f"git add {blob.path}"
+    try:
+        manifest = manifests.parse(text)
+    except DamagedManifest as error:
+        return ThetaError(f"{blob.path}: {error.message}", error.remedy.replace("PATH", blob.path) or again)
+    if not manifest.storage:
+        return ThetaError(f"{blob.path}: its data have not been stored", again)
+    lacking = {oid for oid in manifest.oids() if not repository.store.has(oid)}
+    if lacking:
+        for _, version in beside_index(repository, blob.path):
+            lacking -= version.oids().keys()
+    if lacking:
+        return ThetaError(f"{blob.path}: {_lost(manifest, lacking)}", "git theta fetch, or " + again)
+    return None
+
+
+def _lost(manifest: Manifest, lacking: set[str]) -> str:
+    names = [line.name for line in manifest.tensors if manifest.storage[line.digest].oid in lacking]
+    first = f" (the first is of tensor {names[0]})" if names else ""
+    return f"{len(lacking)} of its {len(manifest.oids())} objects are not here{first}"
+
+
+CHECKS: Sequence[Callable[[Repository], list[ThetaError]]] = (check_manifests,)
+"""Each looks at the index and returns what is wrong."""

@@ -1,0 +1,139 @@
+"""Runs a hook: the one that was there before, then git-theta's own part."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from git_theta.errors import ThetaError
+from git_theta.git import hook_files
+from git_theta.git.repository import Repository
+
+Say = Callable[[str], None]
+
+_NESTED = "GIT_THETA_HOOK"
+_LFS_HOOKS = ("pre-push", "post-commit", "post-merge")
+_SHELL = re.compile(rb"#!\s*(?:\S*/)?(?:env\s+)?((?:ba|da|z|k)?sh)((?:\s+-\S+)*)\s*\n")
+
+
+def run(name: str, script: str, arguments: Sequence[str], say: Say) -> int:
+    """Run the hook `name`, and return its exit code.
+
+    Args:
+        script: the file that git has started; empty where a line in a hook of the user's calls us.
+        arguments: as git gives them to the hook.
+        say: shows a line to the user.
+
+    Raises:
+        ThetaError: git must not go on.
+    """
+    given = sys.stdin.buffer.read() if name == "pre-push" else None
+    repository = Repository.here()
+    call = _fingerprint(repository, name, arguments, given)
+    if os.environ.get(_NESTED) == call:
+        return 0  # the hook that was there before calls us too
+    code = _run_others(repository, name, script, arguments, given, call)
+    if name.startswith("post-"):
+        try:
+            _OWN[name](repository, arguments, b"", say)
+        except ThetaError as error:
+            say(f"git-theta: {error}")
+        return code
+    if code == 0:
+        _OWN[name](repository, arguments, given or b"", say)
+    return code
+
+
+def _check(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
+    from git_theta.git.commit_check import check_commit
+
+    check_commit(repository)
+
+
+def _push(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
+    from git_theta.git.pre_push import pre_push
+
+    remote, url = [*arguments, "", ""][:2]
+    pre_push(repository, remote, url, given.decode(), say)
+
+
+def _report(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
+    from git_theta.git.commit_report import after_commit
+
+    for line in after_commit(repository):
+        say(line)
+
+
+def _report_merge(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
+    from git_theta.git.commit_report import after_merge
+
+    for line in after_merge(repository):
+        say(line)
+
+
+def _complete_clone(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
+    for line in hook_files.install(repository).advice():
+        say(f"git-theta: {line}")
+
+
+_OWN: Mapping[str, Callable[[Repository, Sequence[str], bytes, Say], None]] = {
+    "pre-commit": _check,
+    "pre-merge-commit": _check,
+    "prepare-commit-msg": _check,
+    "pre-push": _push,
+    "post-commit": _report,
+    "post-merge": _report_merge,
+    "post-index-change": _complete_clone,
+}
+NAMES = tuple(_OWN)
+
+
+def _fingerprint(repository: Repository, name: str, arguments: Sequence[str], given: bytes | None) -> str:
+    """Tells this run of a hook from one that a command inside of a hook causes."""
+    git_dir = str(repository.git_dir.resolve())
+    return sha256(json.dumps([name, git_dir, *arguments]).encode() + (given or b"")).hexdigest()
+
+
+def _run_others(
+    repository: Repository, name: str, script: str, arguments: Sequence[str], given: bytes | None, call: str
+) -> int:
+    """Run the hook that was there before ours; if none was, the one that Git LFS could not install."""
+    chained = Path(script).with_name(name + hook_files.CHAINED) if script else None
+    if chained is None or _runs_us(chained, script, name):
+        return 0
+    if os.access(chained, os.X_OK):
+        command = [*_start(chained, script, name), *arguments]
+    elif name in _LFS_HOOKS and shutil.which("git-lfs") and (repository.common_dir / "lfs").is_dir():
+        command = ["git", "lfs", name, *arguments]
+    else:
+        return 0
+    return subprocess.run(command, input=given, env=os.environ | {_NESTED: call}).returncode
+
+
+def _runs_us(chained: Path, script: str, name: str) -> bool:
+    """Whether the tool that we would run has moved our script aside, and runs it now."""
+    current = Path(script).with_name(name)
+    if Path(script).name == name or not chained.exists() or not current.exists():
+        return False
+    return current.read_bytes() == chained.read_bytes()
+
+
+def _start(chained: Path, script: str, name: str) -> list[str]:
+    """The command line of a hook that was moved aside.
+
+    Shell scripts find the name in $0 that they had, because some (husky's) look at it.
+    """
+    original = str(chained)[: -len(hook_files.CHAINED)]
+    with chained.open("rb") as file:
+        shell = _SHELL.match(file.readline())
+    if shell is None:
+        return [str(chained)]
+    options = os.fsdecode(shell.group(2)).split()
+    return [os.fsdecode(shell.group(1)), *options, "-c", f'. "$0{hook_files.CHAINED}"', original]

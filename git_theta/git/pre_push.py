@@ -1,0 +1,56 @@
+"""The pre-push hook: what git says about a push, and what follows for objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from git_theta.git.callers import calling_command
+from git_theta.git.push_plan import plan
+from git_theta.git.pushing import Target, push_objects
+from git_theta.git.repository import Repository
+
+_DRY = {"-n", "--dry-run"}
+
+
+@dataclass(frozen=True)
+class RefUpdate:
+    """A line of pre-push's standard input (githooks(5)). A deleted ref has an oid of zeros."""
+
+    local_ref: str
+    local_oid: str
+    remote_ref: str
+    remote_oid: str
+
+
+def parse_updates(text: str) -> list[RefUpdate]:
+    """The ref updates of a push. None for a push that changes nothing."""
+    return [RefUpdate(*line.rsplit(" ", 3)) for line in text.splitlines() if line]
+
+
+def pre_push(repository: Repository, remote: str, url: str, updates: str, say: Callable[[str], None]) -> None:
+    """Upload the objects of a push.
+
+    Args:
+        remote: the remote's name; its url where git pushes by url.
+        url: where git pushes to.
+        updates: what git wrote to standard input.
+
+    Raises:
+        ThetaError: the push must not go on.
+    """
+    refs = parse_updates(updates)
+    tips = list(dict.fromkeys(ref.local_oid for ref in refs if ref.local_oid.strip("0")))
+    if not tips:
+        return  # only deletions, or nothing at all
+    there = [ref.remote_oid for ref in refs if ref.remote_oid.strip("0")]
+    named = remote in repository.config.subsections("remote")
+    options = ("--not", f"--remotes={remote}") if named else ()
+    made = plan(repository, tips, known(repository, there), *options)
+    dry_run = bool(_DRY & set(calling_command()))
+    push_objects(repository, made, Target(remote, url), tips, say, dry_run)
+
+
+def known(repository: Repository, oids: list[str]) -> list[str]:
+    """Those of the oids that are here: what others have pushed meanwhile is not."""
+    return [oid for oid in dict.fromkeys(oids) if repository.run("cat-file", "-e", oid).returncode == 0]
