@@ -45,7 +45,7 @@ class PyTorch:
     """
 
     name = "pytorch"
-    suffixes = (".pt", ".pth", ".bin", ".ckpt")
+    suffixes: tuple[str, ...] = (".pt", ".pth", ".bin", ".ckpt")
     streams = False
     probe = 512
 

@@ -41,7 +41,7 @@ class Safetensors:
     """
 
     name = "safetensors"
-    suffixes = (".safetensors",)
+    suffixes: tuple[str, ...] = (".safetensors",)
     streams = True
     probe = 64
 
