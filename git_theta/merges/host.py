@@ -1,0 +1,136 @@
+"""Merging on the CPU.
+
+Ranges are read, converted and computed on in worker threads; torch uses one thread in each of them, so
+the sums inside a block have the same order however many there are. Blocks are small enough for a core's
+cache, and computed in buffers that are used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from git_theta import scratch
+from git_theta.merges.arithmetic import Linear, combine, float_type, widened
+from git_theta.merges.crew import Crew
+from git_theta.merges.inputs import Holes, Inputs, Job, number_type, read_tensors, unit_length, write_result
+from git_theta.merges.interface import Block
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from git_theta.tensors import Bits
+
+    Floats = NDArray[np.floating[Any]]
+
+T = TypeVar("T")
+
+_BLOCK = 512 << 10  # bytes of one input of a block, as numbers
+
+
+def write_linear(inputs: Inputs, linear: Linear, crew: Crew, out: Bits) -> int:
+    """Fill `out` with a linear combination of inputs, one coefficient each; see merges.arithmetic.
+
+    Returns:
+        How many entries are NaN or infinite, and were not so in all models alike.
+    """
+    kind = float_type(linear.arithmetic)
+    used = [place for place, coefficient in enumerate(linear.coefficients) if coefficient]
+    coefficients = [linear.coefficients[place] for place in used]
+    items = _BLOCK // kind.itemsize
+
+    def task(start: int, stop: int) -> int:
+        bad = 0
+        with inputs.read(start, stop) as arrays, scratch.borrow(2 * items, kind) as room:
+            for first, last in inputs.split(0, stop - start, items):
+                result, values = room[: last - first], room[items : items + last - first]
+                numbers = (
+                    widened(arrays[place][first:last], inputs.tensors[place].dtype, values) for place in used
+                )
+                combine(coefficients, numbers, result)
+                holes = None if np.isfinite(result).all() else inputs.holes(arrays, first, last, kind)
+                bad += write_result(result, holes, inputs.result, out[start + first : start + last])
+        crew.advance((stop - start) * out.itemsize)
+        return bad
+
+    return sum(crew.each(task, inputs.ranges()))
+
+
+class HostBlocks:
+    """The blocks of one tensor on the CPU; merges.interface.Blocks.
+
+    Args:
+        base: whether the strategy needs the base.
+        keep: whether there is more than one pass.
+    """
+
+    def __init__(self, job: Job, crew: Crew, base: bool, keep: bool) -> None:
+        tensors, models = read_tensors(job, base)
+        self._unit = job.strategy.unit(job.options)
+        row = unit_length(self._unit, job.shape, job.elements)
+        self._job = job
+        self._crew = crew
+        self._kind = number_type([tensor.dtype for tensor in tensors], job.dtype)
+        self.inputs = Inputs(tensors, models, job.dtype, row, keep)
+        self.elements = job.elements
+        self.models = len(job.models)
+
+    def map(self, function: Callable[[Block], T], step: int = 1) -> list[T]:
+        def task(start: int, stop: int) -> list[T]:
+            return [function(block) for block, _, _ in self._blocks(start, stop, step)]
+
+        return [value for values in self._crew.each(task, self.inputs.ranges()) for value in values]
+
+    def write(self, function: Callable[[Block], torch.Tensor], out: Bits) -> int:
+        """Fill `out` with the bits of what `function` makes of each block.
+
+        Returns:
+            How many entries are NaN or infinite, and were not so in all models alike.
+        """
+
+        def task(start: int, stop: int) -> int:
+            bad = 0
+            for block, holes, last in self._blocks(start, stop, 1):
+                values = function(block).reshape(-1).numpy()
+                bad += write_result(values, holes, self.inputs.result, out[block.start : last])
+            self._crew.advance((stop - start) * out.itemsize)
+            return bad
+
+        return sum(self._crew.each(task, self.inputs.ranges()))
+
+    def close(self) -> None:
+        """Give up what was kept in memory."""
+        self.inputs.close()
+
+    def _blocks(self, start: int, stop: int, step: int) -> Iterator[tuple[Block, Holes | None, int]]:
+        """Blocks of a range, their holes, and where they end."""
+        row = self.inputs.row
+        skip = -(start // row) % step
+        count = -(-((stop - start) // row - skip) // step)  # rows that a sample with this step takes
+        items = max(row, _BLOCK // self._kind.itemsize)
+        with self.inputs.read(start, stop) as arrays, ExitStack() as stack:
+            room = [stack.enter_context(scratch.borrow(min(items, stop - start), self._kind)) for _ in arrays]
+            if step > 1:
+                arrays = [bits.reshape(-1, row)[skip::step].reshape(-1) for bits in arrays]
+            for first, last in self.inputs.split(0, count * row, items):
+                self._crew.check()
+                values = self.inputs.values(arrays, first, last, room)
+                holes = None
+                if not all(np.isfinite(one).all() for one in values):
+                    holes = self.inputs.holes(arrays, first, last, self._kind)
+                    for one in values:
+                        one[holes.mask] = 0
+                yield self._block(start + first, values), holes, start + last
+
+    def _block(self, start: int, values: Sequence[Floats]) -> Block:
+        import torch
+
+        shapes = {"element": (-1,), "row": (-1, self.inputs.row), "tensor": self._job.shape}
+        tensors = [torch.from_numpy(one).reshape(shapes[self._unit]) for one in values]
+        models = self.inputs.models
+        base = tensors[0] if models.start else None
+        return Block(self._job.name, start, base, tensors[models], tensors[models.stop :])

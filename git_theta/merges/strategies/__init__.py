@@ -1,0 +1,1 @@
+"""The merge strategies, one module per family."""
