@@ -16,6 +16,7 @@ from git_theta.manifest import is_manifest
 
 SMALLEST = 200  # bytes; no manifest is as small
 LARGEST = 256 << 20
+_REGULAR = ("100644", "100755")
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,31 @@ def in_tree(repository: Repository, revision: str) -> list[Blob]:
     found = []
     for row in listed.split(b"\0")[:-1]:
         head, _, path = row.partition(b"\t")
-        mode, kind, oid, size = head.decode().split()
-        if kind == "blob" and mode != "120000":
+        mode, _, oid, size = head.decode().split()
+        if mode in _REGULAR:
             found.append(Blob(oid, int(size), os.fsdecode(path)))
     return found
+
+
+def in_index(repository: Repository, *pathspecs: str, merged: bool = False) -> list[Blob]:
+    """The blobs of the index with their paths; symbolic links are none.
+
+    Args:
+        merged: leave out the paths that have a conflict; else all their stages are listed.
+    """
+    listed = repository.git("-C", _top(repository), "ls-files", "-s", "-z", "--", *pathspecs)
+    named = []
+    for row in listed.split(b"\0")[:-1]:
+        head, _, path = row.partition(b"\t")
+        mode, oid, stage = head.decode().split()
+        if mode in _REGULAR and (stage == "0" or not merged):
+            named.append((oid, os.fsdecode(path)))
+    return sizes(repository, named)
+
+
+def _top(repository: Repository) -> str:
+    """Where paths are the same for git as for trees."""
+    return str((repository.git_dir if repository.bare else repository.work_tree).absolute())
 
 
 def sizes(repository: Repository, named: Sequence[tuple[str, str]]) -> list[Blob]:

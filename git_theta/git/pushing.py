@@ -32,6 +32,7 @@ def push_objects(
     tips: Sequence[str],
     say: Callable[[str], None],
     dry_run: bool = False,
+    partial: bool = False,
 ) -> None:
     """Upload what the remote lacks.
 
@@ -39,6 +40,7 @@ def push_objects(
         tips: what is pushed, to name commits in messages.
         say: shows a line to the user.
         dry_run: only say what would be uploaded.
+        partial: bring what there is before anything is raised.
 
     Raises:
         ThetaError: the refs must not be pushed, because objects would be missing there.
@@ -48,33 +50,51 @@ def push_objects(
             f"git-theta: {blob.path} is tracked, but was committed as it is ({human_size(blob.size)}); "
             f"to store it with git-theta: git add --renormalize {blob.path}, and commit"
         )
-    if plan.damaged:
-        raise _damaged(repository, plan, tips)
+    failure = _damaged(repository, plan, tips) if plan.damaged else None
+    if failure and not partial:
+        raise failure
+    failure = _upload(repository, plan, target, tips, say, dry_run, partial) or failure
+    if failure:
+        raise failure
+
+
+def _upload(
+    repository: Repository,
+    plan: Plan,
+    target: Target,
+    tips: Sequence[str],
+    say: Callable[[str], None],
+    dry_run: bool,
+    partial: bool,
+) -> ThetaError | None:
+    """Upload what the remote lacks, and return what is wrong with the rest."""
     if not plan.needed and not plan.tips:
-        return
+        return None
     try:
         remote = open_remote(repository, target.name, target.url)
-    except ThetaError:
-        if plan.needed:
-            raise
-        return  # all that is pushed is there already
+    except ThetaError as error:
+        return error if plan.needed else None  # without, all that is pushed is there already
     there = remote.has([*plan.needed, *plan.tips])
     wanted = {oid: size for oid, size in (plan.needed | plan.tips).items() if oid not in there}
     if dry_run:
         if wanted:
             say(f"git-theta: would upload {_amount(wanted)} to {target.name}")
-        return
+        return None
     others = [name for name in fetch_order(repository) if name != target.name]
     lost = fetch_missing(repository, wanted, others)
+    failure = None
     if lost.keys() & plan.needed.keys():
-        raise _lost(repository, plan, {oid: why for oid, why in lost.items() if oid in plan.needed}, tips)
-    if lost:
+        failure = _lost(repository, plan, {oid: why for oid, why in lost.items() if oid in plan.needed}, tips)
+        if not partial:
+            return failure
+    elif lost:
         paths = ", ".join(sorted({plan.owners[oid].path for oid in lost}))
         say(f"git-theta: {target.name} lacks {len(lost)} objects of {paths} that are not here either")
     wanted = {oid: size for oid, size in wanted.items() if oid not in lost}
     if wanted:
         with Progress("Uploading objects", wanted) as progress:
             remote.upload(wanted, repository.store, progress.advance)
+    return failure
 
 
 def _amount(objects: Mapping[str, int]) -> str:
