@@ -66,6 +66,41 @@ class ArrayTensor:
         return out
 
 
+class Retyped:
+    """A tensor's bytes read as another dtype and shape; see `retyped`."""
+
+    def __init__(self, tensor: Tensor, dtype: DType, shape: tuple[int, ...]) -> None:
+        self.dtype = dtype
+        self.shape = shape
+        self.items = dtype.nbytes(shape) // dtype.itemsize
+        self._tensor = tensor
+
+    def read(self, start: int, stop: int, out: Bits | None = None) -> Bits:
+        mine, theirs = self.dtype.itemsize, self._tensor.dtype.itemsize
+        if mine == theirs:
+            return self._tensor.read(start, stop, out)
+        first, last = start * mine // theirs, -(-stop * mine // theirs)
+        raw = self._tensor.read(first, last).view("u1")
+        bits: Bits = raw[start * mine - first * theirs :][: (stop - start) * mine].view(self.dtype.storage)
+        if out is None:
+            return bits
+        out[:] = bits
+        return out
+
+
+def retyped(tensor: Tensor, dtype: DType, shape: tuple[int, ...]) -> Tensor:
+    """A tensor's bytes as another dtype and shape: equal bytes are stored once, as what they were first.
+
+    Raises:
+        ValueError: those would take another number of bytes.
+    """
+    if (tensor.dtype, tensor.shape) == (dtype, shape):
+        return tensor
+    if tensor.dtype.nbytes(tensor.shape) != dtype.nbytes(shape):
+        raise ValueError(f"{dtype.name}{list(shape)} takes another number of bytes than its data")
+    return Retyped(tensor, dtype, shape)
+
+
 def chunks(tensor: Tensor) -> list[tuple[int, int]]:
     """The ranges of items [start, stop) of CHUNK_BYTES that a tensor is handled in; none if it is empty."""
     step = CHUNK_BYTES // tensor.dtype.itemsize

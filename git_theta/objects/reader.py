@@ -18,7 +18,7 @@ from git_theta.objects.arrays import data_array
 from git_theta.objects.container import Container
 from git_theta.objects.members import Member, Slice
 from git_theta.objects.store import LocalStore
-from git_theta.tensors import CHUNK_BYTES, Tensor
+from git_theta.tensors import CHUNK_BYTES, Tensor, retyped
 from git_theta.updates import registry, residual
 from git_theta.updates.interface import Parameters, Predictor
 
@@ -193,9 +193,10 @@ class Objects:
         """
         opened: dict[str, StoredTensor] = {}
         stored = self._open(digest, storage, opened, 0)
-        if stored.dtype.nbytes(stored.shape) != dtype.nbytes(shape):
-            raise DamagedObject(f"the data of {digest[:12]} are not as long as {dtype.name}{list(shape)}")
-        return stored if (stored.dtype, stored.shape) == (dtype, shape) else _Retyped(stored, dtype, shape)
+        try:
+            return retyped(stored, dtype, shape)
+        except ValueError as error:
+            raise DamagedObject(f"the data of {digest[:12]} do not fit: {error}") from None
 
     def _open(
         self, digest: str, storage: Mapping[str, StorageLine], opened: dict[str, StoredTensor], level: int
@@ -212,28 +213,6 @@ class Objects:
         with data.context():
             opened[digest] = StoredTensor(data, bases)
         return opened[digest]
-
-
-class _Retyped:
-    """A tensor's bytes read as another dtype and shape of the same length."""
-
-    def __init__(self, tensor: Tensor, dtype: DType, shape: tuple[int, ...]) -> None:
-        self.dtype = dtype
-        self.shape = shape
-        self.items = dtype.nbytes(shape) // dtype.itemsize
-        self._tensor = tensor
-
-    def read(self, start: int, stop: int, out: Bits | None = None) -> Bits:
-        mine, theirs = self.dtype.itemsize, self._tensor.dtype.itemsize
-        if mine == theirs:
-            return self._tensor.read(start, stop, out)
-        first, last = start * mine // theirs, -(-stop * mine // theirs)
-        raw = self._tensor.read(first, last).view(np.uint8)
-        bits: Bits = raw[start * mine - first * theirs :][: (stop - start) * mine].view(self.dtype.storage)
-        if out is None:
-            return bits
-        out[:] = bits
-        return out
 
 
 class _DecodedChunks:
