@@ -114,13 +114,21 @@ def filtered(repository: Repository, paths: Iterable[str], cached: bool = False)
     Args:
         cached: ask the attributes in the index, not those in the work tree.
     """
+    return {path for path, value in values(repository, "filter", paths, cached) if value == "theta"}
+
+
+def values(
+    repository: Repository, attribute: str, paths: Iterable[str], cached: bool = False
+) -> list[tuple[str, str]]:
+    """The value of an attribute for each path (from the top): "set", "unset", "unspecified" or a text."""
     names = b"".join(os.fsencode(path) + b"\0" for path in paths)
     if not names:
-        return set()
+        return []
     top = () if repository.bare else ("-C", str(repository.work_tree.absolute()))
     source = ("--cached",) if cached else ()
-    answer = repository.git(*top, "check-attr", *source, "-z", "--stdin", "filter", stdin=names).split(b"\0")
-    return {os.fsdecode(p) for p, value in zip(answer[::3], answer[2::3], strict=False) if value == b"theta"}
+    answer = repository.git(*top, "check-attr", *source, "-z", "--stdin", attribute, stdin=names).split(b"\0")
+    found = zip(answer[::3], answer[2::3], strict=False)
+    return [(os.fsdecode(path), os.fsdecode(value)) for path, value in found]
 
 
 def _checked(folder: Path, pattern: str) -> str:

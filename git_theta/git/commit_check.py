@@ -12,6 +12,7 @@ from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.git.attributes import filtered
 from git_theta.git.blobs import Blob, find_manifests, sizes
 from git_theta.git.changes import ChangedPath, parse_raw
+from git_theta.git.fetching import missing
 from git_theta.git.recorded import beside_index
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
@@ -72,7 +73,7 @@ def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None
         return ThetaError(f"{blob.path}: {error.message}", error.remedy.replace("PATH", blob.path) or again)
     if not manifest.storage:
         return ThetaError(f"{blob.path}: its data have not been stored", again)
-    lacking = {oid for oid in manifest.oids() if not repository.store.has(oid)}
+    lacking = set(missing(repository, manifest.oids()))
     if lacking:
         for _, version in beside_index(repository, blob.path):
             lacking -= version.oids().keys()

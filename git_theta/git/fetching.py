@@ -12,7 +12,7 @@ from git_theta.remotes.interface import Advance
 
 def missing(repository: Repository, oids: Mapping[str, int]) -> dict[str, int]:
     """Those objects (oid to size) that are neither in the local store nor in those it borrows from."""
-    return {oid: size for oid, size in oids.items() if not repository.store.has(oid)}
+    return {oid: size for oid, size in oids.items() if not repository.store.has(oid, size)}
 
 
 def fetch_missing(

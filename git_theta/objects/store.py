@@ -146,6 +146,10 @@ class LocalStore:
             verify(temporary, oid, size)
             self._rename(temporary, oid)
 
+    def leftovers(self) -> list[Path]:
+        """Temporary files that processes which died have left behind."""
+        return self._temporary.leftovers()
+
     def clean_up(self) -> None:
         """Remove temporary files that processes which died have left behind."""
         self._temporary.clean_up()

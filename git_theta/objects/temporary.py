@@ -60,11 +60,12 @@ class TemporaryFolder:
         finally:
             name.unlink(missing_ok=True)
 
-    def clean_up(self) -> None:
-        """Remove files that processes which died have left behind.
+    def leftovers(self) -> list[Path]:
+        """Files that processes which died have left behind.
 
         Other machines and containers may share the folder; whether their processes live cannot be known.
         """
+        found = []
         with suppress(OSError):
             for path in self.path.iterdir():
                 process, _, rest = path.name.partition("-")
@@ -72,7 +73,14 @@ class TemporaryFolder:
                 with suppress(OSError):
                     old = time.time() - path.stat().st_mtime > _STALE_SECONDS
                     if old or (ours and not _runs(int(process))):
-                        path.unlink()
+                        found.append(path)
+        return found
+
+    def clean_up(self) -> None:
+        """Remove the leftovers."""
+        for path in self.leftovers():
+            with suppress(OSError):
+                path.unlink()
 
 
 def _private(path: str, flags: int) -> int:

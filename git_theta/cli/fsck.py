@@ -1,0 +1,34 @@
+"""git theta fsck."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command
+@click.option("--fast", is_flag=True, help="Compare objects with their names only; do not decode them.")
+def command(fast: bool) -> int:
+    """Looks at all that any branch, tag, stash, reflog or the index reaches: manifests are whole, objects are
+    here and have the SHA-256 that names them, tensors decode to their digests. The exit code is 1 if anything
+    is wrong.
+
+    \b
+    Examples:
+      git theta fsck
+      git theta fsck --fast
+    """
+    from git_theta.cli.console import human_size
+    from git_theta.git.fsck import fsck
+    from git_theta.git.repository import Repository
+
+    report = fsck(Repository.here(), fast)
+    for problem in report.problems:
+        click.echo(f"error: {problem.message}")
+        if problem.remedy:
+            click.echo(f"hint: {problem.remedy}")
+    for note in report.notes:
+        click.echo(f"note: {note}")
+    size = human_size(sum(report.objects.values()))
+    found = f"{len(report.problems)} problems" if report.problems else "all is well"
+    click.echo(f"Checked {report.manifests} manifests, {len(report.objects)} objects ({size}): {found}.")
+    return 1 if report.problems else 0

@@ -1,0 +1,81 @@
+"""git theta ls-files."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from git_theta.cli.console import align, human_size
+
+if TYPE_CHECKING:
+    from git_theta.git.listing import Listed
+    from git_theta.git.repository import Repository
+
+
+@click.command
+@click.argument("revision", default="")
+@click.option("-l", "--long", "long", is_flag=True, help="One row for each tensor.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list with an entry for each checkpoint.")
+def command(revision: str, long: bool, as_json: bool) -> None:
+    """Without REVISION, lists what is in the index. STORED counts all objects that a checkout needs; they
+    can be shared with other checkpoints and versions.
+
+    Keys of --json: path, blob, format, size, stored_bytes, root, tensors (their number; with --long a list of
+    name, dtype, shape, size, digest, update, stored_bytes, chain). Sizes are in bytes. A damaged manifest has
+    path, blob and problem.
+
+    \b
+    Examples:
+      git theta ls-files
+      git theta ls-files v1.0 --long
+      git theta ls-files --json | jq '.[].stored_bytes'
+    """
+    from git_theta.git import listing
+    from git_theta.git.repository import Repository
+
+    repository = Repository.here()
+    found = list(listing.checkpoints(repository, revision))
+    if as_json:
+        records = [entry.record() for entry in found]
+        for entry, record in zip(found, records, strict=True):
+            if long and entry.manifest:
+                record["tensors"] = [t.record() for t in listing.tensors(repository, entry.manifest)]
+        lines = [json.dumps(records, indent=2)]
+    elif long:
+        lines = [line for entry in found for line in _tensors(repository, entry)]
+    else:
+        lines = _checkpoints(found)
+    for line in lines:
+        click.echo(line)
+
+
+def _checkpoints(found: list[Listed]) -> list[str]:
+    rows = [("PATH", "FORMAT", "TENSORS", "SIZE", "STORED")] if found else []
+    for entry in found:
+        if entry.manifest is None:
+            rows.append((entry.path, f"damaged: {entry.problem}", "", "", ""))
+        else:
+            manifest, stored = entry.manifest, human_size(entry.stored)
+            count = str(len(manifest.tensors))
+            rows.append((entry.path, manifest.format, count, human_size(manifest.size), stored))
+    return align(rows, right=(2, 3, 4))
+
+
+def _tensors(repository: Repository, entry: Listed) -> list[str]:
+    from git_theta.git.listing import tensors
+
+    if entry.manifest is None:
+        return [f"{entry.path} (damaged: {entry.problem})"]
+    count, size = len(entry.manifest.tensors), human_size(entry.manifest.size)
+    head = (
+        f"{entry.path} ({entry.manifest.format}, {count} tensors, {size}, stored {human_size(entry.stored)})"
+    )
+    rows = [("  TENSOR", "DTYPE", "SHAPE", "SIZE", "STORED", "UPDATE")]
+    for tensor in tensors(repository, entry.manifest):
+        stored = "not here" if tensor.stored is None else human_size(tensor.stored)
+        update = f"{tensor.update} (chain of {tensor.depth})" if tensor.depth > 1 else tensor.update
+        shape = "x".join(map(str, tensor.shape)) or "scalar"
+        rows.append((f"  {tensor.name}", tensor.dtype, shape, human_size(tensor.size), stored, update))
+    return [head, *align(rows, right=(3, 4))]

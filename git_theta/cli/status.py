@@ -1,0 +1,71 @@
+"""git theta status."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from git_theta.cli.console import style
+
+if TYPE_CHECKING:
+    from git_theta.git.status import Status
+
+
+@click.command
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(as_json: bool) -> int:
+    """Like git status, for tensors. The exit code is 0 if all is well, and 1 if git-theta is not set up here,
+    hooks are missing, or objects are missing.
+
+    Keys of --json: installed, hooks, patterns, staged, unstaged, untracked, missing_objects (number by path),
+    manifests_in_work_tree.
+
+    \b
+    Example:
+      git theta status
+    """
+    from git_theta.git.repository import Repository
+    from git_theta.git.status import status
+
+    found = status(Repository.here())
+    if as_json:
+        click.echo(json.dumps(found.record(), indent=2))
+    else:
+        for line in _lines(found):
+            click.echo(line, color=True)
+    return 0 if found.well else 1
+
+
+def _lines(status: Status) -> list[str]:
+    lines = []
+    if not status.installed:
+        lines.append(style("git-theta is not set up: type git theta install", "red"))
+    elif not status.hooks:
+        lines.append(
+            style("hooks are missing, without which git push leaves data behind: git theta install", "red")
+        )
+    if not status.patterns:
+        return [*lines, 'No patterns are tracked: git theta track "*.safetensors"']
+    lines += ["Tracked patterns:", *(f"    {pattern} ({name})" for pattern, name in status.patterns)]
+    for title, colour, rows in (
+        ("Changes to be committed:", "green", [f"{cost.path}: {cost.text()}" for cost in status.staged]),
+        ("Changes not staged for commit:", "red", [f"{e.path}: {e.text()}" for e in status.unstaged]),
+        ("Untracked checkpoints:", "red", status.untracked),
+        (
+            "Manifests in place of checkpoints (git theta pull writes them):",
+            "yellow",
+            status.manifests,
+        ),
+        (
+            "Objects missing here (git theta fetch brings them):",
+            "red",
+            [f"{path}: {count} objects" for path, count in status.missing.items()],
+        ),
+    ):
+        if rows:
+            lines += ["", title, *(f"    {style(row, colour)}" for row in rows)]
+    if not (status.staged or status.unstaged or status.untracked or status.missing):
+        lines += ["", "No checkpoint has changed."]
+    return lines

@@ -1,0 +1,199 @@
+"""`git theta doctor`: what is not set up right, and what to type to mend it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from git_theta import __version__
+from git_theta.errors import ThetaError
+from git_theta.git import attributes, hook_files
+from git_theta.git.blobs import find_manifests, in_index
+from git_theta.git.fetching import missing
+from git_theta.git.raw import raw_in_index
+from git_theta.git.recorded import ATTRIBUTED, parsed
+from git_theta.git.remotes import open_remote
+from git_theta.git.repository import Repository
+from git_theta.git.setup import SETTINGS, GitConfig, configured
+from git_theta.git.version import git_version
+
+OLDEST_GIT = (2, 22)  # runs post-index-change
+_SHOWN = 5
+_SCOPES = ("system", "global", "local")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        level: "note" is for what can be meant so.
+        remedy: what to type.
+    """
+
+    level: Literal["ok", "note", "wrong"]
+    text: str
+    remedy: str = ""
+
+    def record(self) -> dict[str, object]:
+        """For --json."""
+        return {"level": self.level, "text": self.text, "remedy": self.remedy}
+
+
+def examine(commands: Sequence[str]) -> Iterator[Finding]:
+    """Look at the machine and, if this is one, at the repository.
+
+    Args:
+        commands: the commands of this git-theta.
+    """
+    yield from _versions()
+    try:
+        repository = Repository.here()
+    except ThetaError:
+        yield from _settings(None, commands)
+        yield Finding("note", "this is not a repository; in one, doctor looks at it too")
+        return
+    yield from _settings(repository, commands)
+    yield from _hooks(repository)
+    yield from _remotes(repository)
+    if not repository.bare:
+        for check in _IN_WORK_TREES:
+            yield from check(repository)
+
+
+def _versions() -> Iterator[Finding]:
+    try:
+        version = git_version()
+    except ThetaError as error:
+        yield Finding("wrong", error.message, error.remedy)
+        return
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if numbers < OLDEST_GIT:
+        oldest = ".".join(map(str, OLDEST_GIT))
+        yield Finding("wrong", f"git {version} is too old", f"install Git {oldest} or newer")
+    else:
+        yield Finding("ok", f"git {version}")
+    program = shutil.which("git-theta")
+    if program is None:
+        yield Finding(
+            "wrong",
+            "git-theta is not on the PATH, so git cannot start it",
+            "activate the environment it is installed in, or: pipx install git-theta",
+        )
+    else:
+        yield Finding("ok", f"git-theta {__version__} ({program})")
+
+
+def _settings(repository: Repository | None, commands: Sequence[str]) -> Iterator[Finding]:
+    scopes = _SCOPES if repository is not None else _SCOPES[:2]
+    where = [scope for scope in scopes if configured(GitConfig(repository, scope))]
+    if not where:
+        yield Finding("wrong", "git does not know git-theta's filter", "git theta install")
+        return
+    others = []
+    for setting in SETTINGS:
+        values = [value for scope in scopes for value in GitConfig(repository, scope).all(setting.key)]
+        if setting.command in commands and values[-1:] != [setting.value]:
+            others.append(f"{setting.key} is {values[-1] if values else 'not set'}")
+    if others:
+        local = " --local" if where == ["local"] else ""
+        yield Finding("wrong", "; ".join(others), f"git theta install --force{local}")
+    else:
+        yield Finding("ok", f"filter and drivers are set up ({', '.join(where)})")
+
+
+def _hooks(repository: Repository) -> Iterator[Finding]:
+    hooks = hook_files.look(repository)
+    if not hooks.lacking:
+        yield Finding("ok", f"hooks are in place ({hooks.folder})")
+        return
+    advice = hooks.advice()
+    yield Finding(
+        "wrong",
+        f"without hooks, git push leaves data behind; missing: {', '.join(hooks.lacking)}",
+        "\n".join(advice) if advice else "git theta install",
+    )
+
+
+def _remotes(repository: Repository) -> Iterator[Finding]:
+    for name in repository.config.subsections("remote"):
+        try:
+            open_remote(repository, name)
+        except ThetaError as error:
+            yield Finding("wrong", f"remote {name}: {error.message}", error.remedy)
+        else:
+            yield Finding("ok", f"remote {name}: objects can go there")
+
+
+def _attributes(repository: Repository) -> Iterator[Finding]:
+    paths = [blob.path for blob in in_index(repository, ATTRIBUTED, merged=True)]
+    if not paths:
+        yield Finding("note", "git-theta tracks no file here yet", 'git theta track "*.safetensors"')
+        return
+    yield Finding("ok", f"{len(paths)} files are tracked")
+    wanted = {"diff": "theta", "merge": "theta", "text": "unset"}
+    for attribute, value in wanted.items():
+        others = [path for path, found in attributes.values(repository, attribute, paths) if found != value]
+        if others:
+            yield Finding(
+                "wrong",
+                f"{_some(others)}: the attribute {attribute} is not as git-theta needs it ({value})",
+                f"git theta track {_quoted(others)}",
+            )
+
+
+def _conflicts(repository: Repository) -> Iterator[Finding]:
+    stored = [blob.path for blob, _ in find_manifests(repository, in_index(repository, merged=True))]
+    foreign = sorted(set(stored) - attributes.filtered(repository, stored))
+    if foreign:
+        yield Finding(
+            "wrong",
+            f"{_some(foreign)}: stored by git-theta, but the attribute filter says otherwise (see "
+            "git check-attr filter PATH), so a checkout writes the manifest",
+            f"git theta track {_quoted(foreign)}",
+        )
+    raw = [blob.path for blob in raw_in_index(repository)]
+    if raw:
+        yield Finding(
+            "wrong",
+            f"{_some(raw)}: tracked, but committed as it is",
+            f"git add --renormalize {_quoted(raw)}, and commit",
+        )
+
+
+def _data(repository: Repository) -> Iterator[Finding]:
+    lacking = {}
+    for blob, text in find_manifests(repository, in_index(repository, merged=True)):
+        manifest = parsed(text)
+        if manifest is None:
+            yield Finding("wrong", f"{blob.path}: the manifest in the index is damaged", "git theta fsck")
+        elif absent := missing(repository, manifest.oids()):
+            lacking[blob.path] = len(absent)
+    if lacking:
+        yield Finding("wrong", f"objects are missing here, of {_some(list(lacking))}", "git theta pull")
+    if repository.config.settings().skip_smudge:
+        yield Finding(
+            "note",
+            "theta.skipSmudge is true: checkouts write manifests",
+            "git config --unset theta.skipSmudge",
+        )
+    temporary = len(repository.store.leftovers())
+    if temporary:
+        yield Finding(
+            "note", f"{temporary} temporary files of interrupted commands; the next git add removes them"
+        )
+
+
+_IN_WORK_TREES: Sequence[Callable[[Repository], Iterator[Finding]]] = (_attributes, _conflicts, _data)
+
+
+def _some(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:_SHOWN]) + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
+
+
+def _quoted(paths: Sequence[str]) -> str:
+    return " ".join(shlex.quote(path) for path in paths[:_SHOWN]) + (" ..." if len(paths) > _SHOWN else "")

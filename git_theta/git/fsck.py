@@ -1,0 +1,124 @@
+"""`git theta fsck`: every manifest that Git reaches, and every object that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from git_theta import manifest as manifests
+from git_theta.chains import closure
+from git_theta.errors import DamagedManifest, ThetaError
+from git_theta.git.blobs import Blob, find_manifests, reachable
+from git_theta.git.repository import Repository
+from git_theta.manifest import Manifest, StorageLine
+from git_theta.objects.fsck import Fault, check_objects, check_tensors
+from git_theta.remotes.progress import Progress
+
+_REVISIONS = ("--all", "--reflog", "--indexed-objects")
+
+
+@dataclass
+class Report:
+    """What fsck found.
+
+    Attributes:
+        manifests: how many there are.
+        objects: sizes by oid of the objects that they name.
+        problems: what is wrong, each with file, tensor and remedy.
+        notes: what is not wrong, but worth a line.
+    """
+
+    manifests: int = 0
+    objects: dict[str, int] = field(default_factory=dict)
+    problems: list[ThetaError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def fsck(repository: Repository, fast: bool) -> Report:
+    """Verify what any ref, the index, the stash or a reflog reaches.
+
+    Args:
+        fast: only compare objects with their names; do not decode what is in them.
+    """
+    report = Report()
+    whole: list[tuple[Blob, Manifest]] = []
+    for blob, text in find_manifests(repository, reachable(repository, [], *_REVISIONS)):
+        report.manifests += 1
+        try:
+            manifest = manifests.parse(text)
+            if not manifest.storage:
+                raise DamagedManifest("its data were never stored")
+        except DamagedManifest as error:
+            report.problems.append(_at(repository, blob, "", error))
+            continue
+        whole.append((blob, manifest))
+        report.objects |= manifest.oids()
+    with Progress("Checking objects", report.objects) as progress:
+        faults = list(check_objects(repository.store, report.objects, progress.advance))
+    if not fast:
+        damaged = {fault.oid for fault in faults}
+        faults += check_tensors(repository.objects, _intact(whole, damaged))
+        report.problems += _misfits(repository, whole, damaged | {fault.digest for fault in faults})
+    report.problems += [_named(repository, whole, fault) for fault in faults]
+    report.notes += _notes(repository, report.objects)
+    return report
+
+
+def _intact(
+    whole: Iterable[tuple[Blob, Manifest]], damaged: set[str]
+) -> Iterator[tuple[str, Mapping[str, StorageLine]]]:
+    """The digests whose objects are all as they should be."""
+    for _, manifest in whole:
+        for digest in manifest.storage:
+            if not damaged & {line.oid for line in closure([digest], manifest.storage).values()}:
+                yield digest, manifest.storage
+
+
+def _misfits(
+    repository: Repository, whole: Iterable[tuple[Blob, Manifest]], damaged: set[str]
+) -> Iterator[ThetaError]:
+    """Manifests whose skeleton is intact, but does not fit their tensors."""
+    from git_theta.dtypes import BYTES
+    from git_theta.filters.skeleton import pieces
+
+    for blob, manifest in whole:
+        lines = closure([manifest.skeleton], manifest.storage)
+        if damaged & {*lines, *(line.oid for line in lines.values())}:
+            continue
+        size = manifest.skeleton_size
+        try:
+            stored = repository.objects.tensor(manifest.skeleton, manifest.storage, BYTES, (size,))
+            pieces(manifest, stored.read(0, size).tobytes())
+        except ThetaError as error:
+            yield _at(repository, blob, "", error)
+
+
+def _named(repository: Repository, whole: Iterable[tuple[Blob, Manifest]], fault: Fault) -> ThetaError:
+    """A fault with the first file and tensor that it concerns."""
+    for blob, manifest in whole:
+        for line in manifest.tensors:
+            lines = closure([line.digest], manifest.storage)
+            if fault.digest in lines or fault.oid in {found.oid for found in lines.values()}:
+                return _at(repository, blob, f", tensor {line.name}", fault.error)
+        if fault.digest in manifest.storage or fault.oid in manifest.oids():
+            return _at(repository, blob, "", fault.error)
+    return fault.error
+
+
+def _at(repository: Repository, blob: Blob, where: str, error: ThetaError) -> ThetaError:
+    found = repository.run("log", "-1", "--all", "--format=%h", f"--find-object={blob.oid}")
+    commit = found.stdout.decode().strip()
+    place = f" (commit {commit})" if commit else ""
+    remedy = error.remedy.replace("PATH", blob.path or "PATH")
+    return ThetaError(f"{blob.path or blob.oid}{place}{where}: {error.message}", remedy)
+
+
+def _notes(repository: Repository, named: Mapping[str, int]) -> list[str]:
+    notes = []
+    unnamed = sum(oid not in named for oid in repository.store.oids())
+    if unnamed:
+        notes.append(f"{unnamed} objects belong to no version that a ref, the index or a reflog reaches")
+    left = len(repository.store.leftovers())
+    if left:
+        notes.append(f"{left} temporary files of interrupted commands; the next git add removes them")
+    return notes

@@ -1,0 +1,116 @@
+"""What `git theta ls-files` shows: checkpoints, and how each tensor is stored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from git_theta import manifest as manifests
+from git_theta.chains import costs
+from git_theta.errors import DamagedManifest, DamagedObject, MissingObject
+from git_theta.git import blobs
+from git_theta.git.repository import Repository
+from git_theta.manifest import Manifest, StorageLine
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A checkpoint. `problem` says why there is no manifest, where its text is damaged."""
+
+    path: str
+    blob: str
+    manifest: Manifest | None
+    problem: str = ""
+
+    @property
+    def stored(self) -> int:
+        """Bytes of all objects that a checkout needs."""
+        return sum(self.manifest.oids().values()) if self.manifest else 0
+
+    def record(self) -> dict[str, object]:
+        """For --json."""
+        if self.manifest is None:
+            return {"path": self.path, "blob": self.blob, "problem": self.problem}
+        return {
+            "path": self.path,
+            "blob": self.blob,
+            "format": self.manifest.format,
+            "size": self.manifest.size,
+            "stored_bytes": self.stored,
+            "root": self.manifest.root,
+            "tensors": len(self.manifest.tensors),
+        }
+
+
+@dataclass(frozen=True)
+class ListedTensor:
+    """A tensor of a checkpoint.
+
+    Attributes:
+        size: bytes of its data.
+        update: how it is stored; empty where the manifest does not say.
+        stored: its own bytes in its object, without those of its bases; None if the object is not here.
+        depth: how many updates lie between it and dense data.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    size: int
+    digest: str
+    update: str
+    stored: int | None
+    depth: int
+
+    def record(self) -> dict[str, object]:
+        """For --json."""
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "shape": list(self.shape),
+            "size": self.size,
+            "digest": self.digest,
+            "update": self.update,
+            "stored_bytes": self.stored,
+            "chain": self.depth,
+        }
+
+
+def checkpoints(repository: Repository, revision: str = "") -> Iterator[Listed]:
+    """The checkpoints of a revision, or of the index.
+
+    Raises:
+        ThetaError: there is no such revision.
+    """
+    found = blobs.in_tree(repository, revision) if revision else blobs.in_index(repository, merged=True)
+    for blob, text in blobs.find_manifests(repository, found):
+        try:
+            yield Listed(blob.path, blob.oid, manifests.parse(text))
+        except DamagedManifest as error:
+            yield Listed(blob.path, blob.oid, None, error.message)
+
+
+def tensors(repository: Repository, manifest: Manifest) -> Iterator[ListedTensor]:
+    """The tensors of a checkpoint, by name."""
+    sharing = Counter(line.oid for line in manifest.storage.values())
+    chains = costs(manifest.digests(), manifest.storage) if manifest.storage else {}
+    for tensor in manifest.tensors:
+        line = manifest.storage.get(tensor.digest)
+        yield ListedTensor(
+            tensor.name,
+            tensor.dtype.name,
+            tensor.shape,
+            tensor.nbytes,
+            tensor.digest,
+            line.update if line else "",
+            _stored(repository, line, sharing) if line else None,
+            chains[tensor.digest].depth if line else 0,
+        )
+
+
+def _stored(repository: Repository, line: StorageLine, sharing: Counter[str]) -> int | None:
+    try:
+        return repository.objects.member(line).stored_bytes()
+    except (MissingObject, DamagedObject):
+        return line.size if sharing[line.oid] == 1 else None

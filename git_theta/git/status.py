@@ -1,0 +1,165 @@
+"""What `git theta status` shows: how things are set up, what changed, and what is missing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import partial
+
+from git_theta.errors import ThetaError
+from git_theta.git import attributes, hook_files
+from git_theta.git.blobs import find_manifests, in_index
+from git_theta.git.changes import Cost, cost, costs, parse_raw
+from git_theta.git.commit_check import staged
+from git_theta.git.fetching import missing
+from git_theta.git.recorded import ATTRIBUTED, parsed
+from git_theta.git.repository import Repository
+from git_theta.git.setup import SETTINGS
+
+
+@dataclass(frozen=True)
+class Unstaged:
+    """A tracked file of the work tree that is not as it is in the index.
+
+    Attributes:
+        problem: why it cannot be compared; then there is no cost.
+    """
+
+    path: str
+    cost: Cost | None
+    problem: str = ""
+
+    def text(self) -> str:
+        if self.cost is None:
+            return self.problem
+        removed = f", {self.cost.removed} removed" if self.cost.removed else ""
+        return f"{self.cost.changed} of {self.cost.tensors} tensors changed{removed}"
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a repository.
+
+    Attributes:
+        installed: whether git's filter is set up.
+        hooks: whether all hooks are in place.
+        patterns: what is tracked, and the file that says so.
+        staged, unstaged: checkpoints that changed.
+        untracked: checkpoints that were not added yet.
+        missing: how many objects of a checkpoint in the index are not here, by path.
+        manifests: paths whose manifest is in the work tree in place of the checkpoint.
+    """
+
+    installed: bool
+    hooks: bool
+    patterns: list[tuple[str, str]]
+    staged: list[Cost]
+    unstaged: list[Unstaged]
+    untracked: list[str]
+    missing: dict[str, int]
+    manifests: list[str]
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing needs mending."""
+        return self.installed and self.hooks and not self.missing
+
+    def record(self) -> dict[str, object]:
+        """For --json."""
+        return {
+            "installed": self.installed,
+            "hooks": self.hooks,
+            "patterns": [{"pattern": pattern, "file": name} for pattern, name in self.patterns],
+            "staged": [cost.record() for cost in self.staged],
+            "unstaged": [
+                {"path": entry.path, "problem": entry.problem}
+                if entry.cost is None
+                else {
+                    "path": entry.path,
+                    "changed": entry.cost.changed,
+                    "removed": entry.cost.removed,
+                    "tensors": entry.cost.tensors,
+                }
+                for entry in self.unstaged
+            ],
+            "untracked": self.untracked,
+            "missing_objects": self.missing,
+            "manifests_in_work_tree": self.manifests,
+        }
+
+
+def installed(repository: Repository) -> bool:
+    """Whether git's filter is set up, in whatever scope."""
+    return repository.config.get("filter.theta.process") == SETTINGS[0].value
+
+
+def status(repository: Repository) -> Status:
+    """Look at a repository with a work tree.
+
+    Raises:
+        ThetaError: it has none.
+    """
+    top = repository.work_tree
+    entries = in_index(repository, merged=True)
+    texts = {blob.path: (blob, text) for blob, text in find_manifests(repository, entries)}
+    lacking, left = {}, []
+    for path, (blob, text) in texts.items():
+        manifest = parsed(text)
+        if manifest and (absent := missing(repository, manifest.oids())):
+            lacking[path] = len(absent)
+        file = top / path
+        if file.is_file() and file.stat().st_size == blob.size and file.read_bytes() == text:
+            left.append(path)
+    unborn = repository.run("rev-parse", "-q", "--verify", "HEAD").returncode != 0
+    return Status(
+        installed=installed(repository),
+        hooks=not hook_files.look(repository).lacking,
+        patterns=attributes.tracked_patterns(repository),
+        staged=costs(repository, staged(repository), [] if unborn else ["HEAD"]),
+        unstaged=_unstaged(repository, {path: text for path, (_, text) in texts.items()}),
+        untracked=_untracked(repository),
+        missing=lacking,
+        manifests=left,
+    )
+
+
+def _unstaged(repository: Repository, texts: dict[str, bytes]) -> list[Unstaged]:
+    listing = partial(repository.git, "-C", str(repository.work_tree.absolute()))
+    raw = listing("diff-files", "--raw", "-z", "--no-renames", "--no-abbrev", "--", ATTRIBUTED)
+    found = []
+    for entry in parse_raw(raw):
+        if entry.path not in texts:
+            continue
+        compared = _compare(repository, entry.path, texts[entry.path])
+        if compared is not None:
+            found.append(compared)
+    return found
+
+
+def _compare(repository: Repository, path: str, text: bytes) -> Unstaged | None:
+    """How the work tree's file differs from the index's; None if it was only touched."""
+    from git_theta.git.checkpoint import from_file
+
+    file = repository.work_tree / path
+    if not file.exists():
+        return Unstaged(path, None, "deleted")
+    before = parsed(text)
+    try:
+        opened = from_file(repository, file, path)
+    except ThetaError as error:
+        return Unstaged(path, None, error.message)
+    after = opened.manifest
+    opened.close()
+    if before is None:
+        return Unstaged(path, None, "the manifest in the index is damaged")
+    if after.root == before.root:
+        return None
+    if after.format != before.format:
+        return Unstaged(path, None, f"is no whole {before.format} file now, but {after.format}")
+    return Unstaged(path, cost(path, before, after, ()))
+
+
+def _untracked(repository: Repository) -> list[str]:
+    top = str(repository.work_tree.absolute())
+    listed = repository.git("-C", top, "ls-files", "-o", "--exclude-standard", "-z", "--", ATTRIBUTED)
+    return [os.fsdecode(name) for name in listed.split(b"\0")[:-1]]
