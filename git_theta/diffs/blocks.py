@@ -34,7 +34,8 @@ BLOCK = 512 << 10
 """Items that are computed at once in float32. The two arrays of 2 MiB stay in a third-level cache; with
 smaller ones, two threads wait for Python's lock more than they compute (measured: half as fast)."""
 
-_WIDE_BLOCK = 32 << 10  # the same for float64, which needs more arrays
+WIDE_BLOCK = 128 << 10
+"""The same for float64, which needs more arrays."""
 
 ROW = 1024
 """Products that are added in float32 before float64 takes over."""
@@ -206,10 +207,8 @@ def _narrow(
 
 def _wide_parts(old: Bits, old_dtype: DType, new: Bits, new_dtype: DType, binned: bool) -> list[Sums]:
     return [
-        _wide(
-            old[start : start + _WIDE_BLOCK], old_dtype, new[start : start + _WIDE_BLOCK], new_dtype, binned
-        )
-        for start in range(0, old.size, _WIDE_BLOCK)
+        _wide(old[start : start + WIDE_BLOCK], old_dtype, new[start : start + WIDE_BLOCK], new_dtype, binned)
+        for start in range(0, old.size, WIDE_BLOCK)
     ]
 
 

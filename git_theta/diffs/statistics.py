@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 
-_BLOCK = 32 << 10
-
 
 @dataclass(frozen=True)
 class Statistics:
@@ -127,6 +125,24 @@ def histogram(tensor: Tensor, known: Statistics, bins: int = 40) -> Histogram | 
     return Histogram(tuple(map(float, edges)), tuple(map(int, counts)))
 
 
+def corner(tensor: Tensor, rows: int = 6, columns: int = 8) -> list[list[float]]:
+    """The first values of the first rows; of complex numbers, the moduli. Empty for an empty tensor, and for
+    dtypes without arithmetic.
+
+    A tensor of more than two dimensions is taken as a matrix with its last dimension in rows.
+    """
+    if not tensor.items or not is_number(tensor.dtype):
+        return []
+    width = tensor.shape[-1] if tensor.shape else 1
+    parts = tensor.dtype.components
+    found = []
+    for row in range(min(rows, tensor.items // (width * parts))):
+        start = row * width * parts
+        bits = tensor.read(start, start + min(columns, width) * parts)
+        found.append([float(value) for value in _values(bits, tensor.dtype)])
+    return found
+
+
 def _job(
     key: K, dtype: DType, items: int, opener: Callable[[], Tensor]
 ) -> Job[K, Tensor, list[_Part], Statistics]:
@@ -136,7 +152,8 @@ def _job(
         with scratch.borrow(stop - start, dtype.storage) as bits, np.errstate(all="ignore"):
             tensor.read(start, stop, bits)
             return [
-                _part(_values(bits[first : first + _BLOCK], dtype)) for first in range(0, bits.size, _BLOCK)
+                _part(_values(bits[first : first + blocks.BLOCK], dtype))
+                for first in range(0, bits.size, blocks.BLOCK)
             ]
 
     def finish(parts: list[list[_Part]]) -> Statistics:

@@ -10,8 +10,10 @@ from git_theta.diffs.columns import METRICS
 from git_theta.diffs.matching import STATUSES
 from git_theta.diffs.report import Report, Side
 from git_theta.diffs.style import Style
+from git_theta.diffs.words import Note
 
 _INDENT = "  "
+_COLOURS = {"plain": "", "name": "36", "alarm": "1;31", "unknown": "33"}
 _TIED = "\xa0"  # a space at which no line is broken
 
 
@@ -23,12 +25,27 @@ def summary(report: Report, style: Style) -> Iterator[str]:
     yield style.paint(f"diff --theta {old} {new}", "1")
     for kind in report.kinds:
         yield from _wrapped(kind.text.replace("->", style.arrow), style, "1;33")
+    for fact in facts(report, style):
+        yield from _wrapped(fact.words, style, _COLOURS[fact.kind])
+
+
+def facts(report: Report, style: Style) -> Iterator[Note]:
+    """How much changed, the numbers over all tensors, and warnings; spaces in a number do not break."""
     if report.rows:
-        yield from _wrapped(_amount(report), style)
+        yield Note(_amount(report))
     numbers = _numbers(report, style)
     if numbers:
-        yield from _wrapped(numbers, style)
-    yield from _warnings(report, style)
+        yield Note(numbers)
+    totals = report.totals
+    if totals.nans or totals.infinities:
+        names = [row.name for row in report.rows if row.change and row.change.nans + row.change.infinities]
+        words = (
+            f"! {totals.nans} NaN and {totals.infinities} infinite entries are new, in {text.listed(names)}"
+        )
+        yield Note(words, "alarm")
+    if totals.unknown:
+        reason = next(row.unknown for row in report.rows if row.unknown)
+        yield Note(f"! {totals.unknown} tensors could not be compared: {reason}", "unknown")
 
 
 def amount_changed(report: Report) -> str:
@@ -61,20 +78,6 @@ def _numbers(report: Report, style: Style) -> str:
         if cell:
             parts.append(f"{style.sign(METRICS[name].title, METRICS[name].plain)} {cell}".replace(" ", _TIED))
     return ", ".join(parts)
-
-
-def _warnings(report: Report, style: Style) -> Iterator[str]:
-    totals = report.totals
-    if totals.nans or totals.infinities:
-        names = [row.name for row in report.rows if row.change and row.change.nans + row.change.infinities]
-        words = (
-            f"! {totals.nans} NaN and {totals.infinities} infinite entries are new, in {text.listed(names)}"
-        )
-        yield from _wrapped(words, style, "1;31")
-    if totals.unknown:
-        reason = next(row.unknown for row in report.rows if row.unknown)
-        words = f"! {totals.unknown} tensors could not be compared: {reason}"
-        yield from _wrapped(words, style, "33")
 
 
 def _wrapped(words: str, style: Style, colour: str = "") -> Iterator[str]:

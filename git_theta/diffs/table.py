@@ -16,12 +16,14 @@ from git_theta.diffs.columns import BY_IMPORTANCE, METRICS, Metric
 from git_theta.diffs.report import Layer, Report, Row, Sort, ordered
 from git_theta.diffs.style import Style
 from git_theta.diffs.summary import summary
+from git_theta.diffs.words import kind, notes
 
 FOLDED = 20
 """Rows that are shown unless all are asked for."""
 
 _LETTERS = {"modified": "M", "added": "A", "removed": "D", "renamed": "R", "reshaped": "S", "cast": "C"}
 _COLOURS = {"A": "32", "D": "31", "R": "36", "S": "35", "C": "35", "?": "33", "M": ""}
+_NOTES = {"plain": "2", "name": "36", "alarm": "1;31", "unknown": "33"}
 _BAR = 8
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _SHARE_OF_NAMES = 0.45
@@ -93,7 +95,7 @@ class _Grid:
         self._largest = max((_finite(measure.value(row.change)) for row in rows), default=0.0)
         names = [text.width(group.name(row)) for group in groups for row in group.rows]
         names += [text.width(text.printable(layer.name)) for layer in heads]
-        kinds = [text.width(self._kind(row)) for row in rows] + [len(_part(layer)) for layer in heads]
+        kinds = [text.width(kind(row, style)) for row in rows] + [len(_part(layer)) for layer in heads]
         self._kind_width = max(kinds)
         self._widths = {name: self._width(METRICS[name], rows, heads) for name in METRICS}
         has_values = any(row.change is not None for row in rows)
@@ -154,16 +156,16 @@ class _Grid:
         letter = "?" if row.unknown else _LETTERS[row.status]
         cells = {name: METRICS[name].show(row.change) for name in self._columns}
         length = self._bar_of(_finite(self._measure.value(row.change)))
-        return self._line(letter, name, self._kind(row), length, cells, _COLOURS[letter])
+        return self._line(letter, name, kind(row, self._style), length, cells, _COLOURS[letter])
 
     def _line(
-        self, letter: str, name: str, kind: str, bar: str, cells: Mapping[str, str], colour: str = ""
+        self, letter: str, name: str, what: str, bar: str, cells: Mapping[str, str], colour: str = ""
     ) -> str:
         style = self._style
         parts = [style.paint(f"{letter:1}", colour) + " " + text.fit(name, self._name_width, style.ellipsis)]
         if self._kinds:
-            marked = "35" if style.arrow in kind else ""
-            parts.append(style.paint(text.fit(kind, self._kind_width, style.ellipsis), marked))
+            marked = "35" if style.arrow in what else ""
+            parts.append(style.paint(text.fit(what, self._kind_width, style.ellipsis), marked))
         if self._bar:
             parts.append(style.paint(f"{bar:{self._bar}}", "36"))
         for column in self._columns:
@@ -179,31 +181,10 @@ class _Grid:
             return "#" * max(1, eighths // 8)
         return _EIGHTHS[8] * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 
-    def _kind(self, row: Row) -> str:
-        """dtype and shape, with what changed about them."""
-        style = self._style
-        old, new = row.old_dtype or row.dtype, row.dtype or row.old_dtype
-        dtype = f"{old}" if old == new else f"{old}{style.arrow}{new}"
-        return f"{dtype} {_shapes(row, style)}"
-
     def _notes(self, row: Row) -> Iterator[str]:
-        """What is to be said of a row that has no column."""
-        notes = []
-        if row.status == "renamed":
-            notes.append((f"was {text.printable(row.old_name or '')}", "36"))
-        if row.tied:
-            notes.append((f"also called {text.listed(row.tied)}", "2"))
-        if row.view_of:
-            notes.append((f"part of {text.printable(row.view_of)}", "2"))
-        if row.compared:
-            notes.append((f"compared: {row.compared}", "2"))
-        if row.change is not None and (row.change.nans or row.change.infinities):
-            notes.append((f"new: {row.change.nans} NaN, {row.change.infinities} infinite", "1;31"))
-        if row.unknown:
-            notes.append((f"unknown: {row.unknown}", "33"))
-        for words, colour in notes:
-            for line in textwrap.wrap(words, max(20, self._style.width - 6)):
-                yield "      " + self._style.paint(line, colour)
+        for note in notes(row):
+            for line in textwrap.wrap(note.words, max(20, self._style.width - 6)):
+                yield "      " + self._style.paint(line, _NOTES[note.kind])
 
 
 def _finite(value: float | None) -> float:
@@ -212,14 +193,3 @@ def _finite(value: float | None) -> float:
 
 def _part(layer: Layer) -> str:
     return f"{len(layer.rows)} of {layer.all} tensors"
-
-
-def _shapes(row: Row, style: Style) -> str:
-    times = style.sign("×", "x")
-    old, new = row.old_shape, row.shape
-    if old is None or new is None or old == new:
-        return text.shape(new if new is not None else old, times)
-    if len(old) != len(new):
-        return f"{text.shape(old, times)}{style.arrow}{text.shape(new, times)}"
-    sides = (f"{a}" if a == b else f"({a}{style.arrow}{b})" for a, b in zip(old, new, strict=True))
-    return times.join(sides)

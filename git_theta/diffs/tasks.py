@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 
-_WIDE_BLOCK = 32 << 10
-
 
 @dataclass(frozen=True)
 class Trio(Generic[K]):
@@ -102,7 +100,7 @@ def _narrow(sides: tuple[Bits, ...], dtype: DType, room: NDArray[np.float32]) ->
 
 
 def _wide_parts(sides: tuple[Bits, ...], dtype: DType) -> list[Agreement]:
-    step = _WIDE_BLOCK
+    step = blocks.WIDE_BLOCK
     return [
         _wide(tuple(side[start : start + step] for side in sides), dtype)
         for start in range(0, sides[0].size, step)
