@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-from git_repo import GitRepo, safetensors_bytes, weights
+from git_repo import GitRepo, safetensors_bytes, version, weights
+
+_CONFIG = """\
+[user]
+	name = A User
+	email = user@example.com
+[init]
+	defaultBranch = main
+[protocol "file"]
+	allow = always
+[advice]
+	detachedHead = false
+"""
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home, and an environment in which git sees nothing of this machine's configuration."""
-    folder = tmp_path / "home"
+def _isolate(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir()
     for name in os.environ:
         if name.startswith(("GIT_", "XDG_", "THETA")):
@@ -26,12 +36,40 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.setenv("GIT_TERMINAL_PROMPT", "0")
-    (folder / ".gitconfig").write_text(
-        "[user]\n\tname = A User\n\temail = user@example.com\n"
-        "[init]\n\tdefaultBranch = main\n"
-        '[protocol "file"]\n\tallow = always\n'
-        "[advice]\n\tdetachedHead = false\n"
-    )
+    (folder / ".gitconfig").write_text(_CONFIG)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home, and an environment in which git sees nothing of this machine's configuration."""
+    _isolate(tmp_path / "home", monkeypatch)
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `repo` and `history` are copies of: made once, because it takes a second or two.
+
+    `home` after `git theta install`; `repo`, which tracks checkpoints; `history`, that with two versions.
+    """
+    folder = tmp_path_factory.mktemp("prepared")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _isolate(folder / "home", monkeypatch)
+        repo = GitRepo(folder / "repo")
+        repo.path.mkdir()
+        repo.git("init", "-q")
+        repo.theta("install")
+        repo.theta("track", "*.safetensors", "*.pt")
+        repo.commit("track checkpoints")
+        shutil.copytree(repo.path, folder / "history")
+        history = GitRepo(folder / "history")
+        history.git("config", "theta.report", "false")
+        for number in range(2):
+            history.write("model.safetensors", version(number))
+            history.write("notes.txt", f"version {number}\n")
+            history.commit(f"version {number}")
+            history.git("tag", f"v{number}")
+        history.git("config", "--unset", "theta.report")
     return folder
 
 
@@ -46,22 +84,40 @@ def plain(tmp_path: Path) -> GitRepo:
 
 
 @pytest.fixture
-def repo(plain: GitRepo) -> GitRepo:
+def installed(prepared: Path, home: Path) -> Path:
+    """The home of a user who has typed `git theta install`."""
+    shutil.copytree(prepared / "home", home, dirs_exist_ok=True)
+    config = home / ".gitconfig"
+    config.write_text(config.read_text().replace(str(prepared / "home"), str(home)))
+    return home
+
+
+@pytest.fixture
+def repo(installed: Path, prepared: Path) -> GitRepo:
     """A repository with git-theta installed, in which *.safetensors and *.pt are tracked and committed."""
-    plain.theta("install")
-    plain.theta("track", "*.safetensors", "*.pt")
-    plain.commit("track checkpoints")
-    return plain
+    return GitRepo(shutil.copytree(prepared / "repo", installed.parent / "repo"))
+
+
+@pytest.fixture
+def history(installed: Path, prepared: Path) -> GitRepo:
+    """Such a repository with two versions of model.safetensors (see git_repo.version) and of notes.txt.
+
+    They have the tags v0 and v1, which is main.
+    """
+    return GitRepo(shutil.copytree(prepared / "history", installed.parent / "history"))
 
 
 @pytest.fixture
 def remote(repo: GitRepo) -> GitRepo:
     """A bare repository, which is `repo`'s remote `origin`."""
-    folder = repo.path.parent / "origin.git"
-    folder.mkdir()
-    bare = GitRepo(folder)
-    bare.git("init", "-q", "--bare")
-    repo.git("remote", "add", "origin", str(folder))
+    return repo.add_remote("origin")
+
+
+@pytest.fixture
+def pushed(history: GitRepo) -> GitRepo:
+    """A bare repository, `history`'s remote `origin`, to which main and the tags are pushed."""
+    bare = history.add_remote("origin")
+    history.git("push", "-q", "-u", "origin", "main", "--tags")
     return bare
 
 

@@ -68,12 +68,28 @@ class GitRepo:
 
     def digest(self, name: str) -> str:
         """The SHA-256 of a file of the work tree."""
-        return sha256((self.path / name).read_bytes()).hexdigest()
+        return digest((self.path / name).read_bytes())
 
     def objects(self) -> list[Path]:
         """The stored objects of this repository."""
         folder = self.git("rev-parse", "--git-common-dir").stdout.strip()
         return sorted((self.path / folder / "theta" / "objects").glob("??/??/*"))
+
+    def staged(self) -> list[str]:
+        """The paths that are not in the index as in HEAD."""
+        return self.git("diff", "--cached", "--name-only", "-z").stdout.split("\0")[:-1]
+
+    def status(self) -> list[str]:
+        """The lines of git status --short."""
+        return self.git("status", "--short").stdout.splitlines()
+
+    def add_remote(self, name: str) -> GitRepo:
+        """A new bare repository beside this one, set up as its remote."""
+        bare = GitRepo(self.path.parent / f"{name}.git")
+        bare.path.mkdir()
+        bare.git("init", "-q", "--bare")
+        self.git("remote", "add", name, str(bare.path))
+        return bare
 
     def clone(self, name: str, *options: str, source: str = "") -> GitRepo:
         """A clone of this repository (or of a url), beside it."""
@@ -109,3 +125,24 @@ def weights(seed: int = 0, count: int = 4, shape: tuple[int, ...] = (160, 128)) 
         for number in range(count)
     }
     return found | {"bias": random.standard_normal(16).astype("float32")}
+
+
+def changed(tensors: Mapping[str, np.ndarray], *names: str, seed: int = 1) -> dict[str, np.ndarray]:
+    """The same tensors, but those that are named (all, unless any is) moved a little, as by fine-tuning."""
+    random = np.random.default_rng(seed)
+    return {
+        name: value + (0.001 * random.standard_normal(value.shape)).astype(value.dtype)
+        if name in names or not names
+        else value
+        for name, value in tensors.items()
+    }
+
+
+def version(number: int) -> bytes:
+    """The versions of `history`'s model: 0 has the tensors of weights(0); in 1, layer.1.weight has changed."""
+    return safetensors_bytes(changed(weights(0), "layer.1.weight") if number else weights(0))
+
+
+def digest(data: bytes) -> str:
+    """The SHA-256 of bytes."""
+    return sha256(data).hexdigest()
