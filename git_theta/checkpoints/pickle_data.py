@@ -133,6 +133,9 @@ class _Machine:
         return self.data[start : self.at]
 
     def number(self, count: int) -> int:
+        if count == 1:
+            self.at += 1
+            return self.data[self.at - 1]
         return int.from_bytes(self.take(count), "little")
 
     def line(self) -> str:

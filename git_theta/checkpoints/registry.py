@@ -13,7 +13,6 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from types import MappingProxyType
 
 from git_theta import __version__
@@ -27,6 +26,7 @@ OPAQUE = "opaque"
 PROBE = 4096
 """How many first bytes of a file `detect` is given, where the file has that many."""
 
+_INSTALLED = f"git_theta-{__version__}.dist-info/entry_points.txt"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
 
 
@@ -96,12 +96,11 @@ def _own_entry_points() -> tuple[tuple[str, str], ...]:
     # The file that pip wrote when it installed git-theta. Its place is known but for the folder; where
     # that fails (an unusual kind of installation), importlib.metadata finds it.
     for folder in sys.path:
-        path = Path(folder, f"git_theta-{__version__}.dist-info", "entry_points.txt")
         try:
-            text = path.read_text(encoding="utf-8")
+            with open(f"{folder or '.'}/{_INSTALLED}", encoding="utf-8") as file:
+                return tuple(_entries(file.read()))
         except OSError:
             continue
-        return tuple(_entries(text))
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:

@@ -9,9 +9,6 @@ from git_theta.checkpoints.pickle_data import MAX_BYTES, UnreadPickle, Value, re
 from git_theta.checkpoints.zip_archive import Entry, Read
 from git_theta.errors import DamagedCheckpoint
 
-PICKLE = "/data.pkl"
-"""How the name of the first entry ends; before that is the archive's one folder."""
-
 
 def read_root(read: Read, pickle: Entry) -> Value:
     """What the pickle of a checkpoint describes.

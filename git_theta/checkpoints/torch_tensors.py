@@ -145,7 +145,8 @@ def named_tensors(root: Value) -> list[Leaf]:
         path, value = stack.pop()
         leaf = None if id(value) in inside else _leaf("tensor" if path is None else path, value)
         if leaf is not None:
-            leaves.append(replace(leaf, name=unique(leaf.name, names)))
+            name = unique(leaf.name, names)
+            leaves.append(leaf if name == leaf.name else replace(leaf, name=name))
             inside.update(_inner(leaf, value))
             if leaf.call is not None and leaf.call.owner is value and not leaf.call.subclass:
                 continue

@@ -8,26 +8,26 @@ Source: PKWARE APPNOTE 6.3.10; section numbers in comments are its.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from git_theta.checkpoints.zip_local import LOCAL, SIGNATURE, STORED
 from git_theta.errors import DamagedCheckpoint
 
 Read = Callable[[int, int], bytes]
 """`read(offset, count)`: exactly `count` bytes of the file from `offset` on, or DamagedCheckpoint."""
 
-LOCAL_SIGNATURE = b"PK\x03\x04"
-STORED = 0  # compression method: none
 _MAX_ENTRIES = 1 << 20
 _MAX_DIRECTORY = 1 << 28
-_LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
 _END = struct.Struct("<4sHHHHIIH")
 _LOCATOR64 = struct.Struct("<4sIQI")
 _END64 = struct.Struct("<4sQHHIIQQQQ")
 _MASK16, _MASK32 = 0xFFFF, 0xFFFFFFFF
 _ENCRYPTED, _DESCRIPTOR, _UTF8 = 1 << 0, 1 << 3, 1 << 11
+_NEVER_IN_NAMES = re.compile(r"[\\\0-\x1f]")
 _CRC_IN_CENTRAL, _CRC_IN_LOCAL = 16, 14
 
 
@@ -68,18 +68,6 @@ class Directory:
     start: int
     size: int
     entries: tuple[Entry, ...]
-
-
-def first_entry(head: bytes) -> tuple[str, int] | None:
-    """Name and start of the data of a ZIP's first entry if that is stored, from the file's first bytes."""
-    if len(head) < _LOCAL.size or not head.startswith(LOCAL_SIGNATURE):
-        return None
-    fields = _LOCAL.unpack_from(head)
-    method, name_length, extra_length = fields[3], fields[9], fields[10]
-    name = head[_LOCAL.size : _LOCAL.size + name_length]
-    if method != STORED or len(name) < name_length:
-        return None
-    return name.decode(errors="replace"), _LOCAL.size + name_length + extra_length
 
 
 def read_directory(tail: Read, length: int) -> Directory:
@@ -151,14 +139,12 @@ def checksum_places(read: Read, entry: Entry) -> list[int]:
     if not entry.flags & _DESCRIPTOR:
         places.append(entry.header + _CRC_IN_LOCAL)
     elif entry.size:  # torch writes no data descriptor after an empty entry
-        # 4.3.9.3: the signature of a data descriptor is optional.
+        # 4.3.9.3: the signature is optional. No reader needs the descriptor, so a damaged one may stay.
         descriptor = read(entry.end, 8)
         if descriptor == b"PK\x07\x08" + crc:
             places.append(entry.end + 4)
         elif descriptor.startswith(crc):
             places.append(entry.end)
-        else:
-            raise DamagedCheckpoint(f"the ZIP entry {entry.name!r} lacks its data descriptor")
     return places
 
 
@@ -204,7 +190,7 @@ def _name(raw: bytes, flags: int) -> str:
     except UnicodeDecodeError:
         raise DamagedCheckpoint(f"the name of a ZIP entry is not valid UTF-8: {raw[:80]!r}") from None
     parts = name.removesuffix("/").split("/")
-    if any(part in ("", ".", "..") for part in parts) or any(c == "\\" or c < " " for c in name):
+    if not {"", ".", ".."}.isdisjoint(parts) or _NEVER_IN_NAMES.search(name):
         raise DamagedCheckpoint(f"the name of a ZIP entry is a path that leads elsewhere: {name[:80]!r}")
     return name
 
@@ -239,12 +225,12 @@ def _zip64_field(extra: bytes, name: str) -> bytes | None:
 
 
 def _data_start(read: Read, entry: Entry) -> int:
-    fields = _LOCAL.unpack(read(entry.header, _LOCAL.size))
+    fields = LOCAL.unpack(read(entry.header, LOCAL.size))
     signature, _, flags, method, _, _, crc, stored, size = fields[:9]
     name_length: int = fields[9]
     extra_length: int = fields[10]
-    rest = read(entry.header + _LOCAL.size, name_length + extra_length)
-    good = signature == LOCAL_SIGNATURE and method == entry.method
+    rest = read(entry.header + LOCAL.size, name_length + extra_length)
+    good = signature == SIGNATURE and method == entry.method
     good = good and not (flags ^ entry.flags) & (_ENCRYPTED | _DESCRIPTOR | _UTF8)
     good = good and _name(rest[:name_length], flags) == entry.name
     if good and not flags & _DESCRIPTOR:
@@ -254,4 +240,4 @@ def _data_start(read: Read, entry: Entry) -> int:
         raise DamagedCheckpoint(
             f"the ZIP entry {entry.name!r} is described otherwise in the directory than where it lies"
         )
-    return entry.header + _LOCAL.size + name_length + extra_length
+    return entry.header + LOCAL.size + name_length + extra_length

@@ -9,12 +9,14 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
 
 from git_theta import dtypes
+from git_theta.checkpoints import pickle_data, torch_archive, torch_writer
+from git_theta.checkpoints.checks import checked
 from git_theta.checkpoints.conformance import FormatConformance, join, read_layout, split, tensors
 from git_theta.checkpoints.layout import Layout
 from git_theta.checkpoints.pytorch import PyTorch
@@ -522,3 +524,78 @@ def test_a_pickle_that_would_create_a_file_is_not_executed(tmp_path: Path) -> No
     assert not trap.exists()
     loaded(again, weights_only=False)  # torch, asked to, does execute what git-theta carried along
     assert trap.exists()
+
+
+def test_an_archive_beyond_four_gigabytes(tmp_path: Path) -> None:
+    # A sparse file: torch writes the records and leaves holes for the data.
+    fake = pytest.importorskip("torch._subclasses.fake_tensor")
+    path = tmp_path / "large.pt"
+    with fake.FakeTensorMode():
+        value = {"large": torch.empty(5 << 28), "small": torch.empty(3)}
+    with torch.serialization.skip_data(materialize_fake_tensors=True):
+        torch.save(value, path)
+    if path.stat().st_blocks * 512 > 1 << 20:
+        pytest.skip("the file system knows no sparse files")
+    with path.open("rb") as file:
+        layout = checked(PyTorch().layout(OnDisk(file)), path.stat().st_size)
+    assert names(layout) == [("large", "F32", (5 << 28,)), ("small", "F32", (3,))]
+    assert layout.spans[1].offset > 5 << 30
+
+
+class OnDisk:
+    size = None
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.opened = file
+
+    def head(self, count: int) -> bytes:
+        raise AssertionError(f"the first {count} bytes are not needed")
+
+    def file(self) -> BinaryIO:
+        return self.opened
+
+
+def test_wide_entries_are_written_aligned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_writer, "_WIDE", 1)
+    values = {"a": torch.ones(5), "b": torch.zeros(3, dtype=torch.int8), "c": torch.ones(2)}
+    path = tmp_path / "model.pt"
+    path.write_bytes(written({name: in_memory(value) for name, value in values.items()}))
+    layout = read_layout(PyTorch(), path.read_bytes())
+    assert [span.offset % 64 for span in layout.spans] == [0, 0, 0]
+    read = torch.load(path, mmap=True, weights_only=True)
+    assert {name: tensor.tolist() for name, tensor in read.items()} == {
+        n: t.tolist() for n, t in values.items()
+    }
+
+
+@pytest.mark.parametrize("limit", ["MAX_BYTES", "MAX_OPCODES"])
+def test_a_pickle_that_is_too_large_leaves_storages_without_names(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    value = {"w": torch.ones(3), "v": torch.zeros(2, dtype=torch.int8)}
+    _, _, skeleton = laid_out(value)
+    monkeypatch.setattr(torch_archive if limit == "MAX_BYTES" else pickle_data, limit, 50)
+    layout, spans, _ = laid_out(value)
+    assert names(layout) == [("storage:data/0", "U8", (12,)), ("storage:data/1", "U8", (2,))]
+    assert PyTorch().patch(skeleton, layout, tensors(layout, spans)) == skeleton
+    with pytest.raises(ThetaError, match="in the manner of"):
+        written(tensors(layout, spans), skeleton)
+
+
+def test_a_bomb_in_a_checkpoint_costs_nothing() -> None:
+    laughs = b"\x80\x02]q\x00"
+    for level in range(1, 100):
+        laughs += b"](" + (b"h" + bytes((level - 1,))) * 10 + b"eq" + bytes((level,))
+    data = edited_pickle(saved({"w": torch.ones(3)}), lambda pickle: laughs + b".")
+    assert names(read_layout(PyTorch(), data)) == [("storage:data/0", "U8", (12,))]
+    claim = b"\x80\x02X\xff\xff\xff\xff."
+    with pytest.raises(DamagedCheckpoint, match="pickle is damaged"):
+        read_layout(PyTorch(), edited_pickle(data, lambda pickle: claim))
+
+
+def test_a_layout_that_does_not_belong_to_the_skeleton_is_noticed() -> None:
+    layout, spans, skeleton = laid_out({"w": torch.ones(300)})
+    with pytest.raises(DamagedCheckpoint):
+        PyTorch().patch(skeleton[:900], layout, tensors(layout, spans))
+    with pytest.raises(DamagedCheckpoint):
+        PyTorch().patch(b"", layout, tensors(layout, spans))

@@ -74,7 +74,7 @@ def test_built_in_formats_are_the_entry_points_of_git_theta() -> None:
 def test_built_in_formats_are_found_without_the_file_that_pip_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = set(registry._own_entry_points())
     registry._own_entry_points.cache_clear()
-    monkeypatch.setattr(registry, "__version__", "0.0.unknown")
+    monkeypatch.setattr(registry, "_INSTALLED", "git_theta-0.0.unknown.dist-info/entry_points.txt")
     assert set(registry._own_entry_points()) == expected
 
 
