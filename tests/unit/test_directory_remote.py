@@ -1,0 +1,112 @@
+import os
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from git_theta.errors import DamagedObject, MissingObject, ThetaError
+from git_theta.objects.store import LocalStore
+from git_theta.remotes.directory import DirectoryRemote
+
+
+def put(store: LocalStore, data: bytes) -> str:
+    oid = sha256(data).hexdigest()
+    with store.write() as (file, keep):
+        file.write(data)
+        keep(oid)
+    return oid
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "here")
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "there")
+
+
+def test_upload_and_download(here: LocalStore, there: LocalStore, tmp_path: Path) -> None:
+    remote = DirectoryRemote("origin", there)
+    objects = {put(here, bytes([number]) * 1000): 1000 for number in range(10)}
+    arrived: list[int] = []
+    assert remote.has(objects) == set()
+    remote.upload(objects, here, arrived.append)
+    assert remote.has(objects) == objects.keys()
+    assert sum(arrived) == 10_000
+    third = LocalStore(tmp_path / "third")
+    assert remote.download(objects, third, arrived.append) == {}
+    assert {oid: third.has(oid, 1000) for oid in objects} == dict.fromkeys(objects, True)
+    assert not (third.root / "tmp").exists() or not list((third.root / "tmp").iterdir())
+
+
+def test_objects_are_linked_not_copied(here: LocalStore, there: LocalStore) -> None:
+    oid = put(here, b"x" * 1000)
+    DirectoryRemote("origin", there).upload({oid: 1000}, here, lambda nbytes: None)
+    mine, theirs = here.find(oid), there.find(oid)
+    assert mine is not None
+    assert theirs is not None
+    assert mine.samefile(theirs)
+    assert theirs.stat().st_mode & 0o777 == 0o444
+
+
+def test_where_links_are_impossible_objects_are_copied(
+    here: LocalStore, there: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_link(*arguments: object, **options: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", no_link)
+    oid = put(here, b"x" * 1000)
+    DirectoryRemote("origin", there).upload({oid: 1000}, here, lambda nbytes: None)
+    found = there.find(oid)
+    assert found is not None
+    assert found.read_bytes() == b"x" * 1000
+    assert not found.samefile(here.find(oid) or "")
+
+
+def test_what_is_not_here_cannot_be_uploaded(here: LocalStore, there: LocalStore) -> None:
+    with pytest.raises(MissingObject) as caught:
+        DirectoryRemote("origin", there).upload({"0" * 64: 1}, here, lambda nbytes: None)
+    assert caught.value.oids == ("0" * 64,)
+
+
+def test_a_damaged_object_does_not_get_a_name_there(here: LocalStore, there: LocalStore) -> None:
+    oid = put(here, b"x" * 1000)
+    path = here.find(oid)
+    assert path is not None
+    path.chmod(0o644)
+    path.write_bytes(b"y" * 1000)
+    with pytest.raises(DamagedObject, match=oid[:12]):
+        DirectoryRemote("origin", there).upload({oid: 1000}, here, lambda nbytes: None)
+    assert not there.has(oid)
+
+
+def test_download_says_why_for_each_object(here: LocalStore, there: LocalStore) -> None:
+    good, bad = put(there, b"good"), put(there, b"bad")
+    path = there.find(bad)
+    assert path is not None
+    path.chmod(0o644)
+    path.write_bytes(b"BAD")
+    reasons = DirectoryRemote("origin", there).download(
+        {good: 4, bad: 3, "0" * 64: 7}, here, lambda nbytes: None
+    )
+    assert reasons.keys() == {bad, "0" * 64}
+    assert "origin does not have it" in reasons["0" * 64]
+    assert str(path) in reasons[bad]
+    assert here.has(good)
+    assert not here.has(bad)
+
+
+def test_an_object_of_another_size_is_not_taken(here: LocalStore, there: LocalStore) -> None:
+    oid = put(there, b"four")
+    reasons = DirectoryRemote("origin", there).download({oid: 5}, here, lambda nbytes: None)
+    assert reasons.keys() == {oid}
+
+
+def test_a_store_that_cannot_be_written_is_named(here: LocalStore, tmp_path: Path) -> None:
+    oid = put(here, b"x")
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ThetaError, match=str(tmp_path / "file")):
+        DirectoryRemote("o", LocalStore(tmp_path / "file")).upload({oid: 1}, here, lambda nbytes: None)
