@@ -64,7 +64,7 @@ def stored_tensors(leaves: Iterable[Leaf], sizes: Mapping[str, int]) -> list[Sto
             raise DamagedCheckpoint(
                 f"tensor {leaf.name!r} lies in data/{leaf.storage.key}, which is not in the file"
             )
-    taken = {leaf.name for leaf in leaves}
+    taken = {leaf.name: 1 for leaf in leaves}
     return [_stored(key, tuple(by_key[key]), size, taken) for key, size in sizes.items()]
 
 
@@ -80,7 +80,7 @@ def covers(leaf: Leaf, size: int) -> bool:
     return leaf.dtype.nbytes(leaf.shape) == size
 
 
-def _stored(key: str, leaves: tuple[Leaf, ...], size: int, taken: set[str]) -> Stored:
+def _stored(key: str, leaves: tuple[Leaf, ...], size: int, taken: dict[str, int]) -> Stored:
     for leaf in leaves:
         if leaf.dtype is not None and covers(leaf, size):
             return Stored(key, leaf.name, leaf.dtype, leaf.shape, leaves)

@@ -13,8 +13,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
-from git_theta.checkpoints.pickle_data import Global, Made, Members, Pairs, PersistentId, Text2, Value
+from git_theta.checkpoints.pickle_data import (
+    Global,
+    Made,
+    Members,
+    Pairs,
+    PersistentId,
+    Text2,
+    UnreadPickle,
+    Value,
+)
 from git_theta.dtypes import BYTES, DType, from_torch
+
+MAX_TENSORS = 200_000
+"""The most tensors that are read; a few bytes of a pickle are enough to name one once more."""
 
 MAX_NAME = 1000
 """Tensors at the end of a longer path than this many characters get no name of their own."""
@@ -135,9 +147,12 @@ def named_tensors(root: Value) -> list[Leaf]:
     second tensor of the same name gets `#2` added, and so on. Containers are entered once, however many
     others they are in, and paths longer than MAX_NAME characters are not followed; so the work is
     bounded by the size of the pickle.
+
+    Raises:
+        UnreadPickle: there are more than MAX_TENSORS.
     """
     leaves: list[Leaf] = []
-    names: set[str] = set()
+    names: dict[str, int] = {}
     entered: set[int] = set()
     inside: set[int] = set()  # what leaves stand for, so that it is not found again below them
     stack: list[tuple[str | None, Value]] = [(None, root)]
@@ -145,6 +160,8 @@ def named_tensors(root: Value) -> list[Leaf]:
         path, value = stack.pop()
         leaf = None if id(value) in inside else _leaf("tensor" if path is None else path, value)
         if leaf is not None:
+            if len(leaves) == MAX_TENSORS:
+                raise UnreadPickle("the pickle describes more tensors than are read")
             name = unique(leaf.name, names)
             leaves.append(leaf if name == leaf.name else replace(leaf, name=name))
             inside.update(_inner(leaf, value))
@@ -157,13 +174,18 @@ def named_tensors(root: Value) -> list[Leaf]:
     return leaves
 
 
-def unique(name: str, taken: set[str]) -> str:
-    """The name, or the name with the first free number added; it is then taken."""
-    free, number = name, 1
+def unique(name: str, taken: dict[str, int]) -> str:
+    """The name, or the name with the first free number added.
+
+    Args:
+        taken: the names that are taken, with the highest number given out for each; is updated.
+    """
+    free, number = name, taken.get(name, 1)
     while free in taken:
         number += 1
         free = f"{name}#{number}"
-    taken.add(free)
+    taken[name] = number
+    taken.setdefault(free, 1)
     return free
 
 

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from git_theta.checkpoints.pickle_data import Global, Made, Members, Pairs, PersistentId, Text2
+from git_theta.checkpoints import torch_tensors
+from git_theta.checkpoints.pickle_data import (
+    Global,
+    Made,
+    Members,
+    Pairs,
+    PersistentId,
+    Text2,
+    UnreadPickle,
+)
 from git_theta.checkpoints.torch_storages import raw_storages, stored_tensors
 from git_theta.checkpoints.torch_tensors import MAX_NAME, contiguous, is_contiguous, named_tensors, unique
 from git_theta.errors import DamagedCheckpoint
@@ -127,8 +136,21 @@ def test_a_tensor_in_many_wrappers_has_one_name() -> None:
 
 
 def test_unique_names() -> None:
-    taken = {"a", "a#2"}
+    taken = {"a": 1, "a#2": 1}
     assert [unique("a", taken), unique("b", taken), unique("b", taken)] == ["a#3", "b", "b#2"]
+
+
+def test_many_tensors_of_one_name_are_told_apart_in_no_time() -> None:
+    names = found(Pairs([("w", tensor())] * 50_000))
+    assert names[:3] == ["w", "w#2", "w#3"]
+    assert len(set(names)) == 50_000
+
+
+def test_more_tensors_than_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_tensors, "MAX_TENSORS", 3)
+    assert len(found([tensor()] * 3)) == 3
+    with pytest.raises(UnreadPickle, match="more tensors"):
+        found([tensor()] * 4)
 
 
 def test_contiguity() -> None:
