@@ -8,7 +8,6 @@ the numbers to another one would take longer than the arithmetic. Everything els
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,12 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from git_theta import scratch
+from git_theta.diffs.sweep import cores
 from git_theta.merges import device as devices
 from git_theta.merges.accelerator import DeviceBlocks
 from git_theta.merges.arithmetic import Linear, arithmetic_for
 from git_theta.merges.crew import Crew, Progress
 from git_theta.merges.host import HostBlocks, write_linear
-from git_theta.merges.inputs import Inputs, Job
+from git_theta.merges.inputs import Inputs, Job, copy_rows
 from git_theta.merges.interface import Block, Blocks, Coefficients, Strategy
 from git_theta.merges.whole import WholeBlocks
 from git_theta.tensors import ArrayTensor
@@ -85,7 +85,7 @@ def merge(
     target = None
     if any(job.elements and _fixed(job) is None for job in jobs):
         target = devices.choose(device)
-    run = _Run(target, threads or _cores(), sum(job.nbytes for job in jobs), progress, warn or _to_stderr)
+    run = _Run(target, threads or cores(), sum(job.nbytes for job in jobs), progress, warn or _to_stderr)
     try:
         yield from run.results(jobs)
     finally:
@@ -178,11 +178,15 @@ class _Run:
         buffer = scratch.take(job.nbytes)
         try:
             out: Bits = buffer.view(job.dtype.storage)
-            linear, bad = self._fill(job, survey, out)
+            linear, bad = self._fill(job, survey, out[: job.elements])
+            if job.further:
+                linear = None
+                copy_rows(job.further, job.dtype, out[job.elements :])
+                self._crew.advance(out[job.elements :].nbytes)
         except BaseException:
             scratch.give(buffer)
             raise
-        tensor = ArrayTensor(job.dtype, job.shape, out)
+        tensor = ArrayTensor(job.dtype, job.result_shape, out)
         return _Made(Merged(job.name, tensor, linear, bad), buffer)
 
     def _fill(self, job: Job, survey: Any, out: Bits) -> tuple[Linear | None, int]:
@@ -253,11 +257,6 @@ class _Writable(Blocks, Protocol):
 
 def _fixed(job: Job) -> Coefficients | None:
     return job.strategy.coefficients(job.options, len(job.models))
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _one_thread() -> None:

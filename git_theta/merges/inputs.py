@@ -14,7 +14,7 @@ from git_theta.dtypes import DType
 from git_theta.merges.arithmetic import widened
 from git_theta.merges.interface import Strategy, Unit
 from git_theta.tensors import CHUNK_BYTES, ArrayTensor, Tensor
-from git_theta.values import from_float
+from git_theta.values import from_float, to_float
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +38,7 @@ class Job:
         models: ours first, all of one shape with each other and the base, all of float dtypes.
         dtype: of the result.
         statistics: one tensor per model, where the strategy asks for them.
+        further: tensors whose rows, in our dtype, the result has after those that are merged.
     """
 
     name: str
@@ -47,19 +48,28 @@ class Job:
     models: tuple[Tensor, ...]
     dtype: DType
     statistics: tuple[Tensor, ...] = ()
+    further: tuple[Tensor, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Of what is merged."""
         return self.models[0].shape
 
     @property
+    def result_shape(self) -> tuple[int, ...]:
+        if not self.further:
+            return self.shape
+        return sum(part.shape[0] for part in (self.models[0], *self.further)), *self.shape[1:]
+
+    @property
     def elements(self) -> int:
+        """Of what is merged."""
         return self.models[0].items
 
     @property
     def nbytes(self) -> int:
         """Bytes of the result."""
-        return self.dtype.nbytes(self.shape)
+        return self.dtype.nbytes(self.result_shape)
 
 
 @dataclass(frozen=True)
@@ -217,6 +227,21 @@ def _not_finite(bits: Bits, dtype: DType) -> NDArray[np.bool_]:
         exponent = bits.dtype.type(((1 << dtype.exponent) - 1) << dtype.mantissa)
         marked = (bits & exponent) == exponent
     return marked
+
+
+def copy_rows(tensors: Sequence[Tensor], dtype: DType, out: Bits) -> None:
+    """Fill `out` with tensors one after the other, converted to a dtype."""
+    place = 0
+    for tensor in tensors:
+        inputs = Inputs([tensor], slice(0, 1), dtype)
+        for start, stop in inputs.ranges():
+            part = out[place + start : place + stop]
+            if tensor.dtype == dtype:
+                tensor.read(start, stop, part)
+                continue
+            with inputs.read(start, stop) as [bits]:
+                from_float(to_float(bits, tensor.dtype), dtype, part, overflow="saturate")
+        place += tensor.items
 
 
 def _take(tensor: Tensor, start: int, stop: int) -> Bits:

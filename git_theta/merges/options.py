@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
@@ -161,12 +162,12 @@ def fit(strategy: Strategy[Any], options: Any, count: int, chosen: Sequence[int]
 
 
 def render(strategy: Strategy[Any], options: Any) -> str:
-    """A strategy and its options as one types them, those left at their defaults left out."""
+    """A strategy and its options as one types them in a rule, those left at their defaults left out."""
     words = [strategy.name]
     for one in fields(options):
         value = getattr(options, one.name)
         if value != one.default:
-            words.append(f"{_name(one)}={_typed(value)}")
+            words.append(shlex.quote(f"{_name(one)}={_typed(value)}"))
     return " ".join(words)
 
 

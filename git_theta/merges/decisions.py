@@ -1,0 +1,142 @@
+"""Plain decisions: what a merge does with each tensor."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from git_theta.dtypes import DType
+from git_theta.manifest import Manifest, TensorLine, ViewLine
+from git_theta.merges.interface import Strategy
+from git_theta.merges.rules import Rows
+
+Line = TensorLine | ViewLine
+Action = Literal["take", "add", "remove", "combine", "conflict"]
+State = Literal[
+    "unchanged",
+    "changed on one side",
+    "changed alike",
+    "changed differently",
+    "added on one side",
+    "added alike",
+    "added differently",
+    "removed on one side",
+    "removed alike",
+    "removed and changed",
+]
+
+BASE, OURS = 0, 1
+"""Numbers of sides: 0 is the common ancestor, 1 ours, 2 and up theirs."""
+
+
+@dataclass(frozen=True)
+class Combination:
+    """How a tensor is computed.
+
+    Attributes:
+        strategy, options: fitted to the sides that take part.
+        sides: their numbers, in order.
+        rows: the policy for different numbers of rows, where shapes differ.
+        dtype, shape: of the result.
+    """
+
+    strategy: Strategy[Any]
+    options: Any
+    sides: tuple[int, ...]
+    rows: Rows | None
+    dtype: DType
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of one tensor.
+
+    Attributes:
+        name: in the result.
+        action: `take` a side's value, `add` one that the base has not, `remove` it, `combine` values, or a
+            `conflict`, for which the result has what ours has until it is resolved.
+        state: how the sides relate.
+        lines: what each side has, base first, under its own name; None for nothing.
+        side: for take and add whose value, for a conflict ours.
+        combination: for combine.
+        reason: for a conflict, in words.
+        of: where the result has a view, the name there of the tensor that it is a view of.
+    """
+
+    name: str
+    action: Action
+    state: State
+    lines: tuple[Line | None, ...]
+    side: int = OURS
+    combination: Combination | None = None
+    reason: str = ""
+    of: str = ""
+
+    @property
+    def line(self) -> Line | None:
+        """The line whose bytes the result takes over; None where it has none, or they are computed."""
+        return None if self.action in ("remove", "combine") else self.lines[self.side]
+
+    @property
+    def is_view(self) -> bool:
+        """Whether the result has a view here, which needs no bytes of its own."""
+        return isinstance(self.line, ViewLine)
+
+    @property
+    def form(self) -> tuple[DType, tuple[int, ...]] | None:
+        """Dtype and shape in the result; None where the result has no such tensor."""
+        if self.combination is not None:
+            return self.combination.dtype, self.combination.shape
+        return (self.line.dtype, self.line.shape) if self.line is not None else None
+
+
+@dataclass(frozen=True)
+class SkeletonDecision:
+    """What the bytes around the tensors are.
+
+    Attributes:
+        action: `take` a side's as they are, or `write` the file anew, like ours, since the result has other
+            tensors, dtypes or shapes than ours; or a `conflict`: there are no tensors to merge.
+        side: whose.
+        reason: for a conflict.
+    """
+
+    action: Literal["take", "write", "conflict"]
+    side: int = OURS
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All decisions of a merge.
+
+    Attributes:
+        labels: what the sides are called, base first.
+        format: of the result: ours'.
+        decisions: one for every tensor and view of every side, sorted by name.
+    """
+
+    labels: tuple[str, ...]
+    format: str
+    decisions: tuple[Decision, ...]
+    skeleton: SkeletonDecision
+
+    def conflicts(self) -> list[Decision]:
+        """The decisions that are still open."""
+        return [decision for decision in self.decisions if decision.action == "conflict"]
+
+    def counts(self) -> dict[tuple[Action, State], int]:
+        """How many tensors there are of each kind, most first."""
+        return dict(Counter((one.action, one.state) for one in self.decisions).most_common())
+
+
+def lines_of(manifest: Manifest | None) -> list[Line]:
+    """All tensors and views of a side; none where there is no such side."""
+    return [*manifest.tensors, *manifest.views] if manifest is not None else []
+
+
+def listed(words: list[str]) -> str:
+    """Words as in a sentence."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

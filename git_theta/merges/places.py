@@ -1,0 +1,198 @@
+"""Which strategy a tensor is merged with: the grammar of rules, and where they come from.
+
+    [merge "models/*.safetensors"]
+        strategy = ties
+        density = 0.2
+        rule = lm_head.*: ours
+        rule = *.layers.0.*: linear weight=0.7
+        rename = embed.weight -> wte.weight
+        rows = common
+
+Places are asked in this order: command line, environment, git config, `.thetaconfig`. The first one that
+names a strategy decides for all tensors; rules of the places before it, and its own, decide for the tensors
+that they match. Of several rules that match, that of the earlier place wins, in one place the later one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from git_theta.errors import ThetaError
+from git_theta.merges import registry
+from git_theta.merges.options import canonical, has_option, parse, parse_pairs
+from git_theta.merges.rules import (
+    Choice,
+    Rules,
+    parse_rename,
+    parse_rows,
+    parse_rule,
+    parse_strategy,
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one place says.
+
+    Attributes:
+        origin: the place, for messages.
+        strategy: a strategy with options, as in a rule; "" for none.
+        values: options by canonical name.
+        strict: whether an option that the strategy does not have is wrong, even if another place names
+            the strategy.
+    """
+
+    origin: str
+    strategy: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+    rules: tuple[str, ...] = ()
+    renames: tuple[str, ...] = ()
+    rows: str = ""
+    strict: bool = False
+
+    @classmethod
+    def read(cls, origin: str, pairs: Iterable[tuple[str, str]], strict: bool = False) -> Layer:
+        """A layer from (key, value): strategy, rule, rename, rows, or an option; a later value wins."""
+        single: dict[str, str] = {}
+        several: dict[str, list[str]] = {"rule": [], "rename": []}
+        for key, value in pairs:
+            name = canonical(key)
+            if name in several:
+                several[name].append(value)
+            else:
+                single[name] = value
+        strategy, rows = single.pop("strategy", "").strip(), single.pop("rows", "")
+        values = parse_pairs((f"{key}={value}" for key, value in single.items()), origin)
+        return cls(origin, strategy, values, tuple(several["rule"]), tuple(several["rename"]), rows, strict)
+
+
+def command_line(
+    strategy: str | None, options: Sequence[str] = (), rules: Sequence[str] = (), renames: Sequence[str] = ()
+) -> Layer:
+    """What `--strategy`, `-o key=value` and `--rule` say; `rows` is given with -o as well."""
+    values = parse_pairs(options, "-o")
+    rows = values.pop("rows", "")
+    return Layer(
+        "the command line", (strategy or "").strip(), values, tuple(rules), tuple(renames), rows, strict=True
+    )
+
+
+def environment(value: str | None) -> Layer:
+    """What GIT_THETA_MERGE says: a strategy with options."""
+    return Layer("GIT_THETA_MERGE", (value or "").strip())
+
+
+def git_config(pairs: Iterable[tuple[str, str]]) -> Layer:
+    """What git config says in `theta.merge` and `theta.merge.<option>`.
+
+    Args:
+        pairs: (key, value) as `git config --list -z` gives them, all or some.
+    """
+    found = []
+    for key, value in pairs:
+        lower = key.lower()
+        if lower == "theta.merge":
+            found.append(("strategy", value))
+        elif lower.startswith("theta.merge."):
+            found.append((lower.removeprefix("theta.merge."), value))
+    return Layer.read("git config theta.merge", found)
+
+
+def thetaconfig(pairs: Iterable[tuple[str, str]], path: str) -> Layer:
+    """What the sections [merge] and [merge "GLOB"] of `.thetaconfig` say for a path.
+
+    Args:
+        pairs: (key, value) as `git config --list -z --file .thetaconfig` gives them.
+        path: of the checkpoint, from the top of the repository. Globs match as in .gitattributes.
+    """
+    found = []
+    for key, value in pairs:
+        section, _, rest = key.partition(".")
+        pattern, _, name = rest.rpartition(".")
+        if section.lower() == "merge" and (not pattern or path_matches(pattern, path)):
+            found.append((name, value))
+    return Layer.read(".thetaconfig", found)
+
+
+def resolve(layers: Sequence[Layer]) -> Rules:
+    """What all places say together, the first of them first.
+
+    Raises:
+        ThetaError: something does not follow the grammar, or there is no such strategy or option. Names
+            the place and the rule, and lists what is valid.
+    """
+    deciding = next((place for place, layer in enumerate(layers) if layer.strategy), None)
+    asked = layers if deciding is None else layers[: deciding + 1]
+    if deciding is None and any(layer.strict and layer.values for layer in layers):
+        raise ThetaError("options are given with -o, but no merge strategy", "add --strategy NAME")
+    rows = next((parse_rows(layer.rows, layer.origin) for layer in layers if layer.rows), None)
+    return Rules(
+        None if deciding is None else _default(layers, deciding),
+        tuple(parse_rule(text, layer.origin) for layer in reversed(asked) for text in layer.rules),
+        tuple(parse_rename(text, layer.origin) for layer in layers for text in layer.renames),
+        rows,
+    )
+
+
+def path_matches(pattern: str, path: str) -> bool:
+    """Whether a glob matches a path as in .gitattributes: without a slash it is matched with the name."""
+    if "/" not in pattern:
+        return _path_pattern(pattern).fullmatch(path.rpartition("/")[2]) is not None
+    return _path_pattern(pattern.lstrip("/")).fullmatch(path) is not None
+
+
+@cache
+def _path_pattern(pattern: str) -> re.Pattern[str]:
+    parts = []
+    for piece in re.findall(r"\*\*/|/\*\*\Z|\*|\?|\[[^]]+\]|.", pattern, re.DOTALL):
+        if piece == "**/":
+            parts.append("(?:.*/)?")
+        elif piece == "/**":
+            parts.append("/.*")
+        elif piece == "*":
+            parts.append("[^/]*")
+        elif piece == "?":
+            parts.append("[^/]")
+        elif len(piece) > 1:
+            negated, inside = piece[1] == "!", piece[1:-1].lstrip("!").replace("\\", "\\\\")
+            parts.append(f"[{'^' if negated else ''}{inside}]")
+        else:
+            parts.append(re.escape(piece))
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def _default(layers: Sequence[Layer], deciding: int) -> Choice:
+    """The strategy of a layer, with its options and those that other layers give for it."""
+    strategy, _, _ = parse_strategy(layers[deciding].strategy, layers[deciding].origin)
+    values: dict[str, str] = {}
+    rows = ""
+    for place, layer in reversed(list(enumerate(layers))):
+        if layer.strategy:
+            other, words, own_rows = parse_strategy(layer.strategy, layer.origin)
+            if other is strategy:
+                values |= {**words, **layer.values}
+                rows = own_rows
+        elif layer.strict:
+            values |= layer.values
+        else:
+            _check_names(layer)
+            values |= {key: value for key, value in layer.values.items() if has_option(strategy, key)}
+        if place == deciding:
+            parse(strategy, values, layer.origin)  # so that its own mistakes are named as such
+    options = parse(strategy, values, layers[0].origin)
+    return Choice(
+        strategy, options, parse_rows(rows, layers[deciding].origin), False, layers[deciding].origin
+    )
+
+
+def _check_names(layer: Layer) -> None:
+    """Refuse options that no strategy has."""
+    known = registry.names()
+    for key in layer.values:
+        if not any(has_option(registry.by_name(name), key) for name in known):
+            raise ThetaError(
+                f"{layer.origin}: no merge strategy has an option {key!r}", "see: git theta strategies"
+            )

@@ -1,0 +1,290 @@
+"""The plan of a merge: one decision for every tensor, from the identity lines of manifests alone.
+
+Sides are numbered: 0 is the common ancestor (base), 1 ours, 2 and up theirs. A side *changed* a tensor if it
+has another value than the base, or has it where the base has not, or the reverse. As in Git:
+
+    nobody changed it                     take ours
+    one side, or all who did alike        take that change: the value, its addition or its removal
+    several, differently, all have it     combine with the chosen strategy, else a conflict
+    ... and the base has not              the same, if a rule says so for this tensor, else a conflict
+    ... and some side removed it          a conflict
+    different dtypes                      combine, in our dtype, if a rule says so, else a conflict
+    different shapes                      combine if a policy for rows is set and fits, else a conflict
+    no floating point numbers, or views   a conflict
+
+The strategies ours, theirs and base settle every one of these conflicts. Only the sides that changed a tensor
+take part in its combination, with their own weights. Views (tied tensors) are compared as views: what they
+show follows the tensor that they are views of, which is merged once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from git_theta.errors import ThetaError
+from git_theta.manifest import Manifest, TensorLine, ViewLine
+from git_theta.merges.decisions import (
+    BASE,
+    OURS,
+    Combination,
+    Decision,
+    Line,
+    Plan,
+    State,
+    lines_of,
+    listed,
+)
+from git_theta.merges.options import fit
+from git_theta.merges.rules import Choice, Rename, Rows, Rules
+from git_theta.merges.skeletons import decide_skeleton
+
+
+def plan(
+    base: Manifest | None,
+    sides: Sequence[Manifest],
+    rules: Rules,
+    labels: Sequence[str] | None = None,
+) -> Plan:
+    """Plan a merge.
+
+    Args:
+        base: the common ancestor; None where there is none.
+        sides: ours, and one or more of theirs.
+        labels: what the sides are called in messages, base first; by default base, ours, theirs.
+
+    Raises:
+        ThetaError: a rename rule is ambiguous, or options do not fit the number of sides.
+    """
+    if labels is None:
+        theirs = ["theirs"] if len(sides) == 2 else [f"theirs {number}" for number in range(1, len(sides))]
+        labels = ["base", "ours", *theirs]
+    named = [_named(side, rules.renames, label) for side, label in zip((base, *sides), labels, strict=True)]
+    planner = _Planner(rules, tuple(labels), named)
+    keys = sorted({key for side in named for key in side.lines})
+    decisions = {key: planner.decide(key) for key in keys}
+    planner.settle_views(decisions)
+    made = tuple(sorted(decisions.values(), key=lambda decision: decision.name))
+    _check_complete(made, (base, *sides))
+    return Plan(tuple(labels), sides[0].format, made, decide_skeleton((base, *sides), made, labels))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A manifest by the names that all sides share.
+
+    Attributes:
+        lines: by common name.
+        common: the common name of each own name.
+    """
+
+    lines: Mapping[str, Line]
+    common: Mapping[str, str]
+
+
+def _named(manifest: Manifest | None, renames: Sequence[Rename], label: str) -> _Side:
+    own = {line.name: line for line in lines_of(manifest)}
+    common = {name: _common_name(name, renames) for name in own}
+    lines: dict[str, Line] = {}
+    for name, line in own.items():
+        if common[name] in lines:
+            raise ThetaError(
+                f"the rename rules make one of the tensors {lines[common[name]].name!r} and {name!r}, "
+                f"but {label} has both",
+                "remove that rename rule",
+            )
+        lines[common[name]] = line
+    return _Side(lines, common)
+
+
+def _common_name(name: str, renames: Sequence[Rename]) -> str:
+    for rename in renames:
+        new = rename.apply(name)
+        if new is not None:
+            return new
+    return name
+
+
+class _Planner:
+    """Decides tensor by tensor.
+
+    Args:
+        labels: what the sides are called, base first.
+        sides: what they have, base first.
+    """
+
+    def __init__(self, rules: Rules, labels: tuple[str, ...], sides: Sequence[_Side]) -> None:
+        self._rules = rules
+        self._labels = labels
+        self._sides = sides
+
+    def decide(self, key: str) -> Decision:
+        """What becomes of the tensor with this common name."""
+        lines = tuple(side.lines.get(key) for side in self._sides)
+        values = [self._value(side, line) for side, line in zip(self._sides, lines, strict=True)]
+        changed = [side for side in range(OURS, len(lines)) if values[side] != values[BASE]]
+        name = self._result_name(lines)
+        state = _state(lines, changed, alike=len({values[side] for side in changed}) == 1)
+        if not changed:
+            return Decision(name, "take", state, lines)
+        if len({values[side] for side in changed}) == 1:
+            return _taken(name, state, lines, changed[0])
+        choice = self._rules.choose(name)
+        if choice is not None and choice.strategy.takes:
+            side = self._side_taken(choice, changed, values)
+            if side is not None:
+                return _taken(name, state, lines, side)
+        combination = self._combination(choice, lines, changed)
+        if isinstance(combination, Combination):
+            return Decision(name, "combine", state, lines, combination=combination)
+        return Decision(name, "conflict", state, lines, reason=combination)
+
+    def settle_views(self, decisions: dict[str, Decision]) -> None:
+        """Name the tensors that views are of; where one is gone or has another form, both conflict."""
+        unsettled = True
+        while unsettled:
+            unsettled = False
+            for key, decision in list(decisions.items()):
+                line = decision.line
+                if not isinstance(line, ViewLine):
+                    continue
+                side = self._sides[decision.side]
+                common = side.common[line.of]
+                seen, shown = side.lines[common], decisions[common]
+                if shown.form == (seen.dtype, seen.shape) and not shown.is_view:
+                    decisions[key] = replace(decision, of=shown.name)
+                    continue
+                unsettled = True
+                decisions[key] = _conflict(
+                    decision, f"it is a view of {line.of}, which becomes another tensor"
+                )
+                decisions[common] = _conflict(
+                    shown, f"{decision.name} is a view of it, and would lose its data"
+                )
+
+    def _value(self, side: _Side, line: Line | None) -> object:
+        """What makes tensors equal: dtype, shape and data; for views, which part of what they show."""
+        if isinstance(line, ViewLine):
+            return side.common[line.of], line.dtype, line.shape, line.offset, line.strides
+        return line and (line.dtype, line.shape, line.digest)
+
+    def _result_name(self, lines: Sequence[Line | None]) -> str:
+        """The name in the result: a rename is taken over as a change is; ours if several renamed it."""
+        names = [line.name if line is not None else None for line in lines]
+        renamed = [name for name in names[OURS:] if name is not None and name != names[BASE]]
+        kept = [name for name in names[OURS:] if name is not None]
+        return next(name for name in (*renamed, *kept, names[BASE]) if name is not None)
+
+    def _side_taken(self, choice: Choice, changed: list[int], values: list[object]) -> int | None:
+        """The side that a strategy like `ours` takes; None if that is not clear."""
+        if choice.strategy.takes == "base":
+            return BASE
+        if choice.strategy.takes == "ours":
+            return OURS
+        others = [side for side in changed if side != OURS]
+        return others[0] if len({values[side] for side in others}) == 1 else None
+
+    def _combination(
+        self, choice: Choice | None, lines: Sequence[Line | None], changed: list[int]
+    ) -> Combination | str:
+        """How to combine what several sides changed differently, or why that is a conflict."""
+        who = listed([self._labels[side] for side in changed])
+        removed = [self._labels[side] for side in changed if lines[side] is None]
+        if removed:
+            others = [self._labels[side] for side in changed if lines[side] is not None]
+            return f"removed by {listed(removed)}, changed by {listed(others)}"
+        if choice is None:
+            return f"changed differently by {who}, and no strategy is chosen"
+        strategy = choice.strategy
+        if strategy.takes:
+            return f"changed differently by {who}: {strategy.name} is not one of them"
+        if lines[BASE] is None and not choice.explicit:
+            return f"added differently by {who}, and no rule says what to do with it"
+        options = fit(strategy, choice.options, len(lines) - 1, [side - 1 for side in changed])
+        needed = [*((BASE,) if strategy.needs_base(options) else ()), *changed]
+        if lines[needed[0]] is None:
+            return f"{strategy.name} needs the common ancestor, which does not have this tensor"
+        found = [line for line in (lines[side] for side in needed) if isinstance(line, TensorLine)]
+        if len(found) < len(needed):
+            return f"changed differently by {who}, and a view of another tensor on some side"
+        wrong = next((line.dtype.name for line in found if line.dtype.kind != "float"), None)
+        if wrong:
+            return f"changed differently by {who}, and {wrong} is not merged by arithmetic"
+        of_models = found[-len(changed) :]
+        if len({line.dtype for line in of_models}) > 1 and not choice.explicit:
+            return f"dtypes differ ({self._compared(changed, lines, 'dtype')}), and no rule says what to do"
+        if not strategy.least <= len(changed) <= (strategy.most or len(changed)):
+            return f"{strategy.name} cannot merge {len(changed)} models ({who})"
+        ours = lines[OURS]
+        like = ours if isinstance(ours, TensorLine) else of_models[0]
+        shape = _common_shape([line.shape for line in found], choice.rows, like.shape)
+        if shape is None:
+            policy = f"rows={choice.rows} does not apply" if choice.rows else "no policy for rows is chosen"
+            return f"shapes differ ({self._compared(needed, lines, 'shape')}), and {policy}"
+        differ = len({line.shape for line in found}) > 1
+        rows = choice.rows if differ else None
+        return Combination(strategy, options, tuple(changed), rows, like.dtype, shape)
+
+    def _compared(self, sides: Sequence[int], lines: Sequence[Line | None], what: str) -> str:
+        words = []
+        for side in sides:
+            line = lines[side]
+            assert line is not None
+            value = line.dtype.name if what == "dtype" else str(list(line.shape))
+            words.append(f"{self._labels[side]} {value}")
+        return ", ".join(words)
+
+
+def _taken(name: str, state: State, lines: tuple[Line | None, ...], side: int) -> Decision:
+    if lines[side] is None:
+        return Decision(name, "remove", state, lines, side)
+    return Decision(name, "take" if lines[BASE] is not None else "add", state, lines, side)
+
+
+def _conflict(decision: Decision, reason: str) -> Decision:
+    """A conflict in place of another decision; one that is a conflict already stays as it is."""
+    if decision.action == "conflict":
+        return decision
+    return replace(decision, action="conflict", side=OURS, combination=None, reason=reason)
+
+
+def _state(lines: Sequence[Line | None], changed: list[int], alike: bool) -> State:
+    if not changed:
+        return "unchanged"
+    gone = [lines[side] is None for side in changed]
+    if alike and len(changed) == 1:
+        return (
+            "removed on one side"
+            if gone[0]
+            else "changed on one side"
+            if lines[BASE] is not None
+            else "added on one side"
+        )
+    if alike:
+        return "removed alike" if gone[0] else "changed alike" if lines[BASE] is not None else "added alike"
+    if any(gone):
+        return "removed and changed"
+    return "changed differently" if lines[BASE] is not None else "added differently"
+
+
+def _common_shape(
+    shapes: Sequence[tuple[int, ...]], rows: Rows | None, ours: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """The shape of the result; None where shapes differ and no policy applies."""
+    if len(set(shapes)) == 1:
+        return shapes[0]
+    if rows is None or not all(shapes) or len({shape[1:] for shape in shapes}) > 1:
+        return None
+    heights = [shape[0] for shape in shapes]
+    height = {"common": min(heights), "pad": max(heights), "ours": ours[0]}[rows]
+    return height, *shapes[0][1:]
+
+
+def _check_complete(decisions: Sequence[Decision], manifests: Sequence[Manifest | None]) -> None:
+    """Every tensor and view of every side stands in exactly one decision, and names are unique."""
+    for side, manifest in enumerate(manifests):
+        names = [line.name for line in lines_of(manifest)]
+        planned = [line.name for line in (decision.lines[side] for decision in decisions) if line]
+        assert sorted(names) == sorted(planned), "the plan does not account for every tensor"
+    result = [decision.name for decision in decisions if decision.form is not None]
+    assert len(result) == len(set(result)), "the plan gives two tensors one name"
