@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal
 
+from git_theta.checkpoints.pickle_values import Global, Made, Members, Pairs, PersistentId, Text2, Value
 from git_theta.errors import DamagedCheckpoint
 
 MAX_BYTES = 64 << 20
@@ -25,70 +24,9 @@ MAX_BYTES = 64 << 20
 MAX_OPCODES = 4_000_000
 """How many opcodes of it are run: about 100,000 tensors, or some seconds."""
 
-Value = Any
-"""None, bool, int, float, str, bytes, bytearray, list, tuple or one of the classes below."""
-
 
 class UnreadPickle(Exception):
     """A pickle that may well be good, but is too large or of a kind that is not read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Global:
-    """A name that Python would import."""
-
-    module: str
-    name: str
-
-
-@dataclass(eq=False, slots=True)
-class Pairs:
-    """A dict, as its pairs in order. Keys can be anything, as nothing is hashed."""
-
-    pairs: list[tuple[Value, Value]] = field(default_factory=list)
-
-
-@dataclass(eq=False, slots=True)
-class Members:
-    """A set or frozenset, as its members in order."""
-
-    items: list[Value] = field(default_factory=list)
-    frozen: bool = False
-
-
-@dataclass(eq=False, slots=True)
-class Text2:
-    """A str of Python 2, which was bytes."""
-
-    raw: bytes
-
-
-@dataclass(eq=False, slots=True)
-class PersistentId:
-    """Something outside the pickle that it refers to by this value."""
-
-    value: Value
-
-
-@dataclass(eq=False, slots=True)
-class Made:
-    """An object that Python would make by calling something.
-
-    Attributes:
-        how: `reduce` calls callee(*args), `new` calls callee.__new__(callee, *args, **kwargs).
-        kwargs: of `new`, a Pairs; None where there are none.
-        items: what is then appended to it (or added, as to a set).
-        pairs: what is then set in it by key.
-        states: what it is then given as state, one for each time.
-    """
-
-    how: Literal["reduce", "new"]
-    callee: Value
-    args: Value
-    kwargs: Value = None
-    items: list[Value] = field(default_factory=list)
-    pairs: list[tuple[Value, Value]] = field(default_factory=list)
-    states: list[Value] = field(default_factory=list)
 
 
 def read_pickle(data: bytes) -> Value:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from functools import partial
 
-from git_theta.checkpoints.pickle_data import (
+from git_theta.checkpoints.pickle_values import (
     Global,
     Made,
     Members,

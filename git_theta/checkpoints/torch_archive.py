@@ -5,7 +5,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 
-from git_theta.checkpoints.pickle_data import MAX_BYTES, UnreadPickle, Value, read_pickle
+from git_theta.checkpoints.pickle_data import MAX_BYTES, UnreadPickle, read_pickle
+from git_theta.checkpoints.pickle_values import Value
 from git_theta.checkpoints.zip_archive import Entry, Read
 from git_theta.errors import DamagedCheckpoint
 

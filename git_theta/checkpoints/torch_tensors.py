@@ -9,19 +9,19 @@ Source: torch/_utils.py, torch/_tensor.py and torch/serialization.py of PyTorch 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
-from git_theta.checkpoints.pickle_data import (
+from git_theta.checkpoints.pickle_data import UnreadPickle
+from git_theta.checkpoints.pickle_values import (
     Global,
     Made,
     Members,
     Pairs,
     PersistentId,
-    Text2,
-    UnreadPickle,
     Value,
+    children,
+    text,
 )
 from git_theta.dtypes import BYTES, DType, from_torch
 
@@ -194,8 +194,8 @@ def storage_of(value: Value) -> Storage | None:
     if not isinstance(value, PersistentId) or not isinstance(value.value, tuple) or len(value.value) != 5:
         return None
     kind, storage_type, key, location, numel = value.value
-    key, location = _string(key), _string(location)
-    if _string(kind) != "storage" or key is None or not _is_count(numel):
+    key, location = text(key), text(location)
+    if text(kind) != "storage" or key is None or not _is_count(numel):
         return None
     name = storage_type.name if isinstance(storage_type, Global) else ""
     torch_name = _STORAGES.get(name.rpartition(".")[2])
@@ -289,55 +289,6 @@ def _sizes(value: Value) -> tuple[int, ...] | None:
 
 def _is_count(value: Value) -> TypeGuard[int]:
     return type(value) is int and value >= 0
-
-
-def _string(value: Value) -> str | None:
-    if isinstance(value, Text2):
-        return value.raw.decode(errors="backslashreplace")
-    return value if isinstance(value, str) else None
-
-
-def children(value: Value) -> Iterator[tuple[str, Value]]:
-    """What an object holds, and the step of the path that leads there."""
-    if isinstance(value, (list, tuple)):
-        yield from _numbered(value)
-    elif isinstance(value, Pairs):
-        yield from _keyed(value.pairs)
-    elif isinstance(value, Members):
-        yield from _numbered(value.items)
-    elif isinstance(value, Made):
-        if isinstance(value.args, tuple):
-            # An OrderedDict of Python 2 is made from a list of pairs.
-            first = value.args[0] if len(value.args) == 1 else None
-            if isinstance(first, list) and first and all(isinstance(p, list) and len(p) == 2 for p in first):
-                yield from _keyed([(key, child) for key, child in first])
-            else:
-                yield from _numbered(value.args)
-        if isinstance(value.kwargs, Pairs):
-            yield from _keyed(value.kwargs.pairs)
-        yield from _numbered(value.items)
-        yield from _keyed(value.pairs)
-        for state in value.states:
-            # (attributes, slots) or the attributes alone, as Python's pickle has it.
-            parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
-            for part in parts:
-                if isinstance(part, Pairs):
-                    yield from _keyed(part.pairs)
-                elif isinstance(part, (list, tuple, Made)):
-                    yield "state", part
-
-
-def _numbered(items: list[Value] | tuple[Value, ...]) -> Iterator[tuple[str, Value]]:
-    return ((str(index), item) for index, item in enumerate(items))
-
-
-def _keyed(pairs: list[tuple[Value, Value]]) -> Iterator[tuple[str, Value]]:
-    for index, (key, value) in enumerate(pairs):
-        text = _string(key)
-        if text is None:
-            text = str(key) if isinstance(key, int) and abs(key) < 1 << 63 else f"#{index}"
-        # A str of Python can hold half a surrogate pair, which no file can.
-        yield text.encode(errors="backslashreplace").decode(), value
 
 
 def _joined(path: str | None, step: str) -> str:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from git_theta.checkpoints.checks import elements
-from git_theta.checkpoints.pickle_data import Global, Made, Pairs, PersistentId, UnreadPickle, Value
+from git_theta.checkpoints.pickle_data import UnreadPickle
+from git_theta.checkpoints.pickle_values import Global, Made, Pairs, PersistentId, Value, children
 from git_theta.checkpoints.pickle_writer import write_pickle
 from git_theta.checkpoints.pytorch import PICKLE
 from git_theta.checkpoints.tensor_bytes import pieces
 from git_theta.checkpoints.torch_archive import read_root, storage_entries
 from git_theta.checkpoints.torch_storages import Stored, covers, stored_tensors
-from git_theta.checkpoints.torch_tensors import Leaf, children, contiguous, named_tensors, storage_class
+from git_theta.checkpoints.torch_tensors import Leaf, contiguous, named_tensors, storage_class
 from git_theta.checkpoints.zip_archive import Entry, read_directory
 from git_theta.checkpoints.zip_local import first_entry
 from git_theta.dtypes import DType

@@ -14,16 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from git_theta.checkpoints import pickle_data
-from git_theta.checkpoints.pickle_data import (
-    Global,
-    Made,
-    Members,
-    Pairs,
-    PersistentId,
-    Text2,
-    UnreadPickle,
-    read_pickle,
-)
+from git_theta.checkpoints.pickle_data import UnreadPickle, read_pickle
+from git_theta.checkpoints.pickle_values import Global, Made, Members, Pairs, PersistentId, Text2
 from git_theta.checkpoints.pickle_writer import write_pickle
 from git_theta.errors import DamagedCheckpoint, ThetaError
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -524,6 +526,18 @@ def test_a_pickle_that_would_create_a_file_is_not_executed(tmp_path: Path) -> No
     assert not trap.exists()
     loaded(again, weights_only=False)  # torch, asked to, does execute what git-theta carried along
     assert trap.exists()
+
+
+def test_reading_imports_neither_torch_nor_numpy_nor_pickle(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(saved(training_checkpoint()))
+    code = (
+        "import io, sys; from git_theta.checkpoints.torch_layout import read_layout;"
+        f"assert read_layout('pytorch', open({str(path)!r}, 'rb')).spans;"
+        "heavy = {'torch', 'numpy', 'pickle', 'zipfile', 'git_theta.checkpoints.torch_writer'};"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 
 
 def test_an_archive_beyond_four_gigabytes(tmp_path: Path) -> None:

@@ -7,15 +7,8 @@ from typing import Any
 import pytest
 
 from git_theta.checkpoints import torch_tensors
-from git_theta.checkpoints.pickle_data import (
-    Global,
-    Made,
-    Members,
-    Pairs,
-    PersistentId,
-    Text2,
-    UnreadPickle,
-)
+from git_theta.checkpoints.pickle_data import UnreadPickle
+from git_theta.checkpoints.pickle_values import Global, Made, Members, Pairs, PersistentId, Text2
 from git_theta.checkpoints.torch_storages import raw_storages, stored_tensors
 from git_theta.checkpoints.torch_tensors import MAX_NAME, contiguous, is_contiguous, named_tensors, unique
 from git_theta.errors import DamagedCheckpoint
