@@ -161,6 +161,9 @@ class Report:
             it does not say (a work-tree file that was not added).
         only: the glob that rows were restricted to, or "".
         valued: whether values were compared at all.
+        old_path: of the file before, where it has moved; else "".
+        header: lines about the file that Git writes over its own differences: renames, modes.
+        notes: what else there is to say about either file, in lines: that it is damaged, for one.
     """
 
     path: str
@@ -173,6 +176,9 @@ class Report:
     stored: int | None = None
     only: str = ""
     valued: bool = True
+    old_path: str = ""
+    header: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     layers: tuple[Layer, ...] = field(init=False)
 
     def __post_init__(self) -> None:

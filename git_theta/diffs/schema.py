@@ -33,10 +33,12 @@ def as_dict(report: Report, *, sort: Sort = "name", top: int | None = None) -> d
     return {
         "schema": SCHEMA,
         "path": report.path,
+        "old_path": report.old_path or None,
         "old": _side(report.old),
         "new": _side(report.new),
         "identical": report.identical,
         "only": report.only or None,
+        "notes": list(report.notes),
         "kinds": [{"code": kind.code, "text": kind.text} for kind in report.kinds],
         "summary": {**_totals(report.totals), "unchanged": len(report.unchanged), "stored": report.stored},
         "layers": [_layer(layer) for layer in report.layers],

@@ -19,10 +19,10 @@ _TIED = "\xa0"  # a space at which no line is broken
 
 def summary(report: Report, style: Style) -> Iterator[str]:
     """The lines, the first of them naming both sides as Git does."""
-    path = text.printable(report.path)
-    old = f"a/{path}" if report.old else "/dev/null"
-    new = f"b/{path}" if report.new else "/dev/null"
-    yield style.paint(f"diff --theta {old} {new}", "1")
+    old = f"a/{text.printable(report.old_path or report.path)}" if report.old else "/dev/null"
+    new = f"b/{text.printable(report.path)}" if report.new else "/dev/null"
+    for line in (f"diff --theta {old} {new}", *map(text.printable, report.header)):
+        yield style.paint(line, "1")
     for kind in report.kinds:
         yield from _wrapped(kind.text.replace("->", style.arrow), style, "1;33")
     for fact in facts(report, style):
@@ -31,6 +31,8 @@ def summary(report: Report, style: Style) -> Iterator[str]:
 
 def facts(report: Report, style: Style) -> Iterator[Note]:
     """How much changed, the numbers over all tensors, and warnings; spaces in a number do not break."""
+    for words in report.notes:
+        yield Note(f"! {words}", "unknown")
     if report.rows:
         yield Note(_amount(report))
     numbers = _numbers(report, style)
