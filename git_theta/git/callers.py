@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _TAKES_VALUE = {
@@ -32,21 +32,39 @@ _LOOKS_ONLY = {
     "whatchanged",
 }
 _SHOWS = {"diff", "log", "show", "whatchanged", "blame", "annotate", "range-diff", "format-patch"}
+_PLUMBING = {"diff-files", "diff-index"}
+_PICKS = {"-p", "--patch", "-i", "--interactive"}
 _HIGHEST = 12  # ancestors looked at
 
 
 def calling_command() -> list[str]:
     """The calling git's subcommand and its arguments; empty if there is none to be found."""
+    return responsible(list(_git_ancestors()))
+
+
+def responsible(commands: Sequence[list[str]]) -> list[str]:
+    """Which of the git commands that called each other, the last one first, the filter works for.
+
+    `git add -p` and its like let `git diff-files` show hunks, and then store what it was shown.
+    """
+    if not commands:
+        return []
+    first, *outer = commands
+    if first[0] in _PLUMBING and outer and _PICKS & set(outer[0]):
+        return outer[0]
+    return first
+
+
+def _git_ancestors() -> Iterator[list[str]]:
+    """Subcommands and arguments of the git processes above us, but for our own."""
     process = os.getppid()
     for _ in range(_HIGHEST):
         if process <= 1:
             break
-        arguments, parent = _process(process)
+        arguments, process = _process(process)
         found = git_command(arguments)
         if found and found[0] not in ("theta", "filter-process"):
-            return found
-        process = parent
-    return []
+            yield found
 
 
 def git_command(arguments: Sequence[str]) -> list[str]:

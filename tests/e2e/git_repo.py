@@ -102,7 +102,7 @@ def safetensors_bytes(
     tensors: Mapping[str, np.ndarray | tuple[str, tuple[int, ...], bytes]],
     metadata: Mapping[str, str] | None = None,
 ) -> bytes:
-    """A safetensors file. Tensors are arrays, or (dtype name, shape, bytes) for what NumPy has no type for."""
+    """A safetensors file. Tensors are arrays, or (dtype, shape, bytes) for what NumPy has no type for."""
     header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     data = bytearray()
     for name, value in tensors.items():
@@ -139,7 +139,7 @@ def changed(tensors: Mapping[str, np.ndarray], *names: str, seed: int = 1) -> di
 
 
 def version(number: int) -> bytes:
-    """The versions of `history`'s model: 0 has the tensors of weights(0); in 1, layer.1.weight has changed."""
+    """The versions of `history`'s model: 0 has the tensors of weights(0); in 1, layer.1.weight is another."""
     return safetensors_bytes(changed(weights(0), "layer.1.weight") if number else weights(0))
 
 

@@ -1,0 +1,69 @@
+"""Which git command works is found in the command lines of the processes above."""
+
+from __future__ import annotations
+
+import pytest
+
+from git_theta.git import callers
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("git status --short", ["status", "--short"]),
+        ("/usr/bin/git -C /tmp -c a.b=c --git-dir x --no-pager diff HEAD", ["diff", "HEAD"]),
+        ("git --exec-path=/x -p log", ["log"]),
+        ("/usr/lib/git-core/git-submodule update", ["submodule", "update"]),
+        ("git.exe add .", ["add", "."]),
+        ("git-theta filter-process", []),
+        ("git", []),
+        ("sh -c git add", []),
+        ("/opt/legit add", []),
+    ],
+)
+def test_command_lines(line: str, command: list[str]) -> None:
+    assert callers.git_command(line.split()) == command
+
+
+@pytest.mark.parametrize(
+    ("commands", "responsible"),
+    [
+        ([], []),
+        (["diff-files -p", "add -p"], ["add", "-p"]),
+        (["diff-index -p", "stash push --patch"], ["stash", "push", "--patch"]),
+        (["diff-index HEAD", "stash push"], ["diff-index", "HEAD"]),
+        (["diff-files"], ["diff-files"]),
+        (["diff", "log -p"], ["diff"]),
+        (["add .", "commit -a"], ["add", "."]),
+    ],
+)
+def test_hunks_work_for_the_command_that_stages_them(commands: list[str], responsible: list[str]) -> None:
+    assert callers.responsible([command.split() for command in commands]) == responsible
+
+
+@pytest.mark.parametrize(
+    ("command", "looks"), [("status", True), ("diff-files", True), ("add -p", False), ("", False)]
+)
+def test_only_commands_that_surely_store_nothing_look_only(command: str, looks: bool) -> None:
+    assert callers.only_looks(command.split()) == looks
+
+
+@pytest.mark.parametrize(
+    ("command", "shows"),
+    [
+        ("log -p", True),
+        ("diff", True),
+        ("commit -v", True),
+        ("commit -m -v-like", False),
+        ("status", False),
+        ("stash show -p", True),
+        ("stash pop", False),
+        ("difftool -d", False),
+        ("archive HEAD", False),
+        ("cat-file --filters HEAD:x", False),
+        ("checkout main", False),
+        ("", False),
+    ],
+)
+def test_what_shows_differences_gets_manifests(command: str, shows: bool) -> None:
+    assert callers.wants_manifests(command.split()) == shows
