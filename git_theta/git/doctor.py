@@ -134,7 +134,7 @@ def _attributes(repository: Repository) -> Iterator[Finding]:
     if not paths:
         yield Finding("note", "git-theta tracks no file here yet", 'git theta track "*.safetensors"')
         return
-    yield Finding("ok", f"{len(paths)} files are tracked")
+    yield Finding("ok", f"tracked files: {len(paths)}")
     wanted = {"diff": "theta", "merge": "theta", "text": "unset"}
     for attribute, value in wanted.items():
         others = [path for path, found in attributes.values(repository, attribute, paths) if found != value]

@@ -9,13 +9,12 @@ from git_theta.errors import MissingObject, ThetaError
 from git_theta.git import blobs, hook_files
 from git_theta.git.fetching import fetch_missing, missing
 from git_theta.git.push_plan import plan
-from git_theta.git.pushing import Target, push_objects
+from git_theta.git.pushing import Target, prepare
 from git_theta.git.recorded import ATTRIBUTED, parsed
 from git_theta.git.remotes import push_default
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.remotes.progress import Progress
-from git_theta.units import human_size
 
 Say = Callable[[str], None]
 _SHOWN = 5
@@ -115,10 +114,17 @@ def push(
         tips = [resolve(repository, ref, name) for ref in refs or ["HEAD"]]
         named = name in repository.config.subsections("remote")
         made = plan(repository, tips, [], *(("--not", f"--remotes={name}") if named else ()))
-    push_objects(repository, made, Target(name), tips, say, dry_run, partial=True)
-    if not dry_run:
-        amount = sum(made.needed.values())
-        say(f"{name} has all {len(made.needed)} objects ({human_size(amount)}) of what is new there.")
+    delivery = prepare(repository, made, Target(name), tips, dry_run)
+    for note in delivery.notes:
+        say(note)
+    if not delivery.objects and not delivery.problems:
+        say(f"{name} has all objects already.")
+    elif dry_run:
+        say(delivery.text())
+    else:
+        delivery.send(repository)
+    if delivery.problems:
+        raise delivery.problems[0]
 
 
 def resolve(repository: Repository, ref: str, remote: str) -> str:

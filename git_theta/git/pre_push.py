@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from git_theta.git.callers import calling_command
 from git_theta.git.push_plan import plan
-from git_theta.git.pushing import Target, push_objects
+from git_theta.git.pushing import Target, prepare
 from git_theta.git.repository import Repository
 
 _DRY = {"-n", "--dry-run"}
@@ -48,7 +48,15 @@ def pre_push(repository: Repository, remote: str, url: str, updates: str, say: C
     options = ("--not", f"--remotes={remote}") if named else ()
     made = plan(repository, tips, known(repository, there), *options)
     dry_run = bool(_DRY & set(calling_command()))
-    push_objects(repository, made, Target(remote, url), tips, say, dry_run)
+    delivery = prepare(repository, made, Target(remote, url), tips, dry_run)
+    for note in delivery.notes:
+        say(f"git-theta: {note}")
+    if delivery.problems:
+        raise delivery.problems[0]
+    if dry_run:
+        say(f"git-theta: {delivery.text()}")
+    else:
+        delivery.send(repository)
 
 
 def known(repository: Repository, oids: list[str]) -> list[str]:

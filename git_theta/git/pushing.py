@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from git_theta import manifest as manifests
 from git_theta.errors import MissingObject, ThetaError
@@ -25,80 +25,77 @@ class Target:
     url: str = ""
 
 
-def push_objects(
-    repository: Repository,
-    plan: Plan,
-    target: Target,
-    tips: Sequence[str],
-    say: Callable[[str], None],
-    dry_run: bool = False,
-    partial: bool = False,
-) -> None:
-    """Upload what the remote lacks.
+@dataclass
+class Delivery:
+    """What a push has to bring to a remote.
+
+    Attributes:
+        objects: sizes by oid of what the remote lacks and is here.
+        problems: why refs must not be pushed, because objects would be missing there.
+        notes: what else the user should know, in lines.
+    """
+
+    target: Target
+    objects: dict[str, int] = field(default_factory=dict)
+    problems: list[ThetaError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """For --dry-run."""
+        size = human_size(sum(self.objects.values()))
+        return f"would upload {len(self.objects)} objects, {size}, to {self.target.name}"
+
+    def send(self, repository: Repository) -> None:
+        """Bring the objects to the remote.
+
+        Raises:
+            ThetaError: some did not get there.
+        """
+        if self.objects:
+            remote = open_remote(repository, self.target.name, self.target.url)
+            with Progress("Uploading objects", self.objects) as progress:
+                remote.upload(self.objects, repository.store, progress.advance)
+
+
+def prepare(
+    repository: Repository, plan: Plan, target: Target, tips: Sequence[str], dry_run: bool = False
+) -> Delivery:
+    """Compare a plan with what the remote has, and bring here from other remotes what is not here.
 
     Args:
         tips: what is pushed, to name commits in messages.
-        say: shows a line to the user.
-        dry_run: only say what would be uploaded.
-        partial: bring what there is before anything is raised.
-
-    Raises:
-        ThetaError: the refs must not be pushed, because objects would be missing there.
+        dry_run: bring nothing here.
     """
+    delivery = Delivery(target)
     for blob in plan.raw:
-        say(
-            f"git-theta: {blob.path} is tracked, but was committed as it is ({human_size(blob.size)}); "
+        delivery.notes.append(
+            f"{blob.path} is tracked, but was committed as it is ({human_size(blob.size)}); "
             f"to store it with git-theta: git add --renormalize {blob.path}, and commit"
         )
-    failure = _damaged(repository, plan, tips) if plan.damaged else None
-    if failure and not partial:
-        raise failure
-    failure = _upload(repository, plan, target, tips, say, dry_run, partial) or failure
-    if failure:
-        raise failure
-
-
-def _upload(
-    repository: Repository,
-    plan: Plan,
-    target: Target,
-    tips: Sequence[str],
-    say: Callable[[str], None],
-    dry_run: bool,
-    partial: bool,
-) -> ThetaError | None:
-    """Upload what the remote lacks, and return what is wrong with the rest."""
-    if not plan.needed and not plan.tips:
-        return None
+    if plan.damaged:
+        delivery.problems.append(_damaged(repository, plan, tips))
+    objects = plan.needed | plan.tips
+    if not objects:
+        return delivery
     try:
-        remote = open_remote(repository, target.name, target.url)
+        there = open_remote(repository, target.name, target.url).has(objects)
     except ThetaError as error:
-        return error if plan.needed else None  # without, all that is pushed is there already
-    there = remote.has([*plan.needed, *plan.tips])
-    wanted = {oid: size for oid, size in (plan.needed | plan.tips).items() if oid not in there}
-    if dry_run:
-        if wanted:
-            say(f"git-theta: would upload {_amount(wanted)} to {target.name}")
-        return None
+        if plan.needed:  # otherwise all that is pushed is there already
+            delivery.problems.append(error)
+        return delivery
+    wanted = {oid: size for oid, size in objects.items() if oid not in there}
     others = [name for name in fetch_order(repository) if name != target.name]
-    lost = fetch_missing(repository, wanted, others)
-    failure = None
-    if lost.keys() & plan.needed.keys():
-        failure = _lost(repository, plan, {oid: why for oid, why in lost.items() if oid in plan.needed}, tips)
-        if not partial:
-            return failure
+    lost = {} if dry_run else fetch_missing(repository, wanted, others)
+    delivery.objects = {oid: size for oid, size in wanted.items() if oid not in lost}
+    needed = {oid: why for oid, why in lost.items() if oid in plan.needed}
+    if needed:
+        delivery.problems.append(_lost(repository, plan, needed, tips))
     elif lost:
         paths = ", ".join(sorted({plan.owners[oid].path for oid in lost}))
-        say(f"git-theta: {target.name} lacks {len(lost)} objects of {paths} that are not here either")
-    wanted = {oid: size for oid, size in wanted.items() if oid not in lost}
-    if wanted:
-        with Progress("Uploading objects", wanted) as progress:
-            remote.upload(wanted, repository.store, progress.advance)
-    return failure
-
-
-def _amount(objects: Mapping[str, int]) -> str:
-    return f"{len(objects)} objects, {human_size(sum(objects.values()))}"
+        delivery.notes.append(
+            f"{target.name} lacks {len(lost)} objects of {paths}, which are not here either"
+        )
+    return delivery
 
 
 def _damaged(repository: Repository, plan: Plan, tips: Sequence[str]) -> ThetaError:

@@ -94,7 +94,7 @@ def _decode(objects: Objects, digest: str, lines: Mapping[str, StorageLine]) -> 
     for start, stop in chunks(tensor):
         with scratch.borrow(stop - start, tensor.dtype.storage) as bits:
             tensor.read(start, stop, bits)
-            hashed.update(bits.data)
+            hashed.update(bits.view("u1").data)
     if hashed.hexdigest() != digest:
         oid = lines[digest].oid
         raise DamagedObject(
