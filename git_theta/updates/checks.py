@@ -53,7 +53,7 @@ def integer(value: Any, least: int, most: int) -> int:
 
 
 def array(arrays: Mapping[str, NDArray[np.integer[Any]]], name: str, kind: str, size: int) -> NDArray[Any]:
-    """A parameter array of that many items, viewed as the NumPy type `kind`. Raises KeyError or ValueError."""
+    """A parameter array of that many items, viewed as NumPy type `kind`. Raises KeyError, ValueError."""
     found = arrays[name]
     if found.itemsize != int(kind[-1]) or found.shape != (size,):
         raise ValueError(f"array {name!r} is not {size} items of {kind[-1]} bytes")

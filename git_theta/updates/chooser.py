@@ -1,0 +1,90 @@
+"""Chooses how to store a tensor: which update from which bases would take the least."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from git_theta.errors import DamagedObject, MissingObject
+from git_theta.updates import registry, sampling
+from git_theta.updates.checks import alike
+from git_theta.updates.interface import Base, Proposal, Target
+
+_NEAR = 0.03
+"""A base from which a delta takes less than this part of the tensor is near enough not to look for others."""
+_EXACT = 0.001
+"""Below this part of the tensor there is little left to gain."""
+_WORTH = 0.97
+"""An update is worth its bases only if it takes less than this part of dense data."""
+_FARTHER = 0.3
+"""Bits an item by which a delta from the oldest base exceeds one from the newest where versions follow each
+other: a step as large as the one between them adds half a bit."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What may be tried for a tensor.
+
+    Attributes:
+        proposals: by estimated bytes, dense last.
+        dense_bytes: what dense data would take, estimated.
+    """
+
+    proposals: tuple[Proposal, ...]
+    dense_bytes: int
+
+
+def rank(target: Target, bases: Sequence[Base]) -> Ranking:
+    """The updates that would take less than dense data, by samples. Deterministic.
+
+    Args:
+        bases: likeliest first: the newest version of each side, then earlier ones, newest first, then
+            tensors of other checkpoints. Those that are alike the target are sampled for the nearest.
+    """
+    nbytes = target.dtype.nbytes(target.shape)
+    dense = sampling.dense_bytes(target.tensor)
+    target, kept = sampling.with_samples(target, bases)
+    found = _nearest(target, alike(target, kept))
+    if not found or found[0][0] > _EXACT * nbytes:
+        near = [proposal.bases[0] for _, proposal in found]
+        ordered = [*near, *(base for base in kept if base not in near)]
+        for name in registry.names():
+            if name not in ("dense", "delta"):
+                found += _estimates(name, target, ordered)
+    found = sorted((one for one in found if one[0] < _WORTH * dense), key=_bytes)
+    return Ranking((*(proposal for _, proposal in found), Proposal("dense", ())), dense)
+
+
+def _nearest(target: Target, bases: Sequence[Base]) -> list[tuple[int, Proposal]]:
+    """Deltas from the bases that are worth a look, nearest first, with estimates."""
+    found: list[tuple[int, Proposal]] = []
+    if not bases:
+        return found
+    # Each look costs decoding a chunk of the base and of all that it is based on.
+    for number in dict.fromkeys(
+        (0, min(1, len(bases) - 1), len(bases) - 1, len(bases) // 2, len(bases) // 3)
+    ):
+        found += _estimates("delta", target, [bases[number]])
+        if not found:
+            continue
+        best = min(found, key=_bytes)[0]
+        if best < _NEAR * target.dtype.nbytes(target.shape):
+            break
+        if number == len(bases) - 1 and 8 * (found[-1][0] - best) > _FARTHER * target.tensor.items:
+            break
+    return sorted(found, key=_bytes)
+
+
+def _estimates(name: str, target: Target, bases: Sequence[Base]) -> list[tuple[int, Proposal]]:
+    """A kind's proposals with estimates; none from bases that cannot be read."""
+    try:
+        return [
+            (sampling.estimate(proposal, target), proposal)
+            for proposal in registry.by_name(name).propose(target, bases)
+        ]
+    except (DamagedObject, MissingObject):
+        return []
+
+
+def _bytes(estimate: tuple[int, Proposal]) -> int:
+    return estimate[0]
