@@ -22,13 +22,13 @@ from typing import Any
 
 from blake3 import blake3
 
-from git_theta.dtypes import DType, dtype
+from git_theta import untrusted
+from git_theta.chains import closure
+from git_theta.dtypes import DType
 from git_theta.errors import DamagedManifest, ThetaError
 
 VERSION = 1
 MAGIC = b'{"git-theta":'
-_HEX64 = re.compile(r"[0-9a-f]{64}\Z")
-_LIMIT = 1 << 62  # sizes and counts above this come from nowhere but an attack
 _NAME_OF_UPDATE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
 
 
@@ -120,46 +120,6 @@ class Manifest:
         return replace(self, storage=storage)
 
 
-def closure(digests: Iterable[str], storage: Mapping[str, StorageLine]) -> dict[str, StorageLine]:
-    """The storage lines of these digests and of all their bases.
-
-    Raises:
-        DamagedManifest: a line is missing, or a chain of bases runs in a circle.
-    """
-    lines: dict[str, StorageLine] = {}
-    done: set[str] = set()
-    path: set[str] = set()
-    stack = [(digest, False) for digest in digests]
-    while stack:
-        digest, leaving = stack.pop()
-        if leaving:
-            path.discard(digest)
-            done.add(digest)
-            continue
-        if digest in path:
-            raise DamagedManifest(f"the updates of {digest[:12]} lead back to itself")
-        if digest in done:
-            continue
-        line = storage.get(digest)
-        if line is None:
-            raise DamagedManifest(f"no storage line for {digest[:12]}")
-        lines[digest] = line
-        path.add(digest)
-        stack.append((digest, True))
-        stack.extend((base, False) for base in line.bases)
-    return lines
-
-
-def depth(digest: str, storage: Mapping[str, StorageLine]) -> int:
-    """How many updates lie between a tensor and dense data: 0 for a dense one."""
-    deepest, stack = 0, [(digest, 0)]
-    while stack:
-        current, level = stack.pop()
-        deepest = max(deepest, level)
-        stack.extend((base, level + 1) for base in storage[current].bases)
-    return deepest
-
-
 def is_manifest(text: bytes) -> bool:
     """Whether this (the first bytes are enough) is meant to be a manifest."""
     return text.startswith(MAGIC)
@@ -168,14 +128,12 @@ def is_manifest(text: bytes) -> bool:
 def write(manifest: Manifest) -> bytes:
     """The text of a manifest; its order is fixed, so equal manifests are equal texts."""
     head = {"git-theta": VERSION, "format": manifest.format, "size": manifest.size, "root": manifest.root}
-    rows: list[dict[str, Any]] = []
-    for digest in sorted(manifest.storage):
-        line = manifest.storage[digest]
-        rows.append({"digest": digest, "oid": line.oid, "size": line.size, "member": line.member})
-        rows[-1]["update"] = line.update
-        if line.bases:
-            rows[-1]["bases"] = list(line.bases)
-    return _lines([head]) + _identity(manifest) + _lines(rows)
+    return _lines([head]) + _identity(manifest) + write_storage(manifest.storage)
+
+
+def write_storage(storage: Mapping[str, StorageLine]) -> bytes:
+    """The text of storage lines, as it stands at the end of a manifest."""
+    return _lines(_storage_row(storage[digest]) for digest in sorted(storage))
 
 
 def with_root(manifest: Manifest) -> Manifest:
@@ -240,26 +198,15 @@ def parse(text: bytes) -> Manifest:
     for number, row in enumerate(rows[1:], 2):
         try:
             if "tensor" in row:
-                tensors.append(TensorLine(_text(row["tensor"]), *_kind(row), _digest(row["digest"])))
+                tensors.append(_tensor_line(row))
             elif "view" in row:
-                offset, strides = _number(row["offset"]), tuple(map(_number, row["strides"]))
-                views.append(ViewLine(_text(row["view"]), _text(row["of"]), *_kind(row), offset, strides))
+                views.append(_view_line(row))
             elif "skeleton" in row:
                 if skeleton is not None:
                     raise ValueError("a second skeleton")
-                skeleton = _digest(row["skeleton"]), _number(row["size"])
+                skeleton = untrusted.digest(row["skeleton"]), untrusted.number(row["size"])
             else:
-                bases = tuple(map(_digest, row.get("bases", ())))
-                if not _NAME_OF_UPDATE.match(row["update"]):
-                    raise ValueError(f"update {row['update']!r}")
-                line = StorageLine(
-                    _digest(row["digest"]),
-                    _digest(row["oid"]),
-                    _number(row["size"]),
-                    _number(row["member"]),
-                    row["update"],
-                    bases,
-                )
+                line = _storage_line(row)
                 storage[line.digest] = line
         except (KeyError, TypeError, ValueError, ThetaError) as error:
             raise DamagedManifest(f"line {number} of the manifest is wrong: {error}") from None
@@ -267,9 +214,9 @@ def parse(text: bytes) -> Manifest:
         raise DamagedManifest("the manifest is cut off: it has no skeleton line")
     try:
         manifest = Manifest(
-            _text(head["format"]),
-            _number(head["size"]),
-            _digest(head["root"]),
+            untrusted.text(head["format"]),
+            untrusted.number(head["size"]),
+            untrusted.digest(head["root"]),
             tuple(tensors),
             tuple(views),
             *skeleton,
@@ -285,9 +232,51 @@ def parse(text: bytes) -> Manifest:
             "stage the file whole: git add PATH",
         )
     _check_names(manifest)
+    _check_views(manifest)
     if storage:
         closure(manifest.digests(), storage)
     return manifest
+
+
+def parse_storage(text: bytes) -> dict[str, StorageLine]:
+    """Undo `write_storage`. Raises DamagedManifest."""
+    try:
+        lines = [_storage_line(_row(number, line)) for number, line in enumerate(text.splitlines(), 1)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedManifest(f"storage lines are damaged: {error}") from None
+    return {line.digest: line for line in lines}
+
+
+def _tensor_line(row: Mapping[str, Any]) -> TensorLine:
+    kind = untrusted.dtype_and_shape(row["dtype"], row["shape"])
+    return TensorLine(untrusted.text(row["tensor"]), *kind, untrusted.digest(row["digest"]))
+
+
+def _view_line(row: Mapping[str, Any]) -> ViewLine:
+    kind = untrusted.dtype_and_shape(row["dtype"], row["shape"])
+    offset, strides = untrusted.number(row["offset"]), tuple(map(untrusted.number, row["strides"]))
+    return ViewLine(untrusted.text(row["view"]), untrusted.text(row["of"]), *kind, offset, strides)
+
+
+def _storage_line(row: Mapping[str, Any]) -> StorageLine:
+    if not _NAME_OF_UPDATE.match(row["update"]):
+        raise ValueError(f"update {row['update']!r}")
+    return StorageLine(
+        untrusted.digest(row["digest"]),
+        untrusted.digest(row["oid"]),
+        untrusted.number(row["size"]),
+        untrusted.number(row["member"]),
+        row["update"],
+        tuple(map(untrusted.digest, row.get("bases", ()))),
+    )
+
+
+def _storage_row(line: StorageLine) -> dict[str, Any]:
+    row: dict[str, Any] = {"digest": line.digest, "oid": line.oid, "size": line.size, "member": line.member}
+    row["update"] = line.update
+    if line.bases:
+        row["bases"] = list(line.bases)
+    return row
 
 
 def _check_names(manifest: Manifest) -> None:
@@ -297,8 +286,18 @@ def _check_names(manifest: Manifest) -> None:
     view_names = [line.name for line in manifest.views]
     if view_names != sorted(set(view_names)) or set(view_names) & set(names):
         raise DamagedManifest("the manifest's views are not sorted by name, or one stands twice")
-    if unknown := {line.of for line in manifest.views} - set(names):
-        raise DamagedManifest(f"the manifest has views of no tensor: {', '.join(sorted(unknown))}")
+
+
+def _check_views(manifest: Manifest) -> None:
+    spans = {line.name: line for line in manifest.tensors}
+    for view in manifest.views:
+        if view.of not in spans:
+            raise DamagedManifest(f"the manifest has a view {view.name!r} of no tensor")
+        steps = zip(view.shape, view.strides, strict=False)
+        last = view.offset + sum(max(0, length - 1) * stride for length, stride in steps)
+        end = view.offset if 0 in view.shape else last + 1
+        if len(view.strides) != len(view.shape) or end * view.dtype.bits > 8 * spans[view.of].nbytes:
+            raise DamagedManifest(f"the manifest has a view {view.name!r} that does not fit its tensor")
 
 
 def _row(number: int, line: bytes) -> dict[str, Any]:
@@ -312,29 +311,3 @@ def _row(number: int, line: bytes) -> dict[str, Any]:
             "take one side of a conflict whole: git checkout --ours PATH, or git checkout --theirs PATH",
         )
     return row
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a name")
-    return value
-
-
-def _number(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < _LIMIT:
-        raise ValueError(f"{value!r} is not a size")
-    return value
-
-
-def _digest(value: Any) -> str:
-    if not isinstance(value, str) or not _HEX64.match(value):
-        raise ValueError(f"{value!r} is not a digest")
-    return value
-
-
-def _kind(row: dict[str, Any]) -> tuple[DType, tuple[int, ...]]:
-    shape = tuple(map(_number, row["shape"]))
-    kind = dtype(row["dtype"])
-    if kind.nbytes(shape) >= _LIMIT:
-        raise ValueError(f"shape {list(shape)} is absurd")
-    return kind, shape

@@ -22,7 +22,7 @@ from git_theta.filters import skeleton
 from git_theta.filters.content import Content
 from git_theta.filters.held import Allowance, FileTensor, HeldTensor
 from git_theta.filters.known import SKELETON, Known
-from git_theta.manifest import Manifest, StorageLine, TensorLine, ViewLine
+from git_theta.manifest import Manifest, TensorLine, ViewLine
 from git_theta.objects.reader import Objects
 from git_theta.objects.writer import Bundle, Payload, TensorWriter
 from git_theta.settings import Settings
@@ -126,6 +126,7 @@ class _Pass:
         self._skeleton = bytearray()
         self._gaps: list[int] = []
         self._size = 0
+        self._stored_anew = False
 
     def read(self, form: Format | None) -> Layout:
         """Read the file, and store what is new unless the request only looks."""
@@ -230,21 +231,21 @@ class _Pass:
 
     def _store_digest(self, target: Target, digest: str) -> Payload | None:
         with self._lock:
-            if self._request.looks_only or digest in self._claimed or self._known.has(digest):
+            if self._request.looks_only or digest in self._claimed:
                 return None
             self._claimed.add(digest)
-        settings = self._cleaner.settings
-        bases = self._known.bases(target.name, target.dtype, target.shape, settings.max_chain_depth)
-        ranked = chooser.rank(target, list(bases))
-        result = self._cleaner.writer.encode(target, digest, ranked)
+        if self._known.has(digest, target.tensor):
+            return None
+        self._stored_anew = True
+        settings, known = self._cleaner.settings, self._known
+        bases = known.bases(target.name, target.dtype, target.shape, settings.max_chain_depth)
+        ranking = chooser.rank(target, list(bases))
+        rooms = ((one, known.room(one.bases, ranking.dense_bytes, settings)) for one in ranking.proposals)
+        result = self._cleaner.writer.encode(target, digest, [(one, room) for one, room in rooms if room])
         if isinstance(result, Payload):
             return result
-        self._add(result)
+        self._known.add(result)
         return None
-
-    def _add(self, line: StorageLine) -> None:
-        with self._lock:
-            self._known.add(line, self._known.lines_for(line.bases))
 
     def _collect(self) -> None:
         """Take the result of the first tensor that is not finished, waiting for it."""
@@ -259,7 +260,7 @@ class _Pass:
     def _write_bundle(self) -> None:
         if self._bundle.payloads:
             for line in self._cleaner.writer.write(self._bundle.payloads):
-                self._add(line)
+                self._known.add(line)
         self._bundle = Bundle()
 
     def _drop_waiting(self) -> None:
@@ -291,14 +292,18 @@ class _Pass:
 
     def answer(self, identity: Manifest, stored: bytes) -> bytes:
         """The text that git gets."""
+        if not self._request.looks_only:
+            target = Target(SKELETON, ArrayTensor(BYTES, (len(stored),), stored))
+            payload = self._store_digest(target, identity.skeleton)
+            if payload is not None:
+                self._bundle.add(payload)
+            self._write_bundle()
         for blob, recorded in self._request.recorded:
-            if recorded.root == identity.root and recorded.storage:
+            if recorded.root == identity.root and recorded.storage and not self._stored_anew:
+                self._known.record(recorded.storage)
                 return blob
         if self._request.looks_only:
             return manifests.write(identity)
-        target = Target(SKELETON, ArrayTensor(BYTES, (len(stored),), stored))
-        payload = self._store_digest(target, identity.skeleton)
-        if payload is not None:
-            self._bundle.add(payload)
-        self._write_bundle()
-        return manifests.write(identity.with_storage(self._known.storage(identity.digests())))
+        storage = self._known.storage(identity.digests())
+        self._known.record(storage)
+        return manifests.write(identity.with_storage(storage))

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from threading import Lock
 
+from git_theta.chains import Cost, closure, cost_of, costs
 from git_theta.dtypes import BYTES, DType
-from git_theta.errors import DamagedManifest, DamagedObject, MissingObject
-from git_theta.manifest import Manifest, StorageLine, TensorLine, closure, depth
-from git_theta.objects.index import Index
+from git_theta.errors import ThetaError
+from git_theta.manifest import Manifest, StorageLine, TensorLine
+from git_theta.objects.index import Index, Lines
 from git_theta.objects.reader import Objects
+from git_theta.settings import Settings
+from git_theta.tensors import Tensor, chunks
 from git_theta.updates.interface import Base
 
 SKELETON = ""
 """The name under which the skeletons of earlier versions are found."""
+_MOST_READS = 32
+"""Stored tensors that may have to be decoded to read one that is stored now; reading allows for more."""
 
 
 class Known:
-    """The storage that is recorded for the tensors of a path.
+    """The storage that is recorded for the tensors of a path. Thread-safe.
 
     Args:
         recorded: manifests of the same path, the index entry's first: their lines are used first.
         related: manifests of other checkpoints, asked for only when a tensor has no earlier version.
         index, objects: of the local store.
+        has_remote: whether what is not here may be elsewhere: then recorded lines are believed without it.
     """
 
     def __init__(
@@ -31,45 +38,48 @@ class Known:
         related: Callable[[], Sequence[Manifest]],
         index: Index,
         objects: Objects,
+        has_remote: bool = False,
     ) -> None:
-        self._recorded = recorded
-        self._related_manifests = related
+        self._recorded = [_Names(manifest) for manifest in recorded]
+        self._read_related = related
         self._index = index
         self._objects = objects
-        self._by_name = [{line.name: line for line in manifest.tensors} for manifest in recorded]
-        self._other_manifests: list[Manifest] | None = None
-        self._lock = threading.Lock()
-        self._new: dict[str, tuple[StorageLine, Mapping[str, StorageLine]]] = {}
+        self._has_remote = has_remote
+        self._lock = Lock()
+        self._used: dict[str, Lines] = {}
+        self._unvouched: set[str] = set()
+        self._bases: dict[str, Lines] = {}
 
-    def has(self, digest: str) -> bool:
-        """Whether a digest need not be stored again."""
-        return digest in self._new or self._source(digest) is not None
+    def has(self, digest: str, tensor: Tensor) -> bool:
+        """Whether a tensor with this digest need not be stored again.
 
-    def add(self, line: StorageLine, bases: Mapping[str, StorageLine]) -> None:
-        """A line that has just been stored, and lines that hold its bases."""
-        self._new[line.digest] = line, bases
+        What was not stored or restored here before is compared with the tensor: nobody's word is taken for
+        what an object holds, because the tensor's bytes may be nowhere else.
+        """
+        vouched = [lines for lines in self._index.find(digest) if self._is_here(lines)]
+        for names in self._recorded:
+            if digest not in names.manifest.storage:
+                continue
+            lines = closure([digest], names.manifest.storage)
+            if lines in vouched or (self._has_remote and not self._is_here(lines)):
+                return self._use(digest, lines)
+            if self._holds(digest, lines, tensor):
+                return self._use(digest, lines, new=True)
+        return self._use(digest, vouched[0]) if vouched else False
 
-    @property
-    def added(self) -> list[StorageLine]:
-        return [line for line, _ in self._new.values()]
+    def add(self, line: StorageLine) -> None:
+        """A line that has just been stored; its bases are ones that `bases` gave."""
+        lines = _merged((base, self._bases[base]) for base in line.bases)
+        self._use(line.digest, {**lines, line.digest: line}, new=True)
 
     def storage(self, digests: Iterable[str]) -> dict[str, StorageLine]:
-        """Lines for these digests and all their bases.
+        """Lines for these digests, which are all known, and for all their bases."""
+        wanted = list(digests)
+        return closure(wanted, _merged((digest, self._used[digest]) for digest in wanted))
 
-        A digest's line comes with its whole closure from one source, and never points at what was taken
-        later, so the result has no circles however many sources there are.
-        """
-        found: dict[str, StorageLine] = {}
-        for digest in digests:
-            if digest in found:
-                continue
-            source = self._source(digest)
-            if source is None:
-                line, bases = self._new[digest]
-                source = {**bases, digest: line}
-            for key, line in closure([digest], source).items():
-                found.setdefault(key, line)
-        return found
+    def record(self, storage: Mapping[str, StorageLine]) -> None:
+        """Remember in the index what was stored or compared, with its lines in the manifest."""
+        self._index.record({digest: closure([digest], storage) for digest in self._unvouched})
 
     def bases(self, name: str, dtype: DType, shape: tuple[int, ...], deepest: int) -> Iterator[Base]:
         """Tensors that this one may be predicted from, likeliest first; none whose chain is full.
@@ -78,18 +88,12 @@ class Known:
         none, the same name or a unique tensor of the same shape in other checkpoints.
         """
         seen: set[str] = set()
-        lines = [
-            (by_name[name], m)
-            for by_name, m in zip(self._by_name, self._recorded, strict=True)
-            if name in by_name
-        ]
-        if name == SKELETON:
-            lines = [(_skeleton_line(manifest), manifest) for manifest in self._recorded]
-        elif not lines:
-            lines = list(self._related(name, dtype, shape))
-        for line, manifest in lines:
-            for digest in [line.digest, *_ancestors(line.digest, manifest.storage)]:
-                if digest in seen or depth(digest, manifest.storage) >= deepest:
+        for line, manifest in self._candidates(name, dtype, shape):
+            if line.digest not in manifest.storage:
+                continue
+            chain = costs([line.digest], manifest.storage)
+            for digest in reversed(chain):  # the tensor itself first
+                if digest in seen or not _may_grow([chain[digest]], deepest):
                     continue
                 seen.add(digest)
                 kind = (line.dtype, line.shape) if digest == line.digest else None
@@ -97,52 +101,59 @@ class Known:
                 if base is not None:
                     yield base
 
-    def lines_for(self, digests: Iterable[str]) -> dict[str, StorageLine]:
-        """The lines of bases that `bases` gave, with their closures."""
-        found: dict[str, StorageLine] = {}
-        for digest in digests:
-            for manifest in [*self._recorded, *(self._other_manifests or ())]:
-                if digest in manifest.storage:
-                    for key, line in closure([digest], manifest.storage).items():
-                        found.setdefault(key, line)
-                    break
-        return found
+    def room(self, bases: Sequence[Base], dense_bytes: int, settings: Settings) -> int:
+        """Bytes that an update may take that predicts from these bases; 0 where there must be none.
+
+        Args:
+            dense_bytes: what the tensor would take as dense data.
+        """
+        lines = _merged((base.digest, self._bases[base.digest]) for base in bases)
+        chains = costs(lines, lines)
+        if not _may_grow([chains[base.digest] for base in bases], settings.max_chain_depth):
+            return 0
+        stored = sum(self._objects.member(line).stored_bytes() for line in lines.values())
+        return max(0, min(dense_bytes, int(settings.max_chain_ratio * dense_bytes) - stored))
+
+    def _candidates(
+        self, name: str, dtype: DType, shape: tuple[int, ...]
+    ) -> Iterable[tuple[TensorLine, Manifest]]:
+        if name == SKELETON:
+            return [(_skeleton_line(names.manifest), names.manifest) for names in self._recorded]
+        same = [(names.by_name[name], names.manifest) for names in self._recorded if name in names.by_name]
+        return same or [
+            (line, names.manifest)
+            for names in [*self._recorded, *self._related]
+            if (line := names.by_name.get(name) or names.by_kind.get((dtype, shape))) is not None
+        ]
 
     @property
-    def _others(self) -> Sequence[Manifest]:
+    def _related(self) -> list[_Names]:
         with self._lock:
-            if self._other_manifests is None:
-                self._other_manifests = [
-                    manifest for manifest in self._related_manifests() if manifest.storage
-                ]
-            return self._other_manifests
+            return self._read_related_once
 
-    def _related(
-        self, name: str, dtype: DType, shape: tuple[int, ...]
-    ) -> Iterator[tuple[TensorLine, Manifest]]:
-        for manifest in [*self._recorded, *self._others]:
-            same = manifest.tensor(name)
-            alike = [line for line in manifest.tensors if (line.dtype, line.shape) == (dtype, shape)]
-            if same is not None:
-                yield same, manifest
-            elif len(alike) == 1:
-                yield alike[0], manifest
+    @cached_property
+    def _read_related_once(self) -> list[_Names]:
+        return [_Names(manifest) for manifest in self._read_related() if manifest.storage]
 
-    def _source(self, digest: str) -> Mapping[str, StorageLine] | None:
-        for manifest in self._recorded:
-            if digest in manifest.storage:
-                return manifest.storage
-        if digest in self._new:
-            return None
-        lines = self._index.find([digest])
-        if digest not in lines:
-            return None
+    def _use(self, digest: str, lines: Lines, new: bool = False) -> bool:
+        with self._lock:
+            self._used[digest] = lines
+            if new:
+                self._unvouched.add(digest)
+        return True
+
+    def _is_here(self, lines: Lines) -> bool:
+        return all(self._objects.store.has(line.oid, line.size) for line in lines.values())
+
+    def _holds(self, digest: str, lines: Lines, tensor: Tensor) -> bool:
+        """Whether what lines describe are the bits of this tensor."""
+        import numpy as np
+
         try:
-            complete = closure([digest], lines)
-        except DamagedManifest:
-            return None
-        here = all(self._objects.store.has(line.oid) for line in complete.values())
-        return complete if here else None
+            stored = self._objects.tensor(digest, lines, tensor.dtype, tensor.shape)
+            return all(np.array_equal(stored.read(*part), tensor.read(*part)) for part in chunks(tensor))
+        except ThetaError:
+            return False
 
     def _open(
         self,
@@ -155,20 +166,51 @@ class Known:
             if kind is None:
                 member = self._objects.member(storage[digest]).member
                 kind = member.dtype, member.shape
-            return Base(name, digest, self._objects.tensor(digest, storage, *kind))
-        except (MissingObject, DamagedObject, DamagedManifest):
+            base = Base(name, digest, self._objects.tensor(digest, storage, *kind))
+        except ThetaError:
             return None  # only a base: without it the tensor is stored in another way
+        self._bases.setdefault(digest, closure([digest], storage))
+        return base
 
 
-def _ancestors(digest: str, storage: Mapping[str, StorageLine]) -> list[str]:
-    found: list[str] = []
-    pending = list(storage[digest].bases) if digest in storage else []
-    while pending:
-        base = pending.pop(0)
-        if base not in found:
-            found.append(base)
-            pending += storage[base].bases
-    return found
+class _Names:
+    """The tensors of a manifest by name, and by dtype and shape where those are unique."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+
+    @cached_property
+    def by_name(self) -> dict[str, TensorLine]:
+        return {line.name: line for line in self.manifest.tensors}
+
+    @cached_property
+    def by_kind(self) -> dict[tuple[DType, tuple[int, ...]], TensorLine]:
+        found: dict[tuple[DType, tuple[int, ...]], TensorLine | None] = {}
+        for line in self.manifest.tensors:
+            kind = line.dtype, line.shape
+            found[kind] = None if kind in found else line
+        return {kind: line for kind, line in found.items() if line is not None}
+
+
+def _merged(sources: Iterable[tuple[str, Lines]]) -> dict[str, StorageLine]:
+    """The lines of these digests and of their bases, each pair's from its own source.
+
+    Where sources differ, the line that costs the fewest reads in its source is taken. Reads fall with every
+    step along a chain, whichever sources the steps come from: so there are no circles, and no tensor costs
+    more than it did in its source.
+    """
+    found: dict[str, tuple[int, StorageLine]] = {}
+    for digest, lines in sources:
+        for key, cost in costs([digest], lines).items():
+            if key not in found or cost.reads < found[key][0]:
+                found[key] = cost.reads, lines[key]
+    return {digest: line for digest, (_, line) in found.items()}
+
+
+def _may_grow(chains: Sequence[Cost], deepest: int) -> bool:
+    """Whether one more update may be put on these."""
+    cost = cost_of(chains)
+    return cost.depth <= deepest and cost.reads <= _MOST_READS
 
 
 def _skeleton_line(manifest: Manifest) -> TensorLine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from git_theta.chains import closure
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
 from git_theta.filters.known import Known
@@ -45,9 +46,16 @@ class Filters:
 
     def smudge(self, manifest: Manifest, write: Write) -> None:
         """Write a file's bytes; see Smudger.smudge for what is raised."""
-        self._repository.index.record(manifest.storage.values())
         self._smudger.smudge(manifest, write)
+        self._repository.index.record(
+            {digest: closure([digest], manifest.storage) for digest in manifest.digests()}
+        )
 
     def _known(self, request: Request) -> Known:
-        manifests = [manifest for _, manifest in request.recorded]
-        return Known(manifests, request.related, self._repository.index, self._repository.objects)
+        return Known(
+            [manifest for _, manifest in request.recorded],
+            request.related,
+            self._repository.index,
+            self._repository.objects,
+            has_remote=bool(self._repository.config.subsections("remote")),
+        )

@@ -174,7 +174,8 @@ class Repository:
         return found
 
     def close(self) -> None:
-        """End the helper process."""
+        """End the helper process, and let go of files."""
+        self.index.close()
         if self._batch is not None:
             assert self._batch.stdin
             assert self._batch.stdout

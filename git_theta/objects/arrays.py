@@ -15,10 +15,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from git_theta import untrusted
 from git_theta.errors import DamagedObject
 from git_theta.tensors import CHUNK_BYTES
 from git_theta.updates import residual
 
+ITEM_SIZES = (1, 2, 4, 8)
 ROW_WIDTHS = (1 << 10, 1 << 14, 1 << 18, CHUNK_BYTES + residual.MARGIN)
 """Widths of residual arrays: of a few sizes only, so that few arrays hold the rows of many tensors."""
 
@@ -46,6 +48,10 @@ class ArrayInfo:
     width: int
     inner: int
     planes: bool  # transposed to byte planes before zstd
+
+    @property
+    def name(self) -> str:
+        return f"{'data' if self.planes else 'residual'}{self.width}"
 
     @property
     def count(self) -> int:
@@ -87,11 +93,11 @@ class ArrayInfo:
         """Undo `metadata`. Raises DamagedObject where it is not what git-theta writes."""
         try:
             meta = json.loads(text)
-            length, width = meta["shape"]
+            length, width = map(untrusted.number, meta["shape"])
             sharding = meta["codecs"][0]["configuration"]
-            inner = sharding["chunk_shape"][0]
-            info = ArrayInfo(length, width, inner, sharding["codecs"][0]["name"] == "transpose")
-            if min(length, width, inner) < 1 or info.metadata() != meta:
+            planes = sharding["codecs"][0]["name"] == "transpose"
+            info = ArrayInfo(length, width, inner_items(length, width) if planes else 1, planes)
+            if not length or width not in (ITEM_SIZES if planes else ROW_WIDTHS) or info.metadata() != meta:
                 raise ValueError("unexpected metadata")
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
             raise DamagedObject(f"the metadata of an array is damaged ({error})") from None

@@ -7,14 +7,19 @@ import os
 import struct
 import zlib
 from collections.abc import Mapping
-from typing import Any
 
 from git_theta.errors import DamagedObject
 from git_theta.objects.arrays import ArrayInfo
 from git_theta.objects.container_writer import ABSENT, FORMAT_VERSION
+from git_theta.objects.members import Member
 from git_theta.objects.zip64 import CENTRAL, END, END64, LOCATOR64, ZIP64_EXTRA, Entry
+from git_theta.tensors import CHUNK_BYTES
 
 _METADATA_LIMIT = 64 << 20
+_ARRAY_METADATA_LIMIT = 64 << 10
+_DIRECTORY_LIMIT = 64 << 10
+_LARGEST_FRAME = 2 * CHUNK_BYTES
+_RANGE = struct.Struct("<QQ")  # where in its shard an inner chunk lies, and its size
 
 
 class PositionedFile:
@@ -38,6 +43,10 @@ class Container:
     Args:
         file: something with `size` and `pread(count, offset) -> bytes` that raises nothing but OSError.
 
+    Attributes:
+        members: the tensors in it.
+        arrays: its Zarr arrays, by name.
+
     Raises:
         DamagedObject: the file is not an object that git-theta wrote.
     """
@@ -51,39 +60,40 @@ class Container:
                 raise DamagedObject(
                     f"the object is of version {attributes['version']!r}", "pip install --upgrade git-theta"
                 )
-            self.members: list[dict[str, Any]] = attributes["members"]
+            self.members = [Member.read(row) for row in attributes["members"]]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DamagedObject(f"the object's metadata is damaged ({error})") from None
         self.arrays: dict[str, ArrayInfo] = {}
-        self._indices: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self._indices: dict[str, tuple[int, bytes]] = {}
         for entry_name in entries:
             name, _, rest = entry_name.decode(errors="replace").partition("/")
-            if rest != "zarr.json":
-                continue
-            info = ArrayInfo.read(self._entry_bytes(entries, entry_name))
-            shard = entries.get(f"{name}/c/0/0".encode())
-            if shard is None or info.count > shard.size // 16:
-                raise DamagedObject(f"array {name} lacks its data")
-            start = shard.data_start
-            table = struct.unpack(
-                f"<{2 * info.count}Q", self._pread(16 * info.count, start + shard.size - 16 * info.count)
-            )
-            for offset, size in zip(table[::2], table[1::2], strict=True):
-                if (offset, size) != (ABSENT, ABSENT) and offset + size > shard.size:
-                    raise DamagedObject(f"a chunk of array {name} lies outside of its shard")
-            self.arrays[name] = info
-            self._indices[name] = start, table
+            if rest == "zarr.json":
+                self._read_array(entries, name, entry_name)
 
     def frame(self, array: str, number: int) -> bytes | None:
         """Inner chunk `number` of an array, compressed; None for one that is all zeros."""
         start, table = self._indices[array]
-        offset, size = table[2 * number : 2 * number + 2]
+        offset, size = _RANGE.unpack_from(table, _RANGE.size * number)
         return None if offset == ABSENT else self._pread(size, start + offset)
 
     def frame_size(self, array: str, number: int) -> int:
         """Compressed bytes of an inner chunk."""
-        offset, size = self._indices[array][1][2 * number : 2 * number + 2]
+        offset, size = _RANGE.unpack_from(self._indices[array][1], _RANGE.size * number)
         return 0 if offset == ABSENT else size
+
+    def _read_array(self, entries: Mapping[bytes, Entry], name: str, entry_name: bytes) -> None:
+        info = ArrayInfo.read(self._entry_bytes(entries, entry_name, _ARRAY_METADATA_LIMIT))
+        shard, size = entries.get(f"{name}/c/0/0".encode()), _RANGE.size * info.count
+        if info.name != name or shard is None or size > min(shard.size, _METADATA_LIMIT):
+            raise DamagedObject(f"array {name} lacks its data")
+        start = shard.data_start
+        table = self._pread(size, start + shard.size - size)
+        for offset, length in _RANGE.iter_unpack(table):
+            absent = (offset, length) == (ABSENT, ABSENT)
+            if not absent and (offset + length > shard.size - size or length > _LARGEST_FRAME):
+                raise DamagedObject(f"a chunk of array {name} lies outside of its shard")
+        self.arrays[name] = info
+        self._indices[name] = start, table
 
     def _read_directory(self) -> dict[bytes, Entry]:
         size = self._file.size
@@ -96,7 +106,7 @@ class Container:
         if end[0] != 0x06064B50 or locator[0] != 0x07064B50 or locator[2] != size - fixed:
             raise DamagedObject("the object has no ZIP directory: it is cut off, or no object")
         count, directory_size, start = end[7], end[8], end[9]
-        if start + directory_size != size - fixed or directory_size > _METADATA_LIMIT:
+        if start + directory_size != size - fixed or max(count, directory_size) > _DIRECTORY_LIMIT:
             raise DamagedObject("the object's ZIP directory is damaged")
         raw = self._pread(directory_size, start)
         entries: dict[bytes, Entry] = {}
@@ -116,9 +126,11 @@ class Container:
             position = name_end + fields[11]
         return entries
 
-    def _entry_bytes(self, entries: Mapping[bytes, Entry], name: bytes) -> bytes:
+    def _entry_bytes(
+        self, entries: Mapping[bytes, Entry], name: bytes, limit: int = _METADATA_LIMIT
+    ) -> bytes:
         entry = entries.get(name)
-        if entry is None or entry.size > _METADATA_LIMIT:
+        if entry is None or entry.size > limit:
             raise DamagedObject(f"the object lacks {name.decode(errors='replace')}")
         data = self._pread(entry.size, entry.data_start)
         if zlib.crc32(data) != entry.crc:
@@ -126,7 +138,10 @@ class Container:
         return data
 
     def _pread(self, count: int, offset: int) -> bytes:
-        data = self._file.pread(count, offset)
+        try:
+            data = self._file.pread(count, offset)
+        except OSError as error:
+            raise DamagedObject(f"the object cannot be read: {error.strerror}") from None
         if len(data) != count:
             raise DamagedObject("the object is cut off")
         return data

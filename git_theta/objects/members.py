@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from git_theta.dtypes import DType, dtype
+from git_theta import untrusted
+from git_theta.dtypes import DType
 from git_theta.errors import DamagedObject, ThetaError
 from git_theta.objects.arrays import residual_array
 from git_theta.tensors import CHUNK_BYTES
-
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 @dataclass(frozen=True)
@@ -47,18 +45,27 @@ class Member:
     residual: int | None = None
 
     @property
+    def nbytes(self) -> int:
+        return self.dtype.nbytes(self.shape)
+
+    @property
     def items(self) -> int:
-        return self.dtype.nbytes(self.shape) // self.dtype.itemsize
+        return self.nbytes // self.dtype.itemsize
 
     @property
     def chunks(self) -> int:
         """Rows that a residual of this tensor has."""
-        return -(-self.dtype.nbytes(self.shape) // CHUNK_BYTES)
+        return -(-self.nbytes // CHUNK_BYTES)
 
     @property
     def residual_array(self) -> tuple[str, int]:
         """Name and row width of the array that holds this member's residual."""
-        return residual_array(min(CHUNK_BYTES, self.dtype.nbytes(self.shape)))
+        return residual_array(min(CHUNK_BYTES, self.nbytes))
+
+    @property
+    def most_parameters(self) -> int:
+        """Bytes that the large parameters of an update of this tensor may have."""
+        return 16 * self.nbytes + (1 << 20)
 
     def record(self) -> dict[str, Any]:
         """What stands in the object's metadata."""
@@ -79,29 +86,14 @@ class Member:
         """Undo `record`. Raises DamagedObject where the row is not what git-theta writes."""
         try:
             residual = row.get("residual")
-            if residual is not None:
-                residual = _count(residual)
             return Member(
-                _digest(row["digest"]),
-                dtype(row["dtype"]),
-                tuple(_count(length) for length in row["shape"]),
-                str(row["update"]),
-                tuple(_digest(base) for base in row.get("bases", ())),
+                untrusted.digest(row["digest"]),
+                *untrusted.dtype_and_shape(row["dtype"], row["shape"]),
+                untrusted.text(row["update"]),
+                tuple(map(untrusted.digest, row.get("bases", ()))),
                 dict(row.get("values", {})),
-                {str(name): Slice(*(_count(n) for n in s)) for name, s in row.get("arrays", {}).items()},
-                residual,
+                {name: Slice(*map(untrusted.number, s)) for name, s in row.get("arrays", {}).items()},
+                None if residual is None else untrusted.number(residual),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ThetaError) as error:
             raise DamagedObject(f"the description of a member is damaged ({error})") from None
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 62:
-        raise ValueError(f"{value!r} is not a count")
-    return value
-
-
-def _digest(value: Any) -> str:
-    if not isinstance(value, str) or not _DIGEST.match(value):
-        raise ValueError(f"{value!r} is not a digest")
-    return value

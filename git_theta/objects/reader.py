@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from git_theta import scratch
+from git_theta.chains import costs
 from git_theta.dtypes import DType
-from git_theta.errors import DamagedManifest, DamagedObject, ThetaError
+from git_theta.errors import DamagedObject, ThetaError
 from git_theta.manifest import StorageLine
 from git_theta.objects import codec
 from git_theta.objects.arrays import data_array
 from git_theta.objects.container import Container
 from git_theta.objects.members import Member, Slice
+from git_theta.objects.recent import RecentRanges
 from git_theta.objects.store import LocalStore
 from git_theta.tensors import CHUNK_BYTES, Tensor, retyped
 from git_theta.updates import registry, residual
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     from git_theta.tensors import Bits
 
-_DEEPEST = 64  # no chain that git-theta writes is nearly as long (theta.maxChainDepth)
 _CACHED_BYTES = 16 << 20
 
 
@@ -43,9 +44,8 @@ class StoredTensor:
         self._predictor: Predictor | None = None
         member = source.member
         if member.update != "dense":
-            arrays = {name: source.array(name) for name in member.arrays}
             kind = registry.by_name(member.update)
-            self._predictor = kind.predictor(self.dtype, self.shape, bases, Parameters(member.values, arrays))
+            self._predictor = kind.predictor(self.dtype, self.shape, bases, source.parameters())
 
     def read(self, start: int, stop: int, out: Bits | None = None) -> Bits:
         result: Bits = np.empty(stop - start, self.dtype.storage) if out is None else out
@@ -72,33 +72,55 @@ class StoredTensor:
 
 
 class MemberData:
-    """The data of one member of an object."""
+    """The data of one member of an object. The object's file is open as long as the store keeps it so."""
 
-    def __init__(self, oid: str, container: Container, member: Member, cache: _DecodedChunks) -> None:
+    def __init__(self, oid: str, member: Member, store: LocalStore, cache: _DecodedChunks) -> None:
         self.member = member
         self._oid = oid
-        self._container = container
+        self._store = store
         self._cache = cache
+
+    @property
+    def _container(self) -> Container:
+        return self._store.container(self._oid)
 
     def context(self) -> _Naming:
         """Adds the object's name to errors about its contents."""
         return _Naming(self._oid)
 
-    def array(self, name: str) -> NDArray[np.unsignedinteger]:
-        """A whole parameter array."""
-        items = self.member.arrays[name].items
-        out = np.empty(items, f"<u{self.member.arrays[name].itemsize}")
-        self.values(name, 0, items, out)
-        return out
+    def check(self) -> None:
+        """Check that the object's arrays are as long as the member says. Raises DamagedObject."""
+        member, arrays = self.member, self._container.arrays
+        for name, part in member.arrays.items():
+            info = arrays.get(data_array(part.itemsize))
+            if part.items and (info is None or not info.planes or part.start + part.items > info.length):
+                raise DamagedObject(f"array {name!r} lies outside of the object")
+        if member.update == "dense":
+            values = member.arrays.get("values")
+            if values is None or (values.itemsize, values.items) != (member.dtype.itemsize, member.items):
+                raise DamagedObject("the data are not as long as the tensor")
+        elif member.residual is not None:
+            info = arrays.get(member.residual_array[0])
+            if info is None or member.residual + member.chunks > info.length:
+                raise DamagedObject("the residual is not as long as the tensor")
+
+    def parameters(self) -> Parameters:
+        """The parameters of the member's update."""
+        sizes = (part.itemsize * part.items for part in self.member.arrays.values())
+        if sum(sizes) > self.member.most_parameters:
+            raise DamagedObject("its parameters are too large")
+        arrays = {}
+        for name, part in self.member.arrays.items():
+            arrays[name] = np.empty(part.items, f"<u{part.itemsize}")
+            self.values(name, 0, part.items, arrays[name])
+        return Parameters(self.member.values, arrays)
 
     def values(self, name: str, start: int, stop: int, out: Bits) -> None:
         """Fill `out` with items [start, stop) of an array of this member."""
         if start == stop:
             return
         with self.context():
-            part = self.member.arrays.get(name)
-            if part is None or stop > part.items or part.itemsize != out.itemsize:
-                raise DamagedObject(f"array {name!r} is not as long or wide as the tensor")
+            part = self.member.arrays[name]
             self._data(part, part.start + start, part.start + stop, out)
 
     def residual(self, number: int) -> bytes | None:
@@ -106,11 +128,7 @@ class MemberData:
         if self.member.residual is None:
             return None
         with self.context():
-            array = self.member.residual_array[0]
-            info = self._container.arrays.get(array)
-            if info is None or self.member.residual + number >= info.length or info.inner != 1:
-                raise DamagedObject("the residual is not as long as the tensor")
-            return self._container.frame(array, self.member.residual + number)
+            return self._container.frame(self.member.residual_array[0], self.member.residual + number)
 
     def stored_bytes(self) -> int:
         """Bytes that this member takes in its object, of shared chunks its share."""
@@ -131,14 +149,12 @@ class MemberData:
         return total
 
     def _data(self, part: Slice, start: int, stop: int, out: Bits) -> None:
-        array = data_array(part.itemsize)
-        info = self._container.arrays.get(array)
-        if info is None or stop > info.length or info.width != part.itemsize or not info.planes:
-            raise DamagedObject(f"array {array} is not as long as the tensor")
+        array, container = data_array(part.itemsize), self._container
+        info = container.arrays[array]
         for number in range(start // info.inner, -(-stop // info.inner)):
             first, last = number * info.inner, min((number + 1) * info.inner, info.length)
             low, high = max(start, first), min(stop, last)
-            frame = self._container.frame(array, number)
+            frame = container.frame(array, number)
             if frame is None:
                 out[low - start : high - start] = 0
             elif (low, high) == (first, last):
@@ -156,7 +172,7 @@ class Objects:
     def __init__(self, store: LocalStore) -> None:
         self.store = store
         self._cache = _DecodedChunks()
-        self._members: dict[tuple[str, int], MemberData] = {}
+        self._recent = RecentRanges()
 
     def member(self, line: StorageLine) -> MemberData:
         """What an object says about one of its members.
@@ -164,55 +180,46 @@ class Objects:
         Raises:
             MissingObject, DamagedObject: the object is not here, or not what the line says.
         """
-        key = (line.oid, line.member)
-        found = self._members.get(key)
-        if found is None:
-            container = self.store.container(line.oid)
-            with _Naming(line.oid):
-                if line.member >= len(container.members):
-                    raise DamagedObject(f"it has no member {line.member}")
-                member = Member.read(container.members[line.member])
-            found = self._members[key] = MemberData(line.oid, container, member, self._cache)
-        member = found.member
-        if (member.digest, member.update, member.bases) != (line.digest, line.update, line.bases):
+        members = self.store.container(line.oid).members
+        member = members[line.member] if line.member < len(members) else None
+        said = (line.digest, line.update, line.bases)
+        if member is None or (member.digest, member.update, member.bases) != said:
             raise DamagedObject(
-                f"object {line.oid[:12]} does not hold {line.digest[:12]} as the manifest says"
+                f"object {line.oid[:12]} does not hold {line.digest[:12]} as the manifest says", _REMEDY
             )
-        return found
+        data = MemberData(line.oid, member, self.store, self._cache)
+        with data.context():
+            data.check()
+        return data
 
     def tensor(
-        self, digest: str, storage: Mapping[str, StorageLine], dtype: DType, shape: tuple[int, ...]
+        self,
+        digest: str,
+        storage: Mapping[str, StorageLine],
+        dtype: DType,
+        shape: tuple[int, ...],
+        shared: Collection[str] = (),
     ) -> Tensor:
         """The tensor with this digest, as dtype and shape.
 
         Args:
             storage: lines for the digest and all its bases.
+            shared: digests, this one or bases, of which other tensors read the same ranges at the same time.
 
         Raises:
             MissingObject, DamagedObject, DamagedManifest: an object is not here, or not as described.
         """
-        opened: dict[str, StoredTensor] = {}
-        stored = self._open(digest, storage, opened, 0)
+        opened: dict[str, Tensor] = {}
+        for each in costs([digest], storage):  # bases first
+            line = storage[each]
+            data = self.member(line)
+            with data.context():
+                stored = StoredTensor(data, tuple(opened[base] for base in line.bases))
+            opened[each] = self._recent.watched(each, stored) if each in shared else stored
         try:
-            return retyped(stored, dtype, shape)
+            return retyped(opened[digest], dtype, shape)
         except ValueError as error:
             raise DamagedObject(f"the data of {digest[:12]} do not fit: {error}") from None
-
-    def _open(
-        self, digest: str, storage: Mapping[str, StorageLine], opened: dict[str, StoredTensor], level: int
-    ) -> StoredTensor:
-        if digest in opened:
-            return opened[digest]
-        if level > _DEEPEST:
-            raise DamagedManifest(f"the chain of updates of {digest[:12]} is too long")
-        if digest not in storage:
-            raise DamagedManifest(f"no storage line for {digest[:12]}")
-        line = storage[digest]
-        bases = tuple(self._open(base, storage, opened, level + 1) for base in line.bases)
-        data = self.member(line)
-        with data.context():
-            opened[digest] = StoredTensor(data, bases)
-        return opened[digest]
 
 
 class _DecodedChunks:
@@ -250,7 +257,7 @@ class _Naming:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, DamagedObject) and not error.message.startswith("object "):
             raise DamagedObject(f"object {self._oid[:12]} is damaged: {error.message}", _REMEDY) from error
-        if isinstance(error, (ValueError, KeyError, TypeError, IndexError, OverflowError)) and not isinstance(
+        if isinstance(error, (ValueError, LookupError, TypeError, ArithmeticError)) and not isinstance(
             error, ThetaError
         ):
             raise DamagedObject(f"object {self._oid[:12]} is damaged ({error})", _REMEDY) from error

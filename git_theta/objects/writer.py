@@ -81,18 +81,17 @@ class TensorWriter:
         self._grouping = grouping
 
     def encode(
-        self, target: Target, digest: str, proposals: Sequence[Proposal], limit: int
+        self, target: Target, digest: str, proposals: Sequence[tuple[Proposal, int]]
     ) -> StorageLine | Payload:
         """Store a tensor by the first proposal that keeps its word, dense if none does.
 
         Args:
-            proposals: predictions, best first.
-            limit: bytes that a proposal must stay below to be better than dense data.
+            proposals: predictions, best first, and how many bytes each may take at most.
 
         Returns:
             The storage line, or a small payload that is not stored until it is in a bundle.
         """
-        for proposal in proposals:
+        for proposal, limit in proposals:
             if proposal.update == "dense":
                 break
             try:
@@ -167,6 +166,8 @@ class TensorWriter:
         )
         width = member.residual_array[1]
         nbytes = sum(array.nbytes for array in parameters.arrays.values())
+        if nbytes > member.most_parameters:
+            raise _NotWorthwhile
         frames = _bounded(
             self._ordered(
                 lambda start, stop: _row(target, predictor, start, stop, width, self._grouping),

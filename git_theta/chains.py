@@ -1,0 +1,82 @@
+"""Chains of updates: which storage lines a tensor needs, and what reading it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from git_theta.errors import DamagedManifest
+
+if TYPE_CHECKING:
+    from git_theta.manifest import StorageLine
+
+DEEPEST = 64
+"""Updates between a tensor and dense data, at most. Configuration asks for far fewer."""
+MOST_READS = 1024
+"""Stored tensors that are decoded to read one, at most: where an update has several bases, and they have
+several again, this grows much faster than the depth."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What reading a tensor costs.
+
+    Attributes:
+        depth: updates between the tensor and dense data; 0 for a dense one.
+        reads: stored tensors that are decoded, itself included; a base needed twice counts twice.
+    """
+
+    depth: int
+    reads: int
+
+
+def cost_of(bases: Iterable[Cost]) -> Cost:
+    """The cost of a tensor with these bases."""
+    depth, reads = 0, 1
+    for base in bases:
+        depth, reads = max(depth, base.depth + 1), reads + base.reads
+    return Cost(depth, reads)
+
+
+def closure(digests: Iterable[str], storage: Mapping[str, StorageLine]) -> dict[str, StorageLine]:
+    """The storage lines of these digests and of all their bases.
+
+    Raises:
+        DamagedManifest: a line is missing, or a chain of bases is too long or runs in a circle.
+    """
+    return {digest: storage[digest] for digest in costs(digests, storage)}
+
+
+def costs(digests: Iterable[str], storage: Mapping[str, StorageLine]) -> dict[str, Cost]:
+    """The costs of these digests and of all their bases, bases first.
+
+    Raises:
+        DamagedManifest: as for `closure`.
+    """
+    found: dict[str, Cost] = {}
+    path: set[str] = set()
+    stack = [(digest, False) for digest in digests]
+    while stack:
+        digest, leaving = stack.pop()
+        if digest in found:
+            continue
+        line = storage.get(digest)
+        if line is None:
+            raise DamagedManifest(f"no storage line for {digest[:12]}")
+        if leaving:
+            path.discard(digest)
+            found[digest] = _checked(digest, cost_of(found[base] for base in line.bases))
+            continue
+        if digest in path:
+            raise DamagedManifest(f"the updates of {digest[:12]} lead back to itself")
+        path.add(digest)
+        stack.append((digest, True))
+        stack.extend((base, False) for base in line.bases)
+    return found
+
+
+def _checked(digest: str, cost: Cost) -> Cost:
+    if cost.depth > DEEPEST or cost.reads > MOST_READS:
+        raise DamagedManifest(f"the chain of updates of {digest[:12]} is too long")
+    return cost
