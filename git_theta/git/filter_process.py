@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from git_theta import manifest as manifests
 from git_theta.errors import ThetaError
-from git_theta.git import callers, recovery
+from git_theta.git import callers, hook_files, recovery
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.pktline import PacketReader, PacketWriter, ProtocolError, widen_pipe
 from git_theta.git.repository import Repository
@@ -63,6 +63,7 @@ class _Server:
         self._offered: dict[str, tuple[bytes, Manifest]] = {}
         self._missing: dict[str, str] = {}
         self._failing: dict[str, tuple[bytes, Manifest]] = {}
+        self._hooks_checked = callers.only_looks(self._command)
 
     def close(self) -> None:
         self._repository.close()
@@ -97,6 +98,10 @@ class _Server:
     def _clean(self, pathname: str) -> None:
         from git_theta.filters.content import Content
 
+        if not self._hooks_checked:
+            self._hooks_checked = True
+            if line := hook_files.warning(self._repository):
+                _warn(line)
         content = Content(self._reader)
         try:
             text = self.filters.clean(content, pathname)
