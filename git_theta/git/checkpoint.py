@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from git_theta import manifest as manifests
+from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject, ThetaError
-from git_theta.filters.clean import Cleaner
-from git_theta.filters.content import Content
-from git_theta.filters.held import FileTensor
-from git_theta.filters.known import Known
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.recovery import missing
 from git_theta.git.repository import Repository
-from git_theta.manifest import Manifest, TensorLine, closure
+from git_theta.manifest import Manifest, TensorLine
+from git_theta.remotes.interface import Advance
 from git_theta.settings import Settings
 from git_theta.tensors import Tensor
+
+Read = Callable[[TensorLine, Collection[str]], Tensor]
+"""Opens a tensor. The digests are those of which others read the same ranges at the same time (see
+objects.reader.Objects.tensor)."""
 
 
 class Checkpoint:
@@ -28,6 +31,7 @@ class Checkpoint:
         label: how messages name it.
         manifest: identity, and storage where it is known.
         text: the manifest as Git stores it, or None for a file that was never added.
+        notes: what there is to say about the file, in lines: that it is damaged, for one.
     """
 
     def __init__(
@@ -35,23 +39,25 @@ class Checkpoint:
         label: str,
         manifest: Manifest,
         text: bytes | None,
-        tensor: Callable[[TensorLine], Tensor],
+        read: Read,
         close: ExitStack,
+        notes: Sequence[str] = (),
     ) -> None:
         self.label = label
         self.manifest = manifest
         self.text = text
-        self._tensor = tensor
+        self.notes = notes
+        self._read = read
         self._close = close
 
-    def tensor(self, line: TensorLine) -> Tensor:
+    def tensor(self, line: TensorLine, shared: Collection[str] = ()) -> Tensor:
         """The values of a tensor.
 
         Raises:
             MissingObject, DamagedObject: they are not to be had; the message names the tensor.
         """
         try:
-            return self._tensor(line)
+            return self._read(line, shared)
         except ThetaError as error:
             if line.name not in error.message:
                 error.message = f"{self.label}: tensor {line.name!r}: {error.message}"
@@ -62,8 +68,8 @@ class Checkpoint:
         self._close.close()
 
 
-def from_text(repository: Repository, label: str, text: bytes) -> Checkpoint:
-    """A checkpoint from its manifest.
+def from_text(repository: Repository | None, label: str, text: bytes) -> Checkpoint:
+    """A checkpoint from its manifest; without a repository its tensors cannot be read.
 
     Raises:
         DamagedManifest: it is none.
@@ -74,46 +80,52 @@ def from_text(repository: Repository, label: str, text: bytes) -> Checkpoint:
         error.message = f"{label}: {error.message}"
         raise
 
-    def tensor(line: TensorLine) -> Tensor:
-        return repository.objects.tensor(line.digest, manifest.storage, line.dtype, line.shape)
+    def read(line: TensorLine, shared: Collection[str]) -> Tensor:
+        if repository is None:
+            raise MissingObject("outside of a repository there are no objects")
+        return repository.objects.tensor(line.digest, manifest.storage, line.dtype, line.shape, shared)
 
-    return Checkpoint(label, manifest, text, tensor, ExitStack())
+    return Checkpoint(label, manifest, text, read, ExitStack())
 
 
-def from_blob(repository: Repository, name: str) -> Checkpoint | None:
+def from_blob(repository: Repository, name: str, label: str = "") -> Checkpoint | None:
     """A checkpoint from Git: by oid or as REV:PATH; None if there is nothing.
 
     A blob that is no manifest (a checkpoint committed without git-theta) is opened as a file.
+
+    Args:
+        label: how messages name it, and what tells the format of a file where its first bytes do not; `name`,
+            unless given.
     """
     blob = repository.blob(name)
     if blob is None:
         return None
     if manifests.is_manifest(blob):
-        return from_text(repository, name, blob)
+        return from_text(repository, label or name, blob)
     with ExitStack() as stack:
         spooled = stack.enter_context(repository.store.spool())
         spooled.write(blob)
-        return _from_file(repository, name, Path(spooled.name), name.rpartition(":")[2], stack.pop_all())
+        path, pathname = Path(str(spooled.name)), (label or name).rpartition(":")[2]
+        return _from_file(repository, label or name, path, pathname, stack.pop_all())
 
 
-def from_file(repository: Repository, path: Path, pathname: str) -> Checkpoint:
+def from_file(repository: Repository | None, path: Path, pathname: str) -> Checkpoint:
     """A checkpoint from a file: a manifest that was left there, or the real thing, which is digested.
 
-    Args:
-        path: of the file.
-        pathname: as users know it.
+    A damaged one is taken as opaque bytes, as is what is no checkpoint.
 
     Raises:
-        ThetaError: it cannot be read. Damaged and unknown files are opened as opaque ones.
+        DamagedManifest: it is a manifest, but not a whole one.
+        ThetaError: the file cannot be read.
     """
     try:
         with path.open("rb") as file:
             head = file.read(64)
             if manifests.is_manifest(head):
                 return from_text(repository, pathname, head + file.read())
+        return _from_file(repository, pathname, path, pathname, ExitStack())
     except OSError as error:
         raise ThetaError(f"cannot read {pathname}: {error.strerror}") from None
-    return _from_file(repository, pathname, path, pathname, ExitStack())
 
 
 def provide(
@@ -124,26 +136,62 @@ def provide(
     Returns:
         The error for each tensor (by name) that cannot be read.
     """
-    manifest = checkpoint.manifest
-    needs = {
-        line.name: closure([line.digest], manifest.storage)
-        for line in lines
-        if line.digest in manifest.storage
-    }
-    wanted = {line.oid: line.size for need in needs.values() for line in need.values()}
-    reasons = fetch_missing(repository, wanted)
-    return {
-        name: missing(manifest, [line.oid for line in need.values() if line.oid in reasons][:1], reasons)
-        for name, need in needs.items()
-        if any(line.oid in reasons for line in need.values())
-    }
+    return provide_all(repository, [(checkpoint, lines)])[0]
 
 
-def _from_file(repository: Repository, label: str, path: Path, pathname: str, stack: ExitStack) -> Checkpoint:
-    nothing = Known((), tuple, repository.index, repository.objects)
+def provide_all(
+    repository: Repository,
+    wanted: Sequence[tuple[Checkpoint, Iterable[TensorLine]]],
+    advance: Advance = lambda nbytes: None,
+) -> list[dict[str, MissingObject]]:
+    """Fetch, in one batch, what these tensors of several checkpoints need and is not here.
+
+    Args:
+        advance: called with the bytes of each object that has arrived.
+
+    Returns:
+        For each checkpoint, the error for each tensor (by name) that cannot be read.
+    """
+    needs = [
+        {
+            line.name: closure([line.digest], checkpoint.manifest.storage)
+            for line in lines
+            if line.digest in checkpoint.manifest.storage
+        }
+        for checkpoint, lines in wanted
+    ]
+    lines_of_all = (line for some in needs for need in some.values() for line in need.values())
+    reasons = fetch_missing(repository, {line.oid: line.size for line in lines_of_all}, advance=advance)
+    found = []
+    for (checkpoint, _), some in zip(wanted, needs, strict=True):
+        lacking = {
+            name: [line.oid for line in need.values() if line.oid in reasons] for name, need in some.items()
+        }
+        found.append(
+            {name: missing(checkpoint.manifest, oids[:1], reasons) for name, oids in lacking.items() if oids}
+        )
+    return found
+
+
+def _from_file(
+    repository: Repository | None, label: str, path: Path, pathname: str, stack: ExitStack
+) -> Checkpoint:
+    from git_theta.filters.clean import Cleaner  # these need NumPy, which manifests do not
+    from git_theta.filters.content import Content
+    from git_theta.filters.held import FileTensor
+    from git_theta.filters.known import Known
+    from git_theta.objects.index import Index
+    from git_theta.objects.reader import Objects
+    from git_theta.objects.store import LocalStore
+
+    objects = repository.objects if repository else Objects(LocalStore(Path(os.devnull)))
+    nothing = Known((), tuple, Index(objects.store.root / "index.sqlite"), objects)
     settings = replace(Settings(), allow_damaged=True)
-    cleaner = Cleaner(repository.objects, lambda request: nothing, settings, lambda line: None)
+    notes: list[str] = []
+    cleaner = Cleaner(objects, lambda request: nothing, settings, notes.append)
     file = stack.enter_context(path.open("rb"))
     manifest, layout = cleaner.identify(Content.of(file), pathname)
     spans = {span.name: span for span in layout.spans}
-    return Checkpoint(label, manifest, None, lambda line: FileTensor(spans[line.name], file), stack)
+    return Checkpoint(
+        label, manifest, None, lambda line, shared: FileTensor(spans[line.name], file), stack, notes
+    )

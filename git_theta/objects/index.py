@@ -75,9 +75,9 @@ class Index:
         return found
 
     def record_norms(self, norms: Mapping[tuple[str, str], float]) -> None:
-        """Remember 2-norms by (digest, dtype name)."""
+        """Remember 2-norms by (digest, dtype name); the first one recorded stays."""
         rows = [(*key, norm) for key, norm in norms.items()]
-        self._write("INSERT OR REPLACE INTO norms VALUES (?, ?, ?)", rows)
+        self._write("INSERT OR IGNORE INTO norms VALUES (?, ?, ?)", rows)
 
     def close(self) -> None:
         """Let go of the database; it is opened again when it is needed."""

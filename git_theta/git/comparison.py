@@ -1,0 +1,221 @@
+"""Compares versions of a checkpoint, fetches what is missing, decodes what is shared once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from git_theta.chains import closure
+from git_theta.diffs.compare import Version, compare_checkpoints
+from git_theta.diffs.entries import entries
+from git_theta.errors import MissingObject, ThetaError
+from git_theta.git.checkpoint import Checkpoint, provide_all
+from git_theta.git.places import SUBMODULE, SYMLINK, Place, link_target, open_place
+from git_theta.git.progress_bar import ProgressBar
+from git_theta.git.repository import Repository
+from git_theta.manifest import Manifest, StorageLine, TensorLine
+
+if TYPE_CHECKING:
+    from git_theta.diffs.report import Report
+    from git_theta.diffs.three_way import ThreeWay
+    from git_theta.tensors import Tensor
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to find out about each checkpoint.
+
+    Attributes:
+        only: glob of tensors' names to restrict the comparison to, or None.
+        values: whether to read tensors at all.
+        binned: whether to count differences by size, for a histogram.
+    """
+
+    only: str | None = None
+    values: bool = True
+    binned: bool = False
+
+
+def compare(
+    repository: Repository | None,
+    old: Place,
+    new: Place,
+    question: Question,
+    *,
+    header: Sequence[str] = (),
+    visible: bool = True,
+) -> Report:
+    """Compare what is at two places.
+
+    Args:
+        header: see Report.
+        visible: whether a progress bar may be shown.
+
+    Raises:
+        ThetaError: what is at one of the places cannot be opened.
+    """
+    with ExitStack() as stack:
+        opened = _open(repository, (old, new), stack)
+        manifests = [checkpoint.manifest if checkpoint else None for checkpoint in opened]
+        lines = _differing(manifests[0], manifests[1]) if question.values else ([], [])
+        versions = _versions(repository, (old, new), opened, lines, visible)
+        bar = stack.enter_context(ProgressBar(f"Comparing {new.path or old.path}"))
+        report = compare_checkpoints(
+            *versions,
+            path=new.path or old.path,
+            only=question.only,
+            values=question.values,
+            binned=question.binned,
+            progress=bar if visible else None,
+        )
+        notes = [note for checkpoint in opened if checkpoint for note in checkpoint.notes]
+        notes += [*_no_file(repository, old, "was"), *_no_file(repository, new, "now")]
+        moved = old.path if old.path not in ("", new.path) else ""
+        return replace(report, old_path=moved, header=tuple(header), notes=tuple(notes))
+
+
+def compare_three(
+    repository: Repository,
+    places: tuple[Place, Place, Place],
+    only: str | None = None,
+    *,
+    visible: bool = True,
+) -> ThreeWay:
+    """Compare two versions with their common base.
+
+    Args:
+        places: of base, ours and theirs.
+
+    Raises:
+        ThetaError: what is at one of the places cannot be opened.
+    """
+    from git_theta.diffs import three_way
+
+    with ExitStack() as stack:
+        opened = _open(repository, places, stack)
+        manifests = [checkpoint.manifest if checkpoint else None for checkpoint in opened]
+        versions = _versions(repository, places, opened, _changed_by_any(manifests), visible)
+        path = places[1].path
+        bar = stack.enter_context(ProgressBar(f"Comparing {path}"))
+        return three_way.compare_three(*versions, path=path, only=only, progress=bar if visible else None)
+
+
+def _open(
+    repository: Repository | None, places: Sequence[Place], stack: ExitStack
+) -> list[Checkpoint | None]:
+    """What is at the places; a place that is named twice is opened once."""
+    found: dict[Place, Checkpoint | None] = {}
+    for place in places:
+        if place not in found:
+            found[place] = open_place(repository, place)
+            if (checkpoint := found[place]) is not None:
+                stack.callback(checkpoint.close)
+    return [found[place] for place in places]
+
+
+def _versions(
+    repository: Repository | None,
+    places: Sequence[Place],
+    opened: Sequence[Checkpoint | None],
+    lines: Sequence[Sequence[TensorLine]],
+    visible: bool,
+) -> list[Version]:
+    """The sides of a comparison that will read these lines."""
+    missing: list[dict[str, MissingObject]] = [{} for _ in opened]
+    there = [number for number, checkpoint in enumerate(opened) if checkpoint is not None]
+    wanted = [(checkpoint, lines[n]) for n, checkpoint in enumerate(opened) if checkpoint is not None]
+    if repository is not None and any(some for _, some in wanted):
+        for number, reasons in zip(there, _provide(repository, wanted, visible), strict=True):
+            missing[number] = reasons
+    shared = _shared([(checkpoint.manifest, some) for checkpoint, some in wanted])
+    return [
+        _version(place, checkpoint, reasons, shared)
+        for place, checkpoint, reasons in zip(places, opened, missing, strict=True)
+    ]
+
+
+def _version(
+    place: Place,
+    checkpoint: Checkpoint | None,
+    missing: dict[str, MissingObject],
+    shared: Collection[str],
+) -> Version:
+    def opener(line: TensorLine) -> Tensor:
+        if line.name in missing:
+            raise missing[line.name]
+        if checkpoint is None:
+            raise ThetaError(f"{place.path} is not there")
+        return checkpoint.tensor(line, shared)
+
+    return Version(checkpoint.manifest if checkpoint else None, opener, place.label)
+
+
+def _provide(
+    repository: Repository, wanted: Sequence[tuple[Checkpoint, Sequence[TensorLine]]], visible: bool
+) -> list[dict[str, MissingObject]]:
+    everything = sum(size for checkpoint, _ in wanted for size in checkpoint.manifest.oids().values())
+    done = 0
+    with ProgressBar("Fetching objects") as bar:
+
+        def arrived(nbytes: int) -> None:
+            nonlocal done
+            done += nbytes
+            if visible:
+                bar(done, max(done, everything))
+
+        return provide_all(repository, wanted, arrived)
+
+
+def _shared(wanted: Sequence[tuple[Manifest, Sequence[TensorLine]]]) -> set[str]:
+    """The digests that reading all these lines decodes more than once."""
+    storage: dict[str, StorageLine] = {}
+    uses: Counter[str] = Counter()
+    for manifest, lines in wanted:
+        digests = {line.digest for line in lines} & manifest.storage.keys()
+        uses.update(digests)
+        storage.update(closure(digests, manifest.storage))
+    for line in storage.values():
+        uses.update(line.bases)
+    return {digest for digest, times in uses.items() if times > 1}
+
+
+def _differing(old: Manifest | None, new: Manifest | None) -> tuple[list[TensorLine], list[TensorLine]]:
+    """The stored tensors that a comparison will read."""
+    if old is None or new is None:
+        return [], []
+    names = [set(entries(manifest)) for manifest in (old, new)]
+    both = names[0] & names[1]
+    moved = bool(names[0] - both and names[1] - both)  # then others are looked at, for they may be the same
+    sides = []
+    for manifest, other in ((old, new), (new, old)):
+        known = {(line.digest, line.dtype) for line in other.tensors}
+        of_views = {view.of for view in manifest.views}
+        sides.append(
+            [
+                line
+                for line in manifest.tensors
+                if (line.digest, line.dtype) not in known
+                and (moved or line.name in both or line.name in of_views)
+            ]
+        )
+    return sides[0], sides[1]
+
+
+def _changed_by_any(manifests: Sequence[Manifest | None]) -> list[list[TensorLine]]:
+    """The stored tensors of three versions that are not the same in all of them."""
+    every = [{line.digest for line in manifest.tensors} if manifest else set() for manifest in manifests]
+    common = every[0] & every[1] & every[2]
+    return [
+        [line for line in manifest.tensors if line.digest not in common] if manifest else []
+        for manifest in manifests
+    ]
+
+
+def _no_file(repository: Repository | None, place: Place, when: str) -> list[str]:
+    """What to say about a place where there is something else than a file."""
+    if place.mode == SYMLINK:
+        return [f"{when} a symbolic link to {link_target(repository, place)}"]
+    return [f"{when} a submodule at {place.oid[:12]}"] if place.mode == SUBMODULE else []

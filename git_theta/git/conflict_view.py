@@ -1,0 +1,67 @@
+"""A path with a conflict: what both sides of the merge did with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from git_theta.errors import ThetaError
+from git_theta.git import conflicts
+from git_theta.git.comparison import compare_three
+from git_theta.git.places import Place
+from git_theta.git.repository import Repository
+
+if TYPE_CHECKING:
+    from git_theta.diffs.style import Style
+    from git_theta.diffs.three_way import ThreeWay
+
+_THEIRS = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD")
+
+
+def render(repository: Repository, path: str, style: Style, *, tensors: bool = False) -> str:
+    """The three-way view of an unmerged path, as text.
+
+    Raises:
+        ThetaError: it has no conflict, or a side cannot be read.
+    """
+    from git_theta.diffs import three_way_table
+
+    return three_way_table.render(three_way(repository, path), style, tensors=tensors)
+
+
+def three_way(
+    repository: Repository, path: str, only: str | None = None, *, visible: bool = True
+) -> ThreeWay:
+    """Ours and theirs against their base, by the stages in the index.
+
+    Raises:
+        ThetaError: as for `render`.
+    """
+    stages = _stages(repository, path)
+    if not stages:
+        raise ThetaError(f"{path} has no conflict", f"git status {path}")
+    labels = [
+        label if stage in stages else f"{label}, no file"
+        for stage, label in enumerate(_labels(repository, path), 1)
+    ]
+    base, ours, theirs = (
+        Place(path, *stages.get(stage, ("", "")), label=label) for stage, label in enumerate(labels, 1)
+    )
+    return compare_three(repository, (base, ours, theirs), only, visible=visible)
+
+
+def _stages(repository: Repository, path: str) -> dict[int, tuple[str, str]]:
+    """Mode and oid by stage."""
+    listed = repository.git("ls-files", "-u", "-z", "--full-name", "--", f":(top,literal){path}")
+    rows = (row.partition(b"\t")[0].decode().split() for row in listed.split(b"\0")[:-1])
+    return {int(stage): (mode, oid) for mode, oid, stage in rows}
+
+
+def _labels(repository: Repository, path: str) -> tuple[str, str, str]:
+    """How base, ours and theirs are called."""
+    record = conflicts.find(repository, path)
+    if record is not None:
+        return "base", record.ours_name, record.theirs_name
+    for name in _THEIRS:
+        if repository.run("rev-parse", "-q", "--verify", name).returncode == 0:
+            return "base", "HEAD", name
+    return "base", "ours", "theirs"

@@ -1,0 +1,125 @@
+"""The diff driver: what `git diff` runs for a file with `diff=theta`. Protocol: git(1), GIT_EXTERNAL_DIFF.
+
+Git calls it with 7 arguments, with 9 where a file has moved or two files are compared, and with the path
+alone while there is a conflict. Both sides come as files, as blobs, or as both; blobs say the truth: a file
+can be the checkpoint that its blob is the manifest of.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from git_theta.diffs import table
+from git_theta.diffs.style import Style
+from git_theta.errors import ThetaError
+from git_theta.git import callers, conflict_view, terminal
+from git_theta.git.comparison import Question, compare
+from git_theta.git.places import Place
+from git_theta.git.repository import Repository
+from git_theta.threads import keep_blas_single
+
+_NO_FILE = "."
+_SHORT = 10  # digits of an oid that are shown
+
+
+@dataclass(frozen=True)
+class Call:
+    """What git asks: two places and the lines of a header, or for an unmerged path only its name."""
+
+    path: str
+    old: Place
+    new: Place
+    header: tuple[str, ...] = ()
+
+
+def parse(arguments: Sequence[str]) -> Call:
+    """Read the arguments that git gives.
+
+    Raises:
+        ThetaError: they are not git's.
+    """
+    if len(arguments) == 1:
+        return Call(arguments[0], Place(arguments[0]), Place(arguments[0]))
+    if len(arguments) not in (7, 9):
+        raise ThetaError(
+            f"git calls this with 1, 7 or 9 arguments, not with {len(arguments)}",
+            "git diff, or git theta diff",
+        )
+    path, old_file, old_hex, old_mode, new_file, new_hex, new_mode = arguments[:7]
+    new_path = arguments[7] if len(arguments) == 9 else path
+    said = arguments[8].splitlines() if len(arguments) == 9 else []
+    old = _place(path, old_file, old_hex, old_mode)
+    new = _place(new_path if new_path != os.devnull else path, new_file, new_hex, new_mode)
+    header = [*modes(old.mode, new.mode), *(line for line in said if not line.startswith("index "))]
+    return Call(new.path, old, new, tuple(header))
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Show one difference on standard output.
+
+    Whatever cannot be compared is told there too: an error would stop git at this file.
+    """
+    keep_blas_single()
+    call = parse(arguments)
+    repository: Repository | None = None
+    with suppress(ThetaError):
+        repository = Repository.here()
+    style = terminal.style(callers.calling_command())
+    with terminal.Output() as output:
+        output.write(_text(repository, call, style))
+    if repository is not None:
+        repository.close()
+
+
+def modes(old: str, new: str) -> list[str]:
+    """What git says above a difference about the modes of two files."""
+    if not old or not new:
+        return [f"{'new' if new else 'deleted'} file mode {new or old}"] if old or new else []
+    return [] if old == new else [f"old mode {old}", f"new mode {new}"]
+
+
+def failed(path: str, error: ThetaError, style: Style) -> str:
+    """What to show in place of a comparison that is not possible."""
+    lines = [style.paint(f"diff --theta {path}", "1"), "  " + style.paint(f"! {error.message}", "33")]
+    return "\n".join(lines + ([f"  {error.remedy}"] if error.remedy else [])) + "\n"
+
+
+def _text(repository: Repository | None, call: Call, style: Style) -> str:
+    try:
+        if not call.old.mode and not call.new.mode:
+            if repository is None:
+                raise ThetaError("there is no repository here")
+            return conflict_view.render(repository, call.path, style)
+        report = compare(repository, call.old, call.new, Question(), header=call.header)
+        return table.render(report, style, hint=_hint(call))
+    except ThetaError as error:
+        return failed(call.path, error, style)
+
+
+def _place(path: str, file: str, oid: str, mode: str) -> Place:
+    if mode == _NO_FILE or file == os.devnull:
+        return Place(path)
+    known = oid.strip("0")
+    return Place(path, mode, oid if known else "", Path(file), oid[:_SHORT] if known else "work tree")
+
+
+def _hint(call: Call) -> str:
+    """The command that shows every row of this difference."""
+    names = [_name(place) for place in (call.old, call.new) if place.mode]
+    if len(names) == 1:
+        return shlex.join(["git", "theta", "show", *names])
+    if not call.old.oid and not call.new.oid:
+        names.insert(0, "--no-index")
+    return shlex.join(["git", "theta", "diff", "--all", *names])
+
+
+def _name(place: Place) -> str:
+    """What to type for a place, in the folder where the user is."""
+    if place.oid or Path(place.path).is_absolute():
+        return place.label if place.oid else place.path
+    return os.path.relpath(place.path, os.environ.get("GIT_PREFIX") or ".")

@@ -1,0 +1,131 @@
+"""What a command prints to: colour, width and pager, as git's own commands have them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import IO
+
+from git_theta.diffs.style import Style
+
+_WIDTH = 80
+_COLOURED = {"--color": "always", "--color=always": "always", "--color=auto": "auto"}
+_PLAIN = {"--no-color": "never", "--color=never": "never"}
+
+
+def style(command: Sequence[str] = ()) -> Style:
+    """How to write to standard output.
+
+    An option of the calling git command goes before NO_COLOR, and that before git's configuration
+    (color.diff, color.ui).
+
+    Args:
+        command: that command's arguments; see callers.calling_command.
+    """
+    return Style(_width(), _coloured(command), "utf" in (sys.stdout.encoding or "").lower())
+
+
+def _coloured(command: Sequence[str]) -> bool:
+    asked = ""
+    for argument in command:
+        if argument == "--":
+            break
+        asked = (_COLOURED | _PLAIN).get(argument, asked)
+    if asked in ("always", "never"):
+        return asked == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    terminal = paged_by_git() or sys.stdout.isatty()
+    with suppress(OSError):
+        query = ["git", "config", "--get-colorbool", "color.diff", str(terminal).lower()]
+        return subprocess.run(query, capture_output=True).stdout.strip() == b"true"
+    return False
+
+
+def _width() -> int:
+    """Columns of the terminal; git sets COLUMNS for those whose output it pages."""
+    with suppress(ValueError):
+        if (columns := int(os.environ.get("COLUMNS", ""))) > 0:
+            return columns
+    with suppress(OSError, ValueError):
+        if (columns := os.get_terminal_size(sys.stdout.fileno()).columns) > 0:
+            return columns
+    return _WIDTH
+
+
+def paged_by_git() -> bool:
+    """Whether standard output is a pager that git has started."""
+    return os.environ.get("GIT_PAGER_IN_USE", "").lower() in ("1", "true", "yes", "on")
+
+
+class Output:
+    """Standard output, behind git's pager where that is a terminal.
+
+    The pager starts with the first text, so that a progress bar has the terminal until then.
+
+    Args:
+        paged: whether to use a pager at all.
+    """
+
+    def __init__(self, paged: bool = False) -> None:
+        self._command = _pager() if paged and sys.stdout.isatty() and not paged_by_git() else ""
+        self._pager: subprocess.Popen[bytes] | None = None
+        self.started = False
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Wait for the user to leave the pager. Leaving it early is no error."""
+        if self._pager is None:
+            return False
+        assert self._pager.stdin
+        with suppress(BrokenPipeError):
+            self._pager.stdin.close()
+        while True:
+            try:
+                self._pager.wait()
+                return isinstance(error, BrokenPipeError)
+            except KeyboardInterrupt:
+                continue  # it is the pager that the user talks to
+
+    def write(self, text: str) -> None:
+        """Write a text.
+
+        Raises:
+            BrokenPipeError: nobody reads any more.
+        """
+        stream = self._stream()
+        stream.write(text.encode(sys.stdout.encoding or "utf-8", "replace"))
+        stream.flush()
+
+    def _stream(self) -> IO[bytes]:
+        self.started = True
+        if not self._command:
+            return sys.stdout.buffer
+        if self._pager is None:
+            sys.stdout.flush()
+            # As git does it: less quits if a screen is enough, shows colours, and leaves the text there.
+            environment = {"LESS": "FRX", "LV": "-c", **os.environ}
+            shell = ["sh", "-c", self._command]
+            self._pager = subprocess.Popen(shell, stdin=subprocess.PIPE, env=environment)
+        assert self._pager.stdin
+        return self._pager.stdin
+
+
+def _pager() -> str:
+    """The pager's command line; empty for none."""
+    if (
+        subprocess.run(["git", "config", "--type=bool", "pager.theta"], capture_output=True).stdout
+        == b"false\n"
+    ):
+        return ""
+    asked = subprocess.run(["git", "var", "GIT_PAGER"], capture_output=True, text=True)
+    command = asked.stdout.strip()
+    return "" if command == "cat" else command
