@@ -240,7 +240,8 @@ class _Pass:
         settings, known = self._cleaner.settings, self._known
         bases = known.bases(target.name, target.dtype, target.shape, settings.max_chain_depth)
         ranking = chooser.rank(target, list(bases))
-        rooms = ((one, known.room(one.bases, ranking.dense_bytes, settings)) for one in ranking.proposals)
+        dense = ranking.dense_bytes
+        rooms = ((one, known.room(digest, one.bases, dense, settings)) for one in ranking.proposals)
         result = self._cleaner.writer.encode(target, digest, [(one, room) for one, room in rooms if room])
         if isinstance(result, Payload):
             return result

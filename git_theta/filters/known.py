@@ -101,15 +101,17 @@ class Known:
                 if base is not None:
                     yield base
 
-    def room(self, bases: Sequence[Base], dense_bytes: int, settings: Settings) -> int:
-        """Bytes that an update may take that predicts from these bases; 0 where there must be none.
+    def room(self, digest: str, bases: Sequence[Base], dense_bytes: int, settings: Settings) -> int:
+        """Bytes that an update of a tensor may take that predicts from these bases; 0: there must be none.
 
         Args:
+            digest: the tensor's. It can be on a chain itself, if what is recorded of it cannot be read.
             dense_bytes: what the tensor would take as dense data.
         """
         lines = _merged((base.digest, self._bases[base.digest]) for base in bases)
         chains = costs(lines, lines)
-        if not _may_grow([chains[base.digest] for base in bases], settings.max_chain_depth):
+        depth = settings.max_chain_depth
+        if digest in lines or not _may_grow([chains[base.digest] for base in bases], depth):
             return 0
         stored = sum(self._objects.member(line).stored_bytes() for line in lines.values())
         return max(0, min(dense_bytes, int(settings.max_chain_ratio * dense_bytes) - stored))
