@@ -21,7 +21,6 @@ from git_theta.git import callers, conflict_view, terminal
 from git_theta.git.comparison import Question, compare
 from git_theta.git.places import Place
 from git_theta.git.repository import Repository
-from git_theta.threads import keep_blas_single
 
 _NO_FILE = "."
 _SHORT = 10  # digits of an oid that are shown
@@ -64,7 +63,6 @@ def run(arguments: Sequence[str]) -> None:
 
     Whatever cannot be compared is told there too: an error would stop git at this file.
     """
-    keep_blas_single()
     call = parse(arguments)
     repository: Repository | None = None
     with suppress(ThetaError):

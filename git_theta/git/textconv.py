@@ -16,7 +16,6 @@ from git_theta.git.checkpoint import from_file
 from git_theta.git.norms import norms
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
-from git_theta.threads import keep_blas_single
 
 
 def run(file: Path) -> None:
@@ -25,7 +24,6 @@ def run(file: Path) -> None:
     Raises:
         ThetaError: the file cannot be read.
     """
-    keep_blas_single()
     repository: Repository | None = None
     with suppress(ThetaError):
         repository = Repository.here()
