@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -20,6 +21,10 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "Look": {
         "status": "Show what is tracked, and which tensors changed.",
+        "diff": "Show what changed, tensor by tensor.",
+        "show": "Show a checkpoint's tensors, or one of them.",
+        "log": "Show which commits changed a checkpoint, and how far.",
+        "blame": "Show for each tensor which commit changed it last.",
         "ls-files": "List checkpoints and their tensors.",
         "fsck": "Verify every object and manifest.",
     },
@@ -40,6 +45,8 @@ CALLED_BY_GIT = {
     "clean": "Turn a checkpoint into its manifest.",
     "smudge": "Turn a manifest into its checkpoint.",
     "hook": "Run one of Git's hooks.",
+    "diff-driver": "Show one file's difference.",
+    "textconv": "Print a checkpoint as text.",
 }
 
 SUMMARIES = {name: text for section in COMMANDS.values() for name, text in section.items()} | CALLED_BY_GIT
@@ -82,6 +89,8 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, and return the exit code."""
+    # Tensors are spread over the cores here; a second level of threads below them would only get in the way.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         result = cli.main(
             args=None if arguments is None else list(arguments),
