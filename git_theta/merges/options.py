@@ -218,18 +218,17 @@ def _value(one: Field[Any], hint: Any, text: str) -> Any:
 
 
 def _number(one: Field[Any], hint: Any, text: str) -> float | int:
-    kind = "an integer" if hint is int else "a number"
+    limits = one.metadata["limits"]
     try:
         number: float | int = hint(text)
     except ValueError:
-        raise ValueError(f"expected {kind}") from None
-    limits = one.metadata["limits"]
+        number = math.nan
     if not (
         math.isfinite(number)
         and limits["least"] <= number <= limits["most"]
         and limits["above"] < number < limits["below"]
     ):
-        raise ValueError(f"expected {kind}{_range(limits)}")
+        raise ValueError(f"expected {'an integer' if hint is int else 'a number'}{_range(limits)}")
     return number
 
 

@@ -106,7 +106,7 @@ class Nuslerp(Strategy[NuslerpOptions]):
         ).clamp(-1, 1)
         angle = torch.acos(cosine)
         sine = torch.sin(angle)
-        bent = (sine >= _COLLINEAR).to(sine.dtype)
+        bent = ((sine >= _COLLINEAR) & (lengths > 0)).to(sine.dtype)
         divisor = sine.clamp(min=_COLLINEAR)
         first = bent * torch.sin((1 - t) * angle) / divisor + (1 - bent) * (1 - t)
         second = bent * torch.sin(t * angle) / divisor + (1 - bent) * t
@@ -133,7 +133,7 @@ class Multislerp(Strategy[MultislerpOptions]):
     summary = "Slerp of any number of models: one step towards their mean on the sphere."
     formula = (
         "uᵢ = θᵢ/‖θᵢ‖; m = Σ wᵢuᵢ, made a unit vector; θ = (Σ wᵢ‖θᵢ‖) exp_m(Σ wᵢ log_m uᵢ). "
-        "With two models this is slerp"
+        "With two models of one length this is slerp"
     )
     reference = "mergekit, multislerp, 2025"
     use = "As slerp, for more than two models."
