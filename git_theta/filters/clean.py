@@ -149,25 +149,36 @@ class _Pass:
         return layout
 
     def _layout(self, form: Format | None) -> Layout:
-        needs_file = form is None or not form.streams or self._cleaner.settings.allow_damaged
+        whole = [manifest for _, manifest in self._request.recorded if manifest.format == OPAQUE]
+        needs_file = form is None or not form.streams or self._cleaner.settings.allow_damaged or whole
         if needs_file and self._content.size is None:
             self._content.spool(self._stack.enter_context(self._cleaner.objects.store.spool()))
-        if form is not None:
-            try:
-                layout = checked(form.layout(self._content), self._content.size)
-                if self._content.size is not None:
-                    self._check_size(form, layout, self._content.size)
-                return layout
-            except DamagedCheckpoint as error:
-                if not self._cleaner.settings.allow_damaged:
-                    raise
-                self._cleaner.warn(f"{self._request.pathname}: {error.message}; stored as opaque bytes")
-        elif not self._request.looks_only:
-            self._cleaner.warn(
-                f"{self._request.pathname}: no known checkpoint format; stored whole, compressed"
-            )
+        if form is None:
+            return self._opaque("no known checkpoint format; stored whole, compressed", whole)
+        try:
+            layout = checked(form.layout(self._content), self._content.size)
+            if self._content.size is not None:
+                self._check_size(form, layout, self._content.size)
+        except DamagedCheckpoint as error:
+            if not (self._cleaner.settings.allow_damaged or self._is_one_of(whole)):
+                raise
+            return self._opaque(f"{error.message}; stored as opaque bytes", whole)
+        return layout
+
+    def _opaque(self, why: str, whole: Sequence[Manifest]) -> Layout:
+        """The whole file as one tensor. The user hears of it, unless Git has the file like this already."""
+        if not self._request.looks_only and not self._is_one_of(whole):
+            self._cleaner.warn(f"{self._request.pathname}: {why}")
+        return Layout(OPAQUE, (self._whole_span(),))
+
+    def _is_one_of(self, whole: Sequence[Manifest]) -> bool:
+        """Whether one of these opaque manifests is this file's."""
+        digests = {line.digest for manifest in whole for line in manifest.tensors}
+        return bool(digests) and FileTensor(self._whole_span(), self._content.file()).digest() in digests
+
+    def _whole_span(self) -> Span:
         assert self._content.size is not None
-        return Layout(OPAQUE, (Span("file", BYTES, (self._content.size,), 0),))
+        return Span("file", BYTES, (self._content.size,), 0)
 
     def _read(self, layout: Layout) -> None:
         spooled = self._content.size is not None

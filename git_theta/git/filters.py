@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from git_theta.chains import closure
+from git_theta.errors import ThetaError
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
 from git_theta.filters.known import Known
 from git_theta.filters.smudge import Smudger, Write
 from git_theta.git import callers
 from git_theta.git.recorded import recorded, related
+from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.settings import Settings
@@ -35,14 +37,17 @@ class Filters:
         repository.store.clean_up()
 
     def clean(self, content: Content, pathname: str) -> bytes:
-        """The manifest of a file; see Cleaner.clean for what is raised."""
+        """The manifest of a file; see Cleaner.clean for what is raised. Errors name the file."""
         request = Request(
             pathname,
             recorded(self._repository, pathname),
             lambda: related(self._repository, self._settings.base),
             self._looks_only,
         )
-        return self._cleaner.clean(content, request)
+        try:
+            return self._cleaner.clean(content, request)
+        except ThetaError as error:
+            raise named(pathname, error) from None
 
     def smudge(self, manifest: Manifest, write: Write) -> None:
         """Write a file's bytes; see Smudger.smudge for what is raised."""

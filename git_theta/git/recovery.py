@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 from git_theta.errors import MissingObject, ThetaError
@@ -37,10 +38,18 @@ def missing(manifest: Manifest, lacking: Sequence[str], reasons: Mapping[str, st
     )
 
 
+def named(pathname: str, error: ThetaError) -> ThetaError:
+    """The same error, with the file's name in the message and, as a shell wants it, in the remedy."""
+    if not error.message.startswith(f"{pathname}: "):
+        error.message = f"{pathname}: {error.message}"
+    error.remedy = error.remedy.replace("PATH", shlex.quote(pathname))
+    return error
+
+
 def advised(pathname: str, error: ThetaError, command: Sequence[str]) -> ThetaError:
     """The error with the file's name, and the way back for the git command that was interrupted."""
     name = command[0] if command else ""
     remedy = _REBUILD.get(
         _LIKE.get(name, name), error.remedy or "git theta fetch, then the same command again"
     )
-    return ThetaError(f"{pathname}: {error.message}", remedy.replace("PATH", pathname))
+    return named(pathname, ThetaError(error.message, remedy))
