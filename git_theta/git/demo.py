@@ -55,15 +55,13 @@ class Demo:
             f"git remote add origin {shlex.quote(str(self._folder.resolve() / 'remote.git'))}",
         ):
             self._git(command, quiet=True)
-        model = self._base()
-        self._save(model, "a base model")
+        model = self._save(self._base(), "a base model")
         self._git("git theta install --local")
         self._git("git theta track '*.safetensors'")
         self._git("git add .gitattributes model.safetensors")
         self._git("git commit -q -m 'Base model'")
         first = self._digest()
-        model = self._with_lora(model)
-        self._save(model, "the model with a LoRA adapter merged into its attention")
+        model = self._save(self._with_lora(model), "the model with a LoRA adapter merged into its attention")
         self._git("git theta status")
         self._git("git diff")
         self._git("git commit -q -a -m 'Fine-tune on dialogues'")
@@ -115,17 +113,16 @@ class Demo:
     def _normal(self, *shape: int, std: float) -> NDArray[np.float32]:
         return self._random.standard_normal(shape, np.float32) * np.float32(std)
 
-    def _save(self, model: Model, what: str) -> None:
-        """Write the work tree's model.safetensors in bfloat16."""
+    def _save(self, model: Model, what: str) -> Model:
+        """Write the work tree's model.safetensors in bfloat16; returns the values that it holds."""
         kind = dtype("BF16")
-        tensors = [
-            (name, ArrayTensor(kind, array.shape, values.from_float(array.ravel(), kind).tobytes()))
-            for name, array in model.items()
-        ]
+        bits = {name: values.from_float(array.ravel(), kind) for name, array in model.items()}
+        tensors = [(name, ArrayTensor(kind, model[name].shape, raw.tobytes())) for name, raw in bits.items()]
         with (self._work / "model.safetensors").open("wb") as file:
             Safetensors().write(file, tensors, None)
         size = (self._work / "model.safetensors").stat().st_size
         self._show(f"\n# {what[0].upper()}{what[1:]} is saved as model.safetensors ({size / 1e6:.1f} MB)")
+        return {name: values.to_float(raw, kind).reshape(model[name].shape) for name, raw in bits.items()}
 
     def _digest(self) -> str:
         return sha256((self._work / "model.safetensors").read_bytes()).hexdigest()
