@@ -55,7 +55,8 @@ class Sums:
         items: compared ones.
         changed: elements whose bits differ (whose values differ, where the dtypes do).
         old, new, difference: 2-norms.
-        product: the inner product of old and new; the real part, for complex numbers.
+        product: the inner product of old and new (its real part, for complex numbers); not finite where
+            float64 does not hold it.
         largest: the largest absolute difference.
         nans, infinities: elements that are NaN, or infinite, in the new tensor and not in the old one.
         bins: how many differences have each sign and exponent (see BINS), where asked for.

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from git_theta.checkpoints.registry import OPAQUE
-from git_theta.diffs import layers, renames
+from git_theta.diffs import layers, renames, text
 from git_theta.diffs.report import Kind, Report, Row
-from git_theta.diffs.text import count, listed, size
 from git_theta.dtypes import dtype
 
 SPARSE = 0.05
@@ -33,7 +32,7 @@ def kinds(report: Report) -> Iterator[Kind]:
         yield Kind("identical", "identical files")
         return
     if OPAQUE in (old.format, new.format):
-        sizes = f"{size(old.size)} -> {size(new.size)}"
+        sizes = f"{text.size(old.size)} -> {text.size(new.size)}"
         yield Kind("opaque", f"bytes that git-theta does not see tensors in, {sizes}")
     if old.format != new.format:
         yield Kind("format", f"format {old.format} -> {new.format}")
@@ -46,7 +45,11 @@ def kinds(report: Report) -> Iterator[Kind]:
 
 
 def _contents(form: str, tensors: int, parameters: int) -> str:
-    return "opaque bytes" if form == OPAQUE else f"{tensors} tensors, {count(parameters)} parameters"
+    return (
+        "opaque bytes"
+        if form == OPAQUE
+        else f"{text.counted(tensors, 'tensor')}, {text.count(parameters)} parameters"
+    )
 
 
 def _structure(report: Report) -> Iterator[Kind]:
@@ -54,21 +57,19 @@ def _structure(report: Report) -> Iterator[Kind]:
     rows = report.rows
     renamed = [row for row in rows if row.status == "renamed"]
     if renamed:
-        rule = renames.rule_text((row.old_name or "", row.name) for row in renamed)
-        how = f": {rule[0]!r} -> {rule[1]!r} in front" if rule else ""
-        yield Kind("rename", f"{_tensors(renamed)} renamed{how}")
+        yield Kind("rename", f"{_tensors(renamed)} renamed{_how(renamed)}")
     yield from _casts(rows)
     resized = [row for row in rows if _resized(row)]
     vocabulary = _vocabulary(resized)
     if vocabulary:
         was, now = vocabulary[0].old_shape or (), vocabulary[0].shape or ()
-        names = listed([row.name for row in vocabulary])
+        names = text.listed([row.name for row in vocabulary])
         yield Kind("vocabulary", f"vocabulary {_size_change(was, now)} ({names})")
     come_or_gone = [row for row in rows if row.status in ("added", "removed")]
     others = [row for row in resized if row not in vocabulary] + come_or_gone
     head = [row for row in others if _HEAD.search(row.name)]
     if head and len(head) <= max(8, len(report.unchanged) + len(rows)) // 8:
-        yield Kind("head", f"head replaced ({listed([row.name for row in head])})")
+        yield Kind("head", f"head replaced ({text.listed([row.name for row in head])})")
     else:
         head = []
     rest = [row for row in others if row not in head]
@@ -84,6 +85,16 @@ def _structure(report: Report) -> Iterator[Kind]:
         yield Kind("reshaped", f"{_tensors(same_size)} reshaped")
 
 
+def _how(renamed: Sequence[Row]) -> str:
+    """The one name that changed, or the prefix that all of them changed."""
+    pairs = [(row.old_name or "", row.name) for row in renamed]
+    if len(pairs) == 1:
+        was, name = map(text.printable, pairs[0])
+        return f": {was} -> {name}"
+    rule = renames.rule_text(pairs)
+    return f": {rule[0]!r} -> {rule[1]!r} in front" if rule else ""
+
+
 def _casts(rows: Sequence[Row]) -> Iterator[Kind]:
     cast = [row for row in rows if row.old_dtype and row.dtype and row.old_dtype != row.dtype]
     for (old, new), number in Counter((row.old_dtype, row.dtype) for row in cast).most_common():
@@ -95,7 +106,7 @@ def _casts(rows: Sequence[Row]) -> Iterator[Kind]:
         values = "" if not known else ", values rounded" if rounded else ", values changed too"
         if known and not any(change.changed for change in known):
             values = ", values the same"
-        yield Kind("cast", f"cast {old} -> {new} ({number} tensors{values})")
+        yield Kind("cast", f"cast {old} -> {new} ({text.counted(number, 'tensor')}{values})")
 
 
 def _values(report: Report) -> Iterator[Kind]:
@@ -115,7 +126,7 @@ def _values(report: Report) -> Iterator[Kind]:
     moved = sum(row.elements for row in rows)
     everything = report.new.parameters if report.new and not report.only else 0
     if matrices and len(low) >= _MOST * len(matrices):
-        parts = listed(sorted({row.component for row in low}))
+        parts = text.listed(sorted({row.component for row in low}))
         yield Kind("low-rank", f"LoRA{_ranks(low)} on {len(low)} matrices ({parts})")
     elif compared and changed < SPARSE * elements:
         share = f"{100 * changed / elements:.2g} %"
@@ -186,7 +197,7 @@ def _size_change(old: tuple[int, ...], new: tuple[int, ...]) -> str:
 
 
 def _tensors(rows: Sequence[Row]) -> str:
-    return f"{len(rows)} tensor{'' if len(rows) == 1 else 's'}"
+    return text.counted(len(rows), "tensor")
 
 
 def _in_layers(rows: Sequence[Row]) -> str:

@@ -48,5 +48,5 @@ METRICS: Mapping[str, Metric] = {
 }
 """In the order in which they are shown."""
 
-BY_IMPORTANCE = ("relative", "changed", "norm", "max", "rank", "cosine", "rms")
+BY_IMPORTANCE = ("relative", "changed", "norm", "rank", "max", "cosine", "rms")
 """Which are shown first where there is not room for all."""

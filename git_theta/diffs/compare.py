@@ -133,7 +133,7 @@ def _rows(matching: Matching, old: Manifest | None, new: Manifest | None) -> Ite
     users = Counter(line.oid for line in storage.values())
     for found in matching.matches:
         a, b = found.old, found.new
-        line = storage.get(b.line.digest) if b else None
+        line = storage.get(b.line.digest) if b and not b.of else None
         alone = line is not None and line.digest not in known and users[line.oid] == 1
         yield Row(
             found.name,

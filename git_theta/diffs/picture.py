@@ -58,7 +58,7 @@ def render(report: Report, kind: Picture) -> bytes:
         _draw(figure, report)
         target = io.BytesIO()
         metadata = {"Software": None} if kind == "png" else {"Date": None}
-        figure.savefig(target, format=kind, dpi=130, metadata=metadata)
+        figure.savefig(target, format=kind, dpi=100, metadata=metadata)
     return target.getvalue()
 
 

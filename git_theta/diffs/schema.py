@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from git_theta.diffs.agreement import Agreement
-from git_theta.diffs.columns import METRICS
 from git_theta.diffs.report import Layer, Report, Row, Side, Sort, Totals, ordered
 from git_theta.diffs.three_way import TaskRow, ThreeWay
 
@@ -20,7 +19,8 @@ SCHEMA = "git-theta diff 1"
 
 THREE_WAY_SCHEMA = "git-theta three-way 1"
 
-_FIELDS = tuple(metric.field for metric in METRICS.values())
+_SHARED = ("norm", "relative_norm", "rms", "max_abs", "cosine", "changed_fraction")
+_FIELDS = (*_SHARED, "rank")
 
 
 def dump(report: Report, *, sort: Sort = "name", top: int | None = None) -> str:
@@ -65,7 +65,7 @@ def _totals(totals: Totals) -> dict[str, Any]:
         "parameters": totals.parameters,
         "parameters_compared": totals.compared,
         "parameters_changed": totals.changed,
-        **_numbers(totals, ("norm", "relative_norm", "rms", "max_abs", "cosine", "changed_fraction")),
+        **_numbers(totals, _SHARED),
         "nan_appeared": totals.nans,
         "inf_appeared": totals.infinities,
         "unknown": totals.unknown,

@@ -50,7 +50,9 @@ def _name(row: Row, style: Style) -> str:
 
 def _what(row: Row) -> str:
     parts = [f"cast to {row.dtype}" if row.status == "cast" else str(row.status)]
-    if row.update and row.status != "removed":
+    if row.view_of:
+        parts.append(f"shares {text.printable(row.view_of)}")
+    elif row.update:
         parts.append(row.update)
     if row.stored is not None:
         parts.append(text.size(row.stored))

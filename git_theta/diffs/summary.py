@@ -41,13 +41,11 @@ def facts(report: Report, style: Style) -> Iterator[Note]:
     totals = report.totals
     if totals.nans or totals.infinities:
         names = [row.name for row in report.rows if row.change and row.change.nans + row.change.infinities]
-        words = (
-            f"! {totals.nans} NaN and {totals.infinities} infinite entries are new, in {text.listed(names)}"
-        )
+        words = f"! new: {totals.nans} NaN, {totals.infinities} infinite entries, in {text.listed(names)}"
         yield Note(words, "alarm")
     if totals.unknown:
         reason = next(row.unknown for row in report.rows if row.unknown)
-        yield Note(f"! {totals.unknown} tensors could not be compared: {reason}", "unknown")
+        yield Note(f"! {text.counted(totals.unknown, 'tensor')} could not be compared: {reason}", "unknown")
 
 
 def amount_changed(report: Report) -> str:

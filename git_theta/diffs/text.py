@@ -21,10 +21,10 @@ def count(number: int) -> str:
 def size(nbytes: int) -> str:
     """Bytes: 812 B, 2.07 MiB."""
     value, unit = float(nbytes), 0
-    while value >= 1023.5 and unit + 1 < len(_UNITS):
+    while value >= 999.5 and unit + 1 < len(_UNITS):
         value /= 1024
         unit += 1
-    return f"{nbytes} B" if unit == 0 else f"{value:.4g} {_UNITS[unit]}iB"
+    return f"{nbytes} B" if unit == 0 else f"{value:.3g} {_UNITS[unit]}iB"
 
 
 def number(value: float | None) -> str:
@@ -37,11 +37,13 @@ def number(value: float | None) -> str:
 
 
 def cosine(value: float) -> str:
-    """A cosine, with as many nines as it takes to tell it from 1: 0.9321, 0.99988, 0.9999981."""
+    """A cosine, with as many nines, up to nine, as it takes to tell it from 1: 0.9321, 0.99988, 0.9999981."""
     away = 1 - abs(value)
     if away <= 0:
         return f"{value:.0f}"
-    return f"{value:.{min(15, max(4, 1 - math.floor(math.log10(away))))}f}"
+    digits = min(9, max(4, 1 - math.floor(math.log10(away))))
+    closest = 1 - 10**-digits
+    return f"{max(-closest, min(closest, value)):.{digits}f}"
 
 
 def fraction(value: float | None) -> str:
@@ -60,6 +62,11 @@ def shape(lengths: tuple[int, ...] | None, times: str = "×") -> str:
     if lengths is None:
         return "-"
     return times.join(map(str, lengths)) if lengths else "scalar"
+
+
+def counted(number: int, what: str) -> str:
+    """1 tensor, 2 tensors."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

@@ -81,7 +81,7 @@ class ThreeWay:
         """What this means for a merge, in a sentence. A rule of thumb."""
         cosine, conflicts = self.agreement.cosine, self.agreement.conflict_fraction
         if not any(row.both for row in self.rows):
-            return "no tensor was changed on both sides: nothing has to be reconciled"
+            return "no tensor was changed differently on both sides: nothing has to be reconciled"
         if cosine is None:
             return "the sides cannot be compared"
         if cosine >= 0.3:

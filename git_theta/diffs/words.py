@@ -33,7 +33,7 @@ def notes(row: Row) -> Iterator[Note]:
     if row.tied:
         yield Note(f"also called {text.listed(row.tied)}")
     if row.view_of:
-        yield Note(f"part of {text.printable(row.view_of)}")
+        yield Note(f"shares the data of {text.printable(row.view_of)}")
     if row.compared:
         yield Note(f"compared: {row.compared}")
     if row.change is not None and (row.change.nans or row.change.infinities):
