@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from git_theta import scratch
@@ -208,7 +208,8 @@ class _Run:
         first = int(bool(pairs[0][0]) and len(tensors) > 1)  # a base alone stands for the models
         inputs = Inputs(tensors, slice(first, len(tensors)), job.dtype)
         used = Linear(tuple(filter(None, coefficients.values)), arithmetic)
-        return linear, write_linear(inputs, used, self._crew, out)
+        regular, bad = write_linear(inputs, used, self._crew, out)
+        return replace(linear, regular=regular), bad
 
     def _compute(self, job: Job, survey: Any, target: torch.device, out: Bits) -> tuple[Linear | None, int]:
         strategy, options = job.strategy, job.options

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from git_theta import scratch
-from git_theta.merges.arithmetic import Linear, combine, float_type, widened
+from git_theta.merges.arithmetic import Linear, float_type
 from git_theta.merges.crew import Crew
 from git_theta.merges.inputs import Holes, Inputs, Job, number_type, read_tensors, unit_length, write_result
 from git_theta.merges.interface import Block
+from git_theta.updates.arithmetic import weighted_sum, widened
 
 if TYPE_CHECKING:
     import torch
@@ -30,34 +31,38 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BLOCK = 512 << 10  # bytes of one input of a block, as numbers
+_LINEAR_BLOCK = 128 << 10
 
 
-def write_linear(inputs: Inputs, linear: Linear, crew: Crew, out: Bits) -> int:
+def write_linear(inputs: Inputs, linear: Linear, crew: Crew, out: Bits) -> tuple[bool, int]:
     """Fill `out` with a linear combination of inputs, one coefficient each; see merges.arithmetic.
 
     Returns:
-        How many entries are NaN or infinite, and were not so in all models alike.
+        Whether every entry is regular (see Linear), and how many entries are NaN or infinite, and were not
+        so in all models alike.
     """
     kind = float_type(linear.arithmetic)
     used = [place for place, coefficient in enumerate(linear.coefficients) if coefficient]
     coefficients = [linear.coefficients[place] for place in used]
-    items = _BLOCK // kind.itemsize
+    items = _LINEAR_BLOCK // kind.itemsize
 
-    def task(start: int, stop: int) -> int:
-        bad = 0
+    def task(start: int, stop: int) -> tuple[bool, int]:
+        regular, bad = True, 0
         with inputs.read(start, stop) as arrays, scratch.borrow(2 * items, kind) as room:
             for first, last in inputs.split(0, stop - start, items):
                 result, values = room[: last - first], room[items : items + last - first]
                 numbers = (
                     widened(arrays[place][first:last], inputs.tensors[place].dtype, values) for place in used
                 )
-                combine(coefficients, numbers, result)
+                weighted_sum(coefficients, numbers, result)
                 holes = None if np.isfinite(result).all() else inputs.holes(arrays, first, last, kind)
+                regular &= holes is None
                 bad += write_result(result, holes, inputs.result, out[start + first : start + last])
         crew.advance((stop - start) * out.itemsize)
-        return bad
+        return regular, bad
 
-    return sum(crew.each(task, inputs.ranges()))
+    found = crew.each(task, inputs.ranges())
+    return all(regular for regular, _ in found), sum(bad for _, bad in found)
 
 
 class HostBlocks:

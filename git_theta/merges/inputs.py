@@ -11,9 +11,9 @@ import numpy as np
 
 from git_theta import scratch
 from git_theta.dtypes import DType
-from git_theta.merges.arithmetic import widened
 from git_theta.merges.interface import Strategy, Unit
 from git_theta.tensors import CHUNK_BYTES, ArrayTensor, Tensor
+from git_theta.updates.arithmetic import widened
 from git_theta.values import from_float, to_float
 
 if TYPE_CHECKING:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from git_theta.dtypes import DType
-from git_theta.values import Overflow, from_float
+from git_theta.values import Overflow, from_float, to_float
 
 if TYPE_CHECKING:
     from git_theta.tensors import Bits
@@ -28,8 +28,43 @@ def settle(values: Floats, dtype: DType, base: Bits, out: Bits, overflow: Overfl
     """Fill `out` with computed values as bits; with the base's bits where one is not finite.
 
     IEEE 754 leaves open which NaN an operation gives, and machines differ.
+
+    Args:
+        out: may be `base` itself.
     """
-    from_float(values, dtype, out, overflow)
     finite = np.isfinite(values)
-    if not finite.all():
-        np.copyto(out, base, where=~finite)
+    if finite.all():
+        from_float(values, dtype, out, overflow)
+        return
+    kept = base[~finite]
+    from_float(values, dtype, out, overflow)
+    out[~finite] = kept
+
+
+def widened(bits: Bits, dtype: DType, out: Floats) -> Floats:
+    """The values of items in `out`, which may be wider than the dtype needs."""
+    if out.dtype == np.float64 and dtype.itemsize < 4:
+        np.copyto(out, to_float(bits, dtype))
+        return out
+    return to_float(bits, dtype, out)
+
+
+def weighted_sum(coefficients: Sequence[float], inputs: Iterable[Floats], out: Floats) -> None:
+    """Fill `out` with Σ cᵢ xᵢ, computed in its type: each product is rounded, then each sum, first to last.
+
+    This is what averaging models means here: merges compute with it, and the update `combine` predicts with
+    it, so that what a merge gives is what is predicted, bit for bit.
+
+    Args:
+        inputs: of the type and length of `out`; each is overwritten before the next is asked for.
+    """
+    kind = out.dtype.type
+    if not coefficients:
+        out.fill(0)
+    with np.errstate(all="ignore"):
+        for place, (coefficient, values) in enumerate(zip(coefficients, inputs, strict=True)):
+            if place == 0:
+                np.multiply(values, kind(coefficient), out=out)
+            else:
+                np.multiply(values, kind(coefficient), out=values)
+                np.add(out, values, out=out)
