@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from git_theta import scratch
 from git_theta.dtypes import DType
 from git_theta.tensors import Tensor, retyped
-from git_theta.updates.arithmetic import blocks, settle
+from git_theta.updates.arithmetic import BLOCK, blocks, settle, weighted_sum, widened
 from git_theta.updates.checks import alike, parameters_of
 from git_theta.updates.interface import Base, Parameters, Predictor, Proposal, Target
 from git_theta.updates.sampling import estimate, pieces
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 ARITHMETICS = ("f32", "f64", "f64c32", "step")
 _MOST = 64  # bases
 _TRIED = 3  # bases that a search combines
-_WORTH = 0.7  # of the error of the nearest base alone
+_WORTH = 0.7  # of the error of fewer bases
 _DENOMINATORS = (1, 2, 3, 4, 5, 8, 10, 16, 20, 100)
 
 
@@ -58,14 +58,15 @@ class Combine:
         if np.count_nonzero(usable) < 16:
             return
         wanted, columns = wanted[usable], [column[usable] for column in columns]
-        alone = float(((wanted - columns[0]) ** 2).sum())
+        best, chosen = float(((wanted - columns[0]) ** 2).sum()), tuple[int, ...]((0,))
+        coefficients = [1.0]
         for count in range(2, len(near) + 1):
             for others in combinations(range(1, len(near)), count - 1):
-                chosen = (0, *others)
-                found, error = _coefficients([columns[number] for number in chosen], wanted)
-                if error < _WORTH**2 * alone:
-                    yield combined(target, [near[number] for number in chosen], found)
-                    return
+                found, error = _coefficients([columns[number] for number in (0, *others)], wanted)
+                if error < _WORTH**2 * best:
+                    best, chosen, coefficients = error, (0, *others), found
+        if len(chosen) > 1:
+            yield combined(target, [near[number] for number in chosen], coefficients)
 
     def predictor(
         self, dtype: DType, shape: tuple[int, ...], bases: Sequence[Tensor], parameters: Parameters
@@ -113,30 +114,37 @@ class _Combined:
 
     def predict(self, start: int, stop: int, out: Bits) -> None:
         count = stop - start
-        with scratch.borrow(count * (len(self.bases) - 1), self.dtype.storage) as room:
-            parts = [out, *room.reshape(len(self.bases) - 1, count)]
+        kind = np.dtype(np.float64) if self.arithmetic.startswith("f64") else carrier(self.dtype)
+        with (
+            scratch.borrow(count * (len(self.bases) - 1), self.dtype.storage) as others,
+            scratch.borrow(2 * BLOCK, kind) as room,
+        ):
+            parts = [out, *others.reshape(len(self.bases) - 1, count)]
             for base, bits in zip(self.bases, parts, strict=True):
                 base.read(start, stop, bits)
             for first, last in blocks(0, count):
-                block = [bits[first:last] for bits in parts]
-                with np.errstate(all="ignore"):
-                    values = self._sum(block)
-                settle(values, self.dtype, block[0].copy(), block[0])
+                total, values = room[: last - first], room[BLOCK : BLOCK + last - first]
+                self._sum([bits[first:last] for bits in parts], values, total)
+                settle(total, self.dtype, out[first:last], out[first:last])
 
-    def _sum(self, block: list[Bits]) -> Floats:
-        kind = np.dtype(np.float64) if self.arithmetic.startswith("f64") else carrier(self.dtype)
-        numbers = np.array(self.coefficients)
-        factors = numbers.astype(np.float32 if self.arithmetic == "f64c32" else kind).astype(kind)
-        total: Floats | None = None
-        for factor, bits in zip(factors, block, strict=True):
-            product = self._rounded(to_float(bits, self.dtype).astype(kind, copy=False) * factor)
-            total = product if total is None else self._rounded(total + product)
-        assert total is not None
-        return total
+    def _sum(self, block: list[Bits], values: Floats, total: Floats) -> None:
+        numbers = (widened(bits, self.dtype, values) for bits in block)
+        if self.arithmetic == "step":
+            self._sum_in_steps(numbers, total)
+        elif self.arithmetic == "f64c32":
+            weighted_sum(np.array(self.coefficients, np.float32).tolist(), numbers, total)
+        else:
+            weighted_sum(self.coefficients, numbers, total)
+
+    def _sum_in_steps(self, numbers: Iterable[Floats], total: Floats) -> None:
+        """As `weighted_sum`, but rounded to the dtype after every operation."""
+        kind = total.dtype.type
+        with np.errstate(all="ignore"):
+            for place, (factor, values) in enumerate(zip(self.coefficients, numbers, strict=True)):
+                product = self._rounded(values * kind(factor))
+                total[:] = self._rounded(total + product) if place else product
 
     def _rounded(self, values: Floats) -> Floats:
-        if self.arithmetic != "step":
-            return values
         return to_float(from_float(values, self.dtype), self.dtype)
 
 

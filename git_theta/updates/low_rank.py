@@ -79,9 +79,9 @@ def factored(target: Target, base: Base, left: NDArray[Any], right: NDArray[Any]
         DamagedObject, MissingObject: the base cannot be read.
     """
     best: tuple[int, Proposal] | None = None
-    for bits in BITS:
-        if _needed(left.shape[1], bits) > _EXACT64:
-            break
+    possible = [bits for bits in BITS if _needed(left.shape[1], bits) <= _EXACT64]
+    # From the likelier end.
+    for bits in possible if target.dtype.itemsize == 2 else reversed(possible):
         values = {"rank": left.shape[1], "bits": bits}
         arrays: dict[str, NDArray[np.integer[Any]]] = {}
         for name, factor in (("left", left), ("right", right.T)):

@@ -9,7 +9,7 @@ Martinsson, Tropp 2011, arXiv:0909.4061).
 
 from __future__ import annotations
 
-from math import log2
+from math import log2, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +31,9 @@ _PARTICIPATION = 50 / 192  # of the sample's size: LoRAs of rank up to 64 gave 1
 _GAIN = 1.2  # the bits that must be saved for each bit of a factor
 _ABOVE_NOISE = 3.0  # a singular value that counts, over their median; noise ends at 2.5
 _OVERSAMPLING = 10
-_SWEEPS = 2
+_REFINED_RANK = 48  # the cost grows with the square of the rank
+_ABOVE_EDGE = 1.5  # a weighted singular value that counts, over the largest that noise has
+_RARE = 50  # one value in this many is below the least exponent that is told apart
 
 
 def factors(target: Target, base: Base) -> tuple[NDArray[Any], NDArray[Any]] | None:
@@ -43,12 +45,21 @@ def factors(target: Target, base: Base) -> tuple[NDArray[Any], NDArray[Any]] | N
     rank = _rank_of_sample(target, base, shape)
     if rank == 0:
         return None
-    with scratch.borrow(shape[0] * shape[1], np.float32) as room:
-        matrix = room.reshape(shape)
+    refines = dtype.itemsize == 2 and rank <= _REFINED_RANK
+    least = _least_exponent(target, shape[1]) if refines else 0
+    count = shape[0] * shape[1]
+    with scratch.borrow(count, np.float32) as room, scratch.borrow(count * refines, np.float32) as more:
+        matrix, weights = room.reshape(shape), more.reshape(shape) if refines else None
         pairs = zip(row_blocks(target.tensor, shape[1]), row_blocks(base.tensor, shape[1]), strict=True)
         for (row, wanted), (_, given) in pairs:
             matrix[row : row + len(wanted)] = _difference(wanted, given, dtype)
-        return _decomposed(matrix, rank)
+            if weights is not None:
+                _weigh(wanted, dtype, least, weights[row : row + len(wanted)])
+        found = _decomposed(matrix, rank)
+        if found is None or weights is None or found[0].shape[1] > _REFINED_RANK:
+            return found
+        unit = 2.0 ** (least - ((1 << (dtype.exponent - 1)) - 1) - dtype.mantissa)
+        return _refined(matrix, weights, unit, *found)
 
 
 def _rank_of_sample(target: Target, base: Base, shape: tuple[int, int]) -> int:
@@ -94,9 +105,7 @@ def _decomposed(matrix: NDArray[np.float32], rank: int) -> tuple[NDArray[Any], N
     if not scale:
         return None
     basis = matrix @ np.random.default_rng(0).standard_normal((columns, width), np.float32)
-    for _ in range(_SWEEPS):
-        basis = matrix @ _orthonormal(matrix.T @ _orthonormal(basis))
-    basis = _orthonormal(basis)
+    basis = _orthonormal(matrix @ _orthonormal(matrix.T @ _orthonormal(basis)))
     core = (basis.T @ matrix).astype(np.float64)
     squares, vectors = np.linalg.eigh(core @ core.T)
     squares, vectors = squares[::-1], vectors[:, ::-1]
@@ -109,6 +118,70 @@ def _decomposed(matrix: NDArray[np.float32], rank: int) -> tuple[NDArray[Any], N
     roots = np.sqrt(np.sqrt(squares[:kept]))
     left = basis.astype(np.float64) @ vectors[:, :kept] * roots
     return left, (vectors[:, :kept].T @ core) / roots[:, None]
+
+
+def _refined(
+    matrix: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    unit: float,
+    left: NDArray[Any],
+    right: NDArray[Any],
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """One sweep of alternating least squares with weights.
+
+    Rounding to the dtype hides small differences of large values, and small values show them: least
+    squares without weights give all of them the same say, and take the rounding for more rank.
+
+    Args:
+        unit: the unit in the last place of values whose weight is 1.
+    """
+    with scratch.borrow(matrix.size, np.float32) as room:
+        weighted = np.multiply(matrix, weights, out=room.reshape(matrix.shape))
+        left = _solved(weights, weighted, right)
+        right = _solved(weights.T, weighted.T, left.T)
+    (left, left_part), (right, right_part) = np.linalg.qr(left), np.linalg.qr(right)
+    before, roots, after = np.linalg.svd(left_part @ right_part.T)
+    rows, columns = matrix.shape
+    edge = (rows**0.5 + columns**0.5) * unit / sqrt(12 * float(weights.mean(dtype=np.float64)))
+    kept = max(1, int(np.count_nonzero(roots > _ABOVE_EDGE * edge)))
+    roots = np.sqrt(roots[:kept])
+    return (left @ before[:, :kept]) * roots, (roots[:, None] * after[:kept]) @ right.T
+
+
+def _solved(
+    weights: NDArray[np.float32], weighted: NDArray[np.float32], right: NDArray[Any]
+) -> NDArray[np.float64]:
+    """The left factor that is best for a right one: least squares, row by row."""
+    rank = len(right)
+    first, second = np.triu_indices(rank)
+    products = weights @ np.ascontiguousarray((right[first] * right[second]).T, np.float32)
+    normal = np.empty((len(weights), rank, rank))
+    normal[:, first, second] = normal[:, second, first] = products
+    trace = normal.trace(axis1=1, axis2=2)
+    normal[:, range(rank), range(rank)] += (1e-7 * trace / rank + 1e-30)[:, None]  # rows of zeros
+    wanted = (weighted @ np.ascontiguousarray(right.T, np.float32)).astype(np.float64)
+    return np.asarray(np.linalg.solve(normal, wanted[:, :, None])[:, :, 0], np.float64)
+
+
+def _least_exponent(target: Target, columns: int) -> int:
+    """The exponent that few values of a sample are below."""
+    exponents = _exponents(submatrix(target.tensor, columns, _SAMPLE, _SAMPLE), target.dtype).ravel()
+    rank = exponents.size // _RARE
+    return max(1, int(np.partition(exponents, rank)[rank]))
+
+
+def _weigh(bits: Bits, dtype: DType, least: int, out: NDArray[np.float32]) -> None:
+    """One over the square of each value's unit in the last place, relative to that at the least exponent.
+
+    Smaller values get no more, so that no few of them decide.
+    """
+    above = np.clip(_exponents(bits, dtype), least, least + 63) - least
+    np.left_shift((127 - 2 * above).astype(np.int32), 23, out=out.view(np.int32))  # 4**-above as a float32
+
+
+def _exponents(bits: Bits, dtype: DType) -> Bits:
+    exponents: Bits = np.bitwise_and(bits >> dtype.mantissa, (1 << dtype.exponent) - 1, dtype=bits.dtype)
+    return exponents
 
 
 def _orthonormal(matrix: NDArray[np.float32]) -> NDArray[np.float32]:

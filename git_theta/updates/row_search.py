@@ -21,6 +21,7 @@ _MOVED = 0.3  # part of a sample's rows that must be found at other places befor
 _SAME = 0.5  # part of a sample's rows that must be equal to take them to lie where they lay
 _READS = 4  # times that the base is decoded, at most
 _MOST = 10_000  # ranges
+_ROWS, _WORDS = 256, 64  # of a sample, and items of each row that are compared
 
 
 def search(target: Tensor, base: Tensor, columns: int) -> list[Range]:
@@ -65,18 +66,24 @@ def _reads(ranges: list[Range], row_bytes: int) -> float:
 def _evidence(target: Tensor, base: Tensor, columns: int) -> tuple[float, float]:
     """Of a sample's rows, the part that are equal in the base, and the part found at another place there."""
     (first, last), (low, high) = (sampled_rows(tensor, columns) for tensor in (target, base))
+    last = min(last, first + _ROWS)
     if first != low or first >= last or low >= high:
         return 0.0, 0.0
-    wanted = _hashes(target.read(first * columns, last * columns).reshape(-1, columns))
-    given = _hashes(base.read(low * columns, high * columns).reshape(-1, columns))
+    wanted, given = (
+        _hashes(tensor.read(first * columns, end * columns).reshape(-1, columns)[:, :_WORDS])
+        for tensor, end in ((target, last), (base, min(high, first + 2 * _ROWS)))
+    )
     both = min(wanted.size, given.size)
     same = np.count_nonzero(wanted[:both] == given[:both])
-    return same / wanted.size, (np.count_nonzero(np.isin(wanted, given)) - same) / wanted.size
+    ordered = np.sort(given)
+    place = np.minimum(np.searchsorted(ordered, wanted), ordered.size - 1)
+    found = np.count_nonzero(ordered[place] == wanted)
+    return same / wanted.size, (found - same) / wanted.size
 
 
 def _hashes(rows: Bits) -> NDArray[np.uint64]:
     """A number for each row by its contents; equal rows have equal ones."""
-    words = rows.view("<u8") if rows.strides[0] % 8 == 0 and rows.shape[1] * rows.itemsize % 8 == 0 else rows
+    words = rows.view("<u8") if rows.shape[1] * rows.itemsize % 8 == 0 else rows
     odd = np.random.default_rng(1).integers(0, 1 << 63, words.shape[1], dtype=np.uint64) * np.uint64(2)
     sums: NDArray[np.uint64] = words @ (odd + np.uint64(1))
     return sums ^ (sums >> np.uint64(29))
@@ -96,7 +103,8 @@ def _matches(wanted: NDArray[np.uint64], given: NDArray[np.uint64]) -> list[Rang
     order = np.argsort(given, kind="stable")
     place = np.minimum(np.searchsorted(given[order], wanted), given.size - 1)
     source = np.where(given[order[place]] == wanted, order[place], NEW)
-    if np.count_nonzero(np.diff(source) != 1) > _MOST:
+    new = source == NEW
+    if np.count_nonzero((np.diff(source) != 1) & ~(new[1:] & new[:-1])) > _MOST:
         return []
     ranges: list[Range] = []
     row = after = 0

@@ -92,7 +92,9 @@ def estimate(proposal: Proposal, target: Target) -> int:
             predictor.predict(start, stop, predicted[part])
             target.tensor.read(start, stop, wanted[part])
             at = part.stop
-        row = residual.encode(predicted, wanted, target.dtype, wanted.nbytes + residual.MARGIN, grouping=True)
+        row = residual.encode(
+            predicted, wanted, target.dtype, wanted.nbytes + residual.MARGIN, grouping=False
+        )
     return fixed + len(row or b"") * target.tensor.items // max(count, 1)
 
 

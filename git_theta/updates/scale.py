@@ -107,8 +107,9 @@ def _likely(target: Target, base: Base, shape: tuple[int, int], axis: int) -> bo
     x, y = (to_float(bits.ravel(), target.dtype).reshape(bits.shape) for bits in (given, wanted))
     with np.errstate(all="ignore"):
         along = 1 if axis == 0 else 0
-        ratio = (x * y).sum(along, np.float64) / (x * x).sum(along, np.float64)
-        guess = x * np.expand_dims(ratio, along).astype(x.dtype)
+        mean = (x * y).sum(along, np.float64, keepdims=True) / (x * x).sum(along, np.float64, keepdims=True)
+        ratio = np.median(np.where(x == 0, mean, y / x.astype(np.float64)), axis=along, keepdims=True)
+        guess = x * ratio.astype(x.dtype)
     explained = np.mean(from_float(guess.ravel(), target.dtype) == wanted.ravel())
     return bool(explained > max(_LIKELY, 2 * unchanged))
 
@@ -151,10 +152,10 @@ def _edges(bits: Bits, kind: DType) -> list[NDArray[np.float64]]:
 def _simplest(
     low: NDArray[np.float64], high: NDArray[np.float64], mean: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Numbers in [low, high] with few digits, which a vector that was trained in a narrow dtype has."""
+    """Numbers between low and high with few digits, which a vector trained in a narrow dtype has."""
     result = np.where(low <= high, (low + high) / 2, mean)
     for name in ("F32", "BF16"):
         kind = dtype(name)
         rounded = to_float(from_float(result, kind), kind).astype(np.float64)
-        result = np.where((low <= rounded) & (rounded <= high), rounded, result)
+        result = np.where((low < rounded) & (rounded < high), rounded, result)
     return result
