@@ -22,9 +22,6 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Look": {
         "status": "Show what is tracked, and which tensors changed.",
         "diff": "Show what changed, tensor by tensor.",
-        "show": "Show a checkpoint's tensors, or one of them.",
-        "log": "Show which commits changed a checkpoint, and how far.",
-        "blame": "Show for each tensor which commit changed it last.",
         "ls-files": "List checkpoints and their tensors.",
         "fsck": "Verify every object and manifest.",
     },
@@ -34,6 +31,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "push": "Bring objects to a remote.",
     },
     "More": {
+        "demo": "Show all of it on a small model, in a new folder.",
         "completion": "Print a shell's completion script.",
         "version": "Show versions.",
     },

@@ -19,7 +19,7 @@ from git_theta.diffs.style import Style
 from git_theta.errors import ThetaError
 from git_theta.git import callers, conflict_view, terminal
 from git_theta.git.comparison import Question, compare
-from git_theta.git.places import Place
+from git_theta.git.places import Place, mode_lines
 from git_theta.git.repository import Repository
 
 _NO_FILE = "."
@@ -54,7 +54,7 @@ def parse(arguments: Sequence[str]) -> Call:
     said = arguments[8].splitlines() if len(arguments) == 9 else []
     old = _place(path, old_file, old_hex, old_mode)
     new = _place(new_path if new_path != os.devnull else path, new_file, new_hex, new_mode)
-    header = [*modes(old.mode, new.mode), *(line for line in said if not line.startswith("index "))]
+    header = [*mode_lines(old.mode, new.mode), *(line for line in said if not line.startswith("index "))]
     return Call(new.path, old, new, tuple(header))
 
 
@@ -72,13 +72,6 @@ def run(arguments: Sequence[str]) -> None:
         output.write(_text(repository, call, style))
     if repository is not None:
         repository.close()
-
-
-def modes(old: str, new: str) -> list[str]:
-    """What git says above a difference about the modes of two files."""
-    if not old or not new:
-        return [f"{'new' if new else 'deleted'} file mode {new or old}"] if old or new else []
-    return [] if old == new else [f"old mode {old}", f"new mode {new}"]
 
 
 def failed(path: str, error: ThetaError, style: Style) -> str:

@@ -43,6 +43,13 @@ class Place:
 NOWHERE = Place("")
 
 
+def mode_lines(old: str, new: str) -> list[str]:
+    """What git says above a difference about the modes of two files."""
+    if not old or not new:
+        return [f"{'new' if new else 'deleted'} file mode {new or old}"] if old or new else []
+    return [] if old == new else [f"old mode {old}", f"new mode {new}"]
+
+
 def open_place(repository: Repository | None, place: Place) -> Checkpoint | None:
     """The checkpoint at a place; None if there is none.
 

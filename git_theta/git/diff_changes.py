@@ -1,0 +1,142 @@
+"""Which checkpoints differ between two sides of `git theta diff`, by what git's plumbing says."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from git_theta.git import attributes
+from git_theta.git.blobs import LARGEST
+from git_theta.git.diff_sides import Side, Sides
+from git_theta.git.places import SYMLINK, Place, mode_lines
+from git_theta.git.repository import Repository
+from git_theta.manifest import is_manifest
+
+_NOTHING = "000000"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A path that differs. Both places are empty while it has a conflict."""
+
+    path: str
+    old: Place
+    new: Place
+    header: tuple[str, ...] = ()
+    unmerged: bool = False
+
+
+def changes(repository: Repository, sides: Sides) -> Iterator[Change]:
+    """The checkpoints that differ, in the order of their paths."""
+    old, new = sides.old, sides.new
+    if old.place is not None and new.place is not None:
+        yield Change(new.place.path, old.place, new.place)
+        return
+    found = list(_raw(repository, sides))
+    unmerged = {change.path for change in found if change.unmerged}
+    names = {place.path for change in found for place in (change.old, change.new)}
+    tracked = attributes.filtered(repository, sorted(names))
+    named = named_paths(repository, sides.paths)
+    for change in found:
+        if change.path in unmerged and not change.unmerged:
+            continue
+        mine = {change.path, change.old.path, change.new.path}
+        if (
+            mine & (tracked | named)
+            or _is_stored(repository, change.old)
+            or _is_stored(repository, change.new)
+        ):
+            yield change
+
+
+def place_in(repository: Repository, side: Side, path: str) -> Place:
+    """Where one path is on a side.
+
+    Args:
+        path: from the top of the work tree.
+    """
+    if side.place is not None:
+        return side.place
+    if side.kind == "work tree":
+        return _in_work_tree(repository, path, side.label)
+    if side.kind == "index":
+        row = repository.git("ls-files", "-s", "-z", "--", f":(top,literal){path}")
+        mode, oid = row.decode(errors="replace").split(" ")[:2] if row else ("", "")
+    else:
+        row = repository.git("--literal-pathspecs", "ls-tree", "-z", "--full-tree", side.name, "--", path)
+        mode, _, oid = row.partition(b"\t")[0].decode().split(" ") if row else ("", "", "")
+    return Place(path, mode, oid, label=side.label)
+
+
+def named_paths(repository: Repository, paths: Sequence[str]) -> set[str]:
+    """Pathspecs as paths from the top of the work tree."""
+    if not paths:
+        return set()
+    prefix = os.fsdecode(repository.git("rev-parse", "--show-prefix").rstrip(b"\n"))
+    return {posixpath.normpath(posixpath.join(prefix, path)) for path in paths}
+
+
+def _raw(repository: Repository, sides: Sides) -> Iterator[Change]:
+    """What git says. It reads no file of the work tree: those that were only touched are listed too."""
+    options = ["--raw", "-z", "--no-abbrev", "-M"]
+    if sides.old.kind == "index":
+        command = ["diff-files", *options]
+    elif sides.new.kind == "tree":
+        command = ["diff-tree", "-r", *options, sides.old.name, sides.new.name]
+    else:
+        cached = ["--cached"] if sides.new.kind == "index" else []
+        command = ["diff-index", *cached, *options, sides.old.name]
+    fields = iter(repository.git(*command, "--", *sides.paths).split(b"\0"))
+    top = None if repository.bare else repository.work_tree
+    for head in fields:
+        if not head:
+            break
+        old_mode, new_mode, old_oid, new_oid, status = head.decode().lstrip(":").split()
+        old_path = os.fsdecode(next(fields))
+        path = os.fsdecode(next(fields)) if status[0] in "RC" else old_path
+        if status == "U":
+            yield Change(path, Place(path), Place(path), unmerged=True)
+            continue
+        old = _raw_place(old_path, old_mode, old_oid, sides.old, top)
+        new = _raw_place(path, new_mode, new_oid, sides.new, top)
+        yield Change(path, old, new, _header(old, new, status))
+
+
+def _raw_place(path: str, mode: str, oid: str, side: Side, top: Path | None) -> Place:
+    if mode == _NOTHING:
+        return Place(path, label=side.label)
+    if oid.strip("0"):
+        return Place(path, mode, oid, label=side.label)
+    return Place(path, mode, file=top / path if top else None, label=side.label)
+
+
+def _header(old: Place, new: Place, status: str) -> tuple[str, ...]:
+    lines = mode_lines(old.mode, new.mode)
+    if status[0] in "RC":
+        word = "rename" if status[0] == "R" else "copy"
+        lines.append(f"similarity index {int(status[1:] or 0)}%")
+        lines += [f"{word} from {old.path}", f"{word} to {new.path}"]
+    return tuple(lines)
+
+
+def _is_stored(repository: Repository, place: Place) -> bool:
+    """Whether a blob is a manifest: attributes say nothing in a bare repository, or about other commits."""
+    if not place.there or not place.oid:
+        return False
+    blob = repository.blobs([place.oid], LARGEST)[0]
+    return blob is not None and is_manifest(blob)
+
+
+def _in_work_tree(repository: Repository, path: str, label: str) -> Place:
+    file = repository.work_tree / path
+    try:
+        mode = file.lstat().st_mode
+    except OSError:
+        return Place(path, label=label)
+    if stat.S_ISLNK(mode):
+        return Place(path, SYMLINK, file=file, label=label)
+    return Place(path, "100755" if mode & stat.S_IXUSR else "100644", file=file, label=label)
