@@ -146,7 +146,7 @@ def corner(tensor: Tensor, rows: int = 6, columns: int = 8) -> list[list[float]]
 def _job(
     key: K, dtype: DType, items: int, opener: Callable[[], Tensor]
 ) -> Job[K, Tensor, list[_Part], Statistics]:
-    elements = items // dtype.components
+    elements = items * dtype.itemsize * 8 // dtype.bits
 
     def measure(tensor: Tensor, start: int, stop: int) -> list[_Part]:
         with scratch.borrow(stop - start, dtype.storage) as bits, np.errstate(all="ignore"):

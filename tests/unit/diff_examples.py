@@ -27,7 +27,7 @@ Content = tuple[str, tuple[int, ...], bytes]
 def tensor(kind: str, values: np.ndarray) -> Content:
     """A tensor of these values, rounded to a dtype."""
     values = np.asarray(values)
-    if values.dtype.kind in "iub":
+    if dtype(kind).kind not in ("float", "complex"):
         return kind, values.shape, values.astype(dtype(kind).numpy).tobytes()
     return kind, values.shape, from_float(values.ravel().astype(np.float64), dtype(kind)).tobytes()
 
