@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,6 +75,26 @@ def costs(digests: Iterable[str], storage: Mapping[str, StorageLine]) -> dict[st
         stack.append((digest, True))
         stack.extend((base, False) for base in line.bases)
     return found
+
+
+def met_again(wanted: Iterable[tuple[Iterable[str], Mapping[str, StorageLine]]]) -> set[str]:
+    """The digests, with bases, that reading all these decodes more than once.
+
+    Args:
+        wanted: digests, and storage lines for them and all their bases.
+
+    Raises:
+        DamagedManifest: as for `closure`.
+    """
+    storage: dict[str, StorageLine] = {}
+    uses: Counter[str] = Counter()
+    for digests, lines in wanted:
+        distinct = set(digests)
+        uses.update(distinct)
+        storage.update(closure(distinct, lines))
+    for line in storage.values():
+        uses.update(line.bases)
+    return {digest for digest, times in uses.items() if times > 1}
 
 
 def _checked(digest: str, cost: Cost) -> Cost:

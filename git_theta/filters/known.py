@@ -56,6 +56,8 @@ class Known:
         What was not stored or restored here before is compared with the tensor: nobody's word is taken for
         what an object holds, because the tensor's bytes may be nowhere else.
         """
+        if digest in self._used:
+            return True
         vouched = [lines for lines in self._index.find(digest) if self._is_here(lines)]
         for names in self._recorded:
             if digest not in names.manifest.storage:
@@ -66,6 +68,10 @@ class Known:
             if self._holds(digest, lines, tensor):
                 return self._use(digest, lines, new=True)
         return self._use(digest, vouched[0]) if vouched else False
+
+    def take(self, digest: str, lines: Lines) -> None:
+        """Use these lines as they are: a merge takes over what a side has, data and all."""
+        self._use(digest, lines)
 
     def add(self, line: StorageLine) -> None:
         """A line that has just been stored; its bases are ones that `bases` gave."""
@@ -100,6 +106,11 @@ class Known:
                 base = self._open(name, digest, manifest.storage, kind)
                 if base is not None:
                     yield base
+
+    def base(self, name: str, digest: str, lines: Lines, tensor: Tensor) -> Base:
+        """A stored tensor that the caller has opened, to predict from."""
+        self._bases.setdefault(digest, closure([digest], lines))
+        return Base(name, digest, tensor)
 
     def room(self, digest: str, bases: Sequence[Base], dense_bytes: int, settings: Settings) -> int:
         """Bytes that an update of a tensor may take that predicts from these bases; 0: there must be none.
@@ -143,6 +154,10 @@ class Known:
             if new:
                 self._unvouched.add(digest)
         return True
+
+    def trusts(self, lines: Lines) -> bool:
+        """Whether the objects that lines name are here, or may be elsewhere."""
+        return self._has_remote or self._is_here(lines)
 
     def _is_here(self, lines: Lines) -> bool:
         return all(self._objects.store.has(line.oid, line.size) for line in lines.values())

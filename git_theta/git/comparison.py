@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from git_theta.chains import closure
+from git_theta.chains import met_again
 from git_theta.diffs.compare import Version, compare_checkpoints
 from git_theta.diffs.entries import entries
 from git_theta.errors import MissingObject, ThetaError
@@ -16,7 +15,7 @@ from git_theta.git.checkpoint import Checkpoint, provide_all
 from git_theta.git.places import SUBMODULE, SYMLINK, Place, link_target, open_place
 from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.repository import Repository
-from git_theta.manifest import Manifest, StorageLine, TensorLine
+from git_theta.manifest import Manifest, TensorLine
 
 if TYPE_CHECKING:
     from git_theta.diffs.report import Report
@@ -130,7 +129,10 @@ def _versions(
     if repository is not None and any(some for _, some in wanted):
         for number, reasons in zip(there, _provide(repository, wanted, visible), strict=True):
             missing[number] = reasons
-    shared = _shared([(checkpoint.manifest, some) for checkpoint, some in wanted])
+    shared = met_again(
+        ({line.digest for line in some} & checkpoint.manifest.storage.keys(), checkpoint.manifest.storage)
+        for checkpoint, some in wanted
+    )
     return [
         _version(place, checkpoint, reasons, shared)
         for place, checkpoint, reasons in zip(places, opened, missing, strict=True)
@@ -167,19 +169,6 @@ def _provide(
                 bar(done, max(done, everything))
 
         return provide_all(repository, wanted, arrived)
-
-
-def _shared(wanted: Sequence[tuple[Manifest, Sequence[TensorLine]]]) -> set[str]:
-    """The digests that reading all these lines decodes more than once."""
-    storage: dict[str, StorageLine] = {}
-    uses: Counter[str] = Counter()
-    for manifest, lines in wanted:
-        digests = {line.digest for line in lines} & manifest.storage.keys()
-        uses.update(digests)
-        storage.update(closure(digests, manifest.storage))
-    for line in storage.values():
-        uses.update(line.bases)
-    return {digest for digest, times in uses.items() if times > 1}
 
 
 def _differing(old: Manifest | None, new: Manifest | None) -> tuple[list[TensorLine], list[TensorLine]]:
