@@ -22,7 +22,11 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Look": {
         "status": "Show what is tracked, and which tensors changed.",
         "diff": "Show what changed, tensor by tensor.",
+        "show": "Show a checkpoint's tensors, or one of them.",
+        "log": "Show which commits changed a checkpoint, and how far.",
+        "blame": "Show for each tensor which commit changed it last.",
         "ls-files": "List checkpoints and their tensors.",
+        "du": "Count what is stored, by commit, path and update kind.",
         "fsck": "Verify every object and manifest.",
     },
     "Exchange": {
