@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_SLAB = 64 << 10  # sizes are rounded up to powers of two from here on, so that buffers fit again
+SLAB = 64 << 10
+"""Bytes of the smallest buffer; larger ones are powers of two, so that they fit again."""
 _KEEP = 96 << 20  # bytes of idle buffers that are kept
 _idle: dict[int, list[NDArray[np.uint8]]] = {}
 _kept = 0
@@ -25,7 +26,7 @@ _lock = threading.Lock()
 def take(nbytes: int) -> NDArray[np.uint8]:
     """A buffer of exactly nbytes, with anything in it. Hand it to `give` when done."""
     global _kept
-    size = max(_SLAB, 1 << max(0, nbytes - 1).bit_length())
+    size = max(SLAB, 1 << max(0, nbytes - 1).bit_length())
     with _lock:
         idle = _idle.get(size)
         slab = idle.pop() if idle else None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from typing import IO, BinaryIO, Protocol, cast
+
+from git_theta.errors import ThetaError
 
 _PIECE = 1 << 20
 
@@ -37,7 +40,7 @@ class Content:
     """The contents of one file; also the Source that checkpoint formats read (see checkpoints.layout).
 
     The head can be looked at without using it up. `spool` writes everything to a file, for formats that do
-    not begin with their directory.
+    not begin with their directory; from then on the contents come from there.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -45,6 +48,7 @@ class Content:
         self._stream = stream
         self._head = bytearray()
         self._used = 0  # bytes of the head that readinto has given out
+        self._past_head = False  # whether the stream is further than the head, which can then not grow
         self._file: IO[bytes] | None = None
         self.size: int | None = None
 
@@ -63,6 +67,10 @@ class Content:
         self._extend(count)
         return bytes(self._head[:count])
 
+    def seek(self, position: int) -> None:
+        """Go to a place in the whole file; only after `spool`."""
+        self.file().seek(position)
+
     def file(self) -> BinaryIO:
         """The whole file; only after `spool`."""
         if self._file is None:
@@ -71,20 +79,36 @@ class Content:
 
     def readinto(self, view: memoryview) -> int:
         """Fill view with what comes next; less is read only at the end."""
+        if self._file is not None:
+            return _read_file(self._file, view)
         kept = min(len(view), len(self._head) - self._used)
         view[:kept] = self._head[self._used : self._used + kept]
         self._used += kept
-        return kept + (self._stream.readinto(view[kept:]) if kept < len(view) else 0)
+        if kept == len(view):
+            return kept
+        self._past_head = True
+        return kept + self._stream.readinto(view[kept:])
 
-    def rest(self) -> bytes:
-        """Everything that is left."""
+    def rest(self, limit: int) -> bytes:
+        """Everything that is left. Raises ThetaError, having read it, if that is more than `limit` bytes."""
         parts: list[bytes] = []
-        self.each(lambda view: parts.append(bytes(view)))
+        left = limit
+
+        def use(view: memoryview) -> None:
+            nonlocal left
+            left -= len(view)
+            if left >= 0:
+                parts.append(bytes(view))
+
+        self.each(use)
+        if left < 0:
+            raise ThetaError(f"a text of {limit - left} bytes is no manifest, whatever it begins with")
         return b"".join(parts)
 
     def drain(self) -> None:
-        """Read everything that is left, and forget it."""
-        self.each(lambda _: None)
+        """Read everything that is left of the stream, and forget it."""
+        if self._file is None:
+            self.each(lambda _: None)
 
     def spool(self, target: IO[bytes]) -> None:
         """Write everything to a file, which is then what `file` gives."""
@@ -99,9 +123,19 @@ class Content:
             use(buffer[:count])
 
     def _extend(self, count: int) -> None:
-        while len(self._head) < count:
+        while len(self._head) < count and not self._past_head:
             piece = memoryview(bytearray(min(_PIECE, count - len(self._head))))
             got = self._stream.readinto(piece)
             self._head += piece[:got]
             if got < len(piece):
                 break
+
+
+def _read_file(file: IO[bytes], view: memoryview) -> int:
+    filled = 0
+    while filled < len(view):
+        got = cast(io.RawIOBase, file).readinto(view[filled:])
+        if not got:
+            break
+        filled += got
+    return filled

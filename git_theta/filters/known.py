@@ -29,6 +29,8 @@ class Known:
         recorded: manifests of the same path, the index entry's first: their lines are used first.
         related: manifests of other checkpoints, asked for only when a tensor has no earlier version.
         index, objects: of the local store.
+        doubts: whether recorded lines are checked before they are used: where a file is handed over to be
+            stored, not where git only asks whether it has changed.
         has_remote: whether what is not here may be elsewhere: then recorded lines are believed without it.
     """
 
@@ -38,12 +40,14 @@ class Known:
         related: Callable[[], Sequence[Manifest]],
         index: Index,
         objects: Objects,
+        doubts: bool = True,
         has_remote: bool = False,
     ) -> None:
         self._recorded = [_Names(manifest) for manifest in recorded]
         self._read_related = related
         self._index = index
         self._objects = objects
+        self._doubts = doubts
         self._has_remote = has_remote
         self._lock = Lock()
         self._used: dict[str, Lines] = {}
@@ -63,7 +67,7 @@ class Known:
             if digest not in names.manifest.storage:
                 continue
             lines = closure([digest], names.manifest.storage)
-            if lines in vouched or (self._has_remote and not self._is_here(lines)):
+            if not self._doubts or lines in vouched or (self._has_remote and not self._is_here(lines)):
                 return self._use(digest, lines)
             if self._holds(digest, lines, tensor):
                 return self._use(digest, lines, new=True)
@@ -156,8 +160,8 @@ class Known:
         return True
 
     def trusts(self, lines: Lines) -> bool:
-        """Whether the objects that lines name are here, or may be elsewhere."""
-        return self._has_remote or self._is_here(lines)
+        """Whether the objects that recorded lines name are here, or may be elsewhere."""
+        return not self._doubts or self._has_remote or self._is_here(lines)
 
     def _is_here(self, lines: Lines) -> bool:
         return all(self._objects.store.has(line.oid, line.size) for line in lines.values())

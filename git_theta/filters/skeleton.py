@@ -11,8 +11,15 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from git_theta.errors import DamagedManifest
+from blake3 import blake3
+
+from git_theta.dtypes import BYTES
+from git_theta.errors import DamagedManifest, DamagedObject
 from git_theta.manifest import Manifest, TensorLine
+from git_theta.objects.reader import Objects
+
+LARGEST = 256 << 20
+"""Bytes of a skeleton, at most: it is held in memory. A file that has more is stored whole."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +43,42 @@ def pack(names: Sequence[str], gaps: Sequence[int], skeleton: bytes) -> bytes:
     return struct.pack(f"<{len(numbers)}Q", *numbers) + skeleton
 
 
+def read(manifest: Manifest, objects: Objects) -> bytes:
+    """The stored form of a manifest's skeleton, checked against its digest.
+
+    Raises:
+        MissingObject, DamagedObject, DamagedManifest: it is not to be had, or not what the manifest says.
+    """
+    tensors = sum(line.nbytes for line in manifest.tensors)
+    if manifest.skeleton_size - _overhead(manifest) + tensors != manifest.size:
+        raise DamagedManifest("the skeleton does not fit the manifest: the file would have another size")
+    if manifest.skeleton_size - _overhead(manifest) > LARGEST:
+        raise DamagedManifest(f"the manifest says that {manifest.skeleton_size} bytes are no tensors")
+    tensor = objects.tensor(manifest.skeleton, manifest.storage, BYTES, (manifest.skeleton_size,))
+    stored = tensor.read(0, tensor.items).tobytes()
+    if blake3(stored).hexdigest() != manifest.skeleton:
+        raise DamagedObject(
+            "the skeleton's data are not what the manifest says",
+            "git theta fsck names the damaged object; remove it, then: git theta fetch",
+        )
+    return stored
+
+
+def _overhead(manifest: Manifest) -> int:
+    return 8 + 16 * len(manifest.tensors)
+
+
 def pieces(manifest: Manifest, stored: bytes) -> tuple[list[Piece], memoryview]:
     """The parts of the file in order, and the skeleton's bytes.
+
+    Args:
+        stored: what `read` returned.
 
     Raises:
         DamagedManifest: the stored form does not fit the manifest.
     """
     count = len(manifest.tensors)
-    start = 8 + 16 * count
+    start = _overhead(manifest)
     if len(stored) < start or struct.unpack_from("<Q", stored)[0] != count:
         raise DamagedManifest("the skeleton does not fit the manifest: another number of tensors")
     gaps = struct.unpack_from(f"<{count}Q", stored, 8)
@@ -60,6 +95,4 @@ def pieces(manifest: Manifest, stored: bytes) -> tuple[list[Piece], memoryview]:
         position += gap
     if position < len(skeleton):
         found.append(Piece(position, len(skeleton)))
-    if sum(line.nbytes for line in manifest.tensors) + len(skeleton) != manifest.size:
-        raise DamagedManifest("the skeleton does not fit the manifest: the file would have another size")
     return found, skeleton

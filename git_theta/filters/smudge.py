@@ -6,18 +6,18 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
 from git_theta import scratch
-from git_theta.dtypes import BYTES
 from git_theta.errors import DamagedObject, ThetaError
 from git_theta.filters import skeleton
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.objects.reader import Objects
-from git_theta.tensors import Tensor, chunks
+from git_theta.tensors import CHUNK_BYTES, Tensor
 
 _AHEAD = 6  # chunks decoded before the one being written
 
@@ -40,19 +40,18 @@ class Smudger:
             MissingObject, DamagedObject, DamagedManifest: names the tensor. Some bytes may have been
                 written by then.
         """
-        stored = self.skeleton(manifest)
-        pieces, between = skeleton.pieces(manifest, stored)
+        pieces, between = skeleton.pieces(manifest, skeleton.read(manifest, self._objects))
         waiting: deque[tuple[_Decoded, TensorLine, bool]] = deque()
         hashed = blake3()
-        written = 0
 
         def finish_one() -> None:
-            nonlocal hashed, written
+            nonlocal hashed
             future, line, last = waiting.popleft()
-            buffer = future.result()
-            hashed.update(buffer.data)
-            if last and hashed.hexdigest() != line.digest:
-                raise DamagedObject(f"tensor {line.name!r}: {_WRONG}", _FSCK)
+            with _naming(line):
+                buffer = future.result()
+                hashed.update(buffer.data)
+                if last and hashed.hexdigest() != line.digest:
+                    raise DamagedObject(_WRONG, _FSCK)
             hashed = blake3() if last else hashed
             write(buffer.data)
             scratch.give(buffer)
@@ -77,24 +76,24 @@ class Smudger:
                 if not future.cancelled() and future.exception() is None:
                     scratch.give(future.result())
 
-    def skeleton(self, manifest: Manifest) -> bytes:
-        """The stored form of the skeleton, checked against its digest."""
-        tensor = self._objects.tensor(manifest.skeleton, manifest.storage, BYTES, (manifest.skeleton_size,))
-        stored = tensor.read(0, tensor.items).tobytes()
-        if blake3(stored).hexdigest() != manifest.skeleton:
-            raise DamagedObject(f"the skeleton: {_WRONG}", _FSCK)
-        return stored
-
     def _decode(self, manifest: Manifest, line: TensorLine) -> Iterator[tuple[_Decoded, bool]]:
         """The chunks of a tensor, being decoded; and which is the last."""
-        try:
+        with _naming(line):
             tensor = self._objects.tensor(line.digest, manifest.storage, line.dtype, line.shape)
-        except ThetaError as error:
-            error.message = f"tensor {line.name!r}: {error.message}"
-            raise
-        ranges = chunks(tensor)
-        for start, stop in ranges:
-            yield self._executor.submit(_read, tensor, start, stop), stop == ranges[-1][1]
+        step = CHUNK_BYTES // tensor.dtype.itemsize
+        for start in range(0, tensor.items, step):  # not a list: nothing says yet that its size is true
+            stop = min(start + step, tensor.items)
+            yield self._executor.submit(_read, tensor, start, stop), stop == tensor.items
+
+
+@contextmanager
+def _naming(line: TensorLine) -> Iterator[None]:
+    """Names the tensor in errors about it."""
+    try:
+        yield
+    except ThetaError as error:
+        error.message = f"tensor {line.name!r}: {error.message}"
+        raise
 
 
 def _read(tensor: Tensor, start: int, stop: int) -> NDArray[np.uint8]:

@@ -31,6 +31,7 @@ _LOOKS_ONLY = {
     "log",
     "whatchanged",
 }
+_STORES = {"add", "stage", "commit", "stash", "update-index", "hash-object"}
 _SHOWS = {"diff", "log", "show", "whatchanged", "blame", "annotate", "range-diff", "format-patch"}
 _PLUMBING = {"diff-files", "diff-index"}
 _PICKS = {"-p", "--patch", "-i", "--interactive"}
@@ -87,6 +88,11 @@ def git_command(arguments: Sequence[str]) -> list[str]:
 def only_looks(command: Sequence[str]) -> bool:
     """Whether this git command surely stores nothing of what it cleans."""
     return bool(command) and command[0] in _LOOKS_ONLY
+
+
+def may_store(command: Sequence[str]) -> bool:
+    """Whether what this git command cleans may be kept; the others ask whether a file is as Git has it."""
+    return not command or command[0] in _STORES
 
 
 def wants_manifests(command: Sequence[str]) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from git_theta import manifest as manifests
@@ -19,8 +21,10 @@ from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 
 if TYPE_CHECKING:
+    from git_theta.filters.content import Content
     from git_theta.git.filters import Filters
 
+_IN_MEMORY = 1 << 20  # bytes of what is passed through
 _CAPABILITIES = ("clean", "smudge", "delay")
 
 
@@ -62,7 +66,7 @@ class _Server:
         self._delayed: dict[str, tuple[bytes, Manifest]] = {}  # asked for, not yet offered
         self._offered: dict[str, tuple[bytes, Manifest]] = {}
         self._missing: dict[str, str] = {}
-        self._failing: dict[str, tuple[bytes, Manifest]] = {}
+        self._failing: dict[str, ThetaError] = {}
         self._hooks_checked = callers.only_looks(self._command)
 
     def close(self) -> None:
@@ -84,11 +88,12 @@ class _Server:
         self._reader.start()
         if command == "clean":
             self._clean(pathname)
-        elif command == "smudge" and pathname in self._offered | self._failing:
+        elif command == "smudge" and pathname in self._offered:
             _drain(self._reader)
-            offered = self._offered if pathname in self._offered else self._failing
-            text, manifest = offered.pop(pathname)
-            self._smudge(pathname, text, manifest)
+            self._smudge(pathname, *self._offered.pop(pathname))
+        elif command == "smudge" and pathname in self._failing:
+            _drain(self._reader)
+            self._fail_all()
         elif command == "smudge":
             self._begin_smudge(pathname, request.get("can-delay") == "1")
         else:
@@ -104,38 +109,61 @@ class _Server:
                 _warn(line)
         content = Content(self._reader)
         try:
-            text = self.filters.clean(content, pathname)
+            with _refusals():
+                text = self.filters.clean(content, pathname)
         except ThetaError as error:
             content.drain()
             _say(error)
             self._status("error")
             return
-        self._status("success")
-        self._writer.contents(text)
-        self._writer.flush()
-        self._writer.flush()
+        self._send(text)
 
     def _begin_smudge(self, pathname: str, can_delay: bool) -> None:
-        text = _read_all(self._reader)
-        if self._settings.skip_smudge or callers.wants_manifests(self._command):
-            self._send(text)
-            return
-        if not manifests.is_manifest(text):
-            self._send(text)  # a checkpoint that was committed without git-theta: it is what it is
+        from git_theta.filters.content import Content
+
+        content = Content(self._reader)
+        wanted = not self._settings.skip_smudge and not callers.wants_manifests(self._command)
+        if not wanted or not manifests.is_manifest(content.head(len(manifests.MAGIC))):
+            self._pass_through(pathname, content)  # a raw checkpoint is what it is
             return
         try:
+            text = content.rest(manifests.LARGEST)
             manifest = manifests.parse(text)
             if not manifest.storage:
                 raise ThetaError("the manifest does not say where the data are stored")
         except ThetaError as error:
-            self._fail(pathname, error)
+            if can_delay:
+                self._failing[pathname] = error
+                self._status("delayed")
+            else:
+                self._fail(pathname, error)
             return
         if can_delay:
             self._delayed[pathname] = text, manifest
             self._status("delayed")
             return
-        self._missing |= fetch_missing(self._repository, manifest.oids())
+        self._fetch(manifest.oids())
         self._smudge(pathname, text, manifest)
+
+    def _pass_through(self, pathname: str, content: Content) -> None:
+        """Answer with what git sent. It must be read whole before anything is sent, and can be large."""
+        head = content.head(_IN_MEMORY)
+        if len(head) < _IN_MEMORY:
+            self._send(head)
+            return
+        try:
+            with _refusals(), self._repository.store.spool() as file:
+                content.spool(file)
+                file.seek(0)
+                self._status("success")
+                while piece := file.read(_IN_MEMORY):
+                    self._writer.contents(piece)
+        except ThetaError as error:
+            content.drain()
+            self._fail(pathname, error)
+            return
+        self._writer.flush()
+        self._writer.flush()
 
     def _list_available(self) -> None:
         """Offer the delayed files: first those that can be written, in a last round those that cannot.
@@ -144,19 +172,32 @@ class _Server:
         """
         if self._delayed:
             wanted = {oid: size for _, m in self._delayed.values() for oid, size in m.oids().items()}
-            self._missing |= fetch_missing(self._repository, wanted)
+            self._fetch(wanted)
+            if len(self._delayed) > 1:
+                self._missing |= self._repository.store.damaged(wanted.keys() - self._missing.keys())
             for pathname, (text, manifest) in self._delayed.items():
-                lacking = not self._settings.skip_missing and self._missing.keys() & manifest.oids().keys()
-                (self._failing if lacking else self._offered)[pathname] = text, manifest
+                lacking = self._lacking(manifest)
+                if lacking and not self._settings.skip_missing:
+                    self._failing[pathname] = recovery.missing(manifest, lacking, self._missing)
+                else:
+                    self._offered[pathname] = text, manifest
             self._delayed = {}
-            names = list(self._offered) or list(self._failing)
-        else:
-            names = list(self._failing)
+        names = self._offered or self._failing
         self._writer.lines([f"pathname={name}" for name in names])
         self._writer.lines(["status=success"])
 
+    def _fetch(self, oids: Mapping[str, int]) -> None:
+        try:
+            with _refusals():
+                self._missing |= fetch_missing(self._repository, oids)
+        except ThetaError as error:
+            self._missing |= dict.fromkeys(oids, error.message)
+
+    def _lacking(self, manifest: Manifest) -> list[str]:
+        return sorted(self._missing.keys() & manifest.oids().keys())
+
     def _smudge(self, pathname: str, text: bytes, manifest: Manifest) -> None:
-        lacking = sorted(self._missing.keys() & manifest.oids().keys())
+        lacking = self._lacking(manifest)
         if lacking and self._settings.skip_missing:
             _warn(f"{pathname}: {len(lacking)} objects are missing; its manifest was written instead")
             self._send(text)
@@ -174,7 +215,8 @@ class _Server:
             self._writer.contents(view)
 
         try:
-            self.filters.smudge(manifest, write)
+            with _refusals():
+                self.filters.smudge(manifest, write)
         except ThetaError as error:
             if not started:
                 self._fail(pathname, error)
@@ -192,6 +234,12 @@ class _Server:
         _say(recovery.advised(pathname, error, self._command))
         self._status("error")
 
+    def _fail_all(self) -> None:
+        """Git gives up at the first file that fails, so this tells of all."""
+        for pathname, error in self._failing.items():
+            _say(recovery.advised(pathname, error, self._command))
+        self._status("error")
+
     def _send(self, text: bytes) -> None:
         self._status("success")
         self._writer.contents(text)
@@ -202,10 +250,16 @@ class _Server:
         self._writer.lines([f"status={status}"])
 
 
-def _read_all(reader: PacketReader) -> bytes:
-    from git_theta.filters.content import Content
-
-    return Content(reader).rest()
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turns what the system refuses into errors that users can understand."""
+    try:
+        yield
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        raise ThetaError(f"{error.strerror or error}{place}") from error
+    except MemoryError as error:
+        raise ThetaError("there is not enough memory", "close other programs, and try again") from error
 
 
 def _drain(reader: PacketReader) -> None:

@@ -32,6 +32,7 @@ class Filters:
         self._repository = repository
         self._settings = settings
         self._looks_only = callers.only_looks(command)
+        self._may_store = callers.may_store(command)
         self._smudger = Smudger(repository.objects)
         self._cleaner = Cleaner(repository.objects, self._known, settings, warn)
         repository.store.clean_up()
@@ -62,5 +63,6 @@ class Filters:
             request.related,
             self._repository.index,
             self._repository.objects,
+            doubts=self._may_store,
             has_remote=bool(self._repository.config.subsections("remote")),
         )

@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from git_theta.errors import ThetaError
+
 LARGEST_PAYLOAD = 65516
 _PIPE_BYTES = 1 << 20  # fewer switches between git and us than with the default 64 KiB
 _PACKETS_AT_ONCE = 256  # header and payload of each are two of the 1,024 buffers of one writev
 
 
-class ProtocolError(Exception):
+class ProtocolError(ThetaError):
     """Git closed the pipe, or sent what the protocol does not allow."""
 
 

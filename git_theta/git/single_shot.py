@@ -32,13 +32,13 @@ def smudge(pathname: str) -> None:
     """
     repository = Repository.here()
     settings = repository.config.settings()
-    text = Content(DescriptorStream(0)).rest()
-    if settings.skip_smudge or not manifests.is_manifest(text):
-        _write(memoryview(text))
+    content = Content(DescriptorStream(0))
+    if settings.skip_smudge or not manifests.is_manifest(content.head(len(manifests.MAGIC))):
+        content.each(_write)
         return
     command = callers.calling_command()
     try:
-        manifest = manifests.parse(text)
+        manifest = manifests.parse(content.rest(manifests.LARGEST))
         if reasons := fetch_missing(repository, manifest.oids()):
             raise recovery.missing(manifest, sorted(reasons), reasons)
         _filters(repository).smudge(manifest, _write)

@@ -8,7 +8,8 @@ import shutil
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from git_theta.objects.container import Container
 
 _OPEN_FILES = 128
+_WORKERS = 4  # verifying reads every byte, which threads share
 _FICLONE = 0x40049409  # ioctl_ficlonerange(2)
 _OID = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -95,9 +97,25 @@ class LocalStore:
                 self._containers.popitem(last=False)
         return opened
 
+    def damaged(self, oids: Iterable[str]) -> dict[str, str]:
+        """Those of these objects whose bytes are not what their names say, and what is wrong."""
+
+        def check(oid: str) -> None:
+            path = self.find(oid)
+            if path is None:
+                raise MissingObject(f"object {oid[:12]} is not here", "git theta fetch", (oid,))
+            verify(path, oid)
+
+        found: dict[str, str] = {}
+        with ThreadPoolExecutor(_WORKERS) as executor:
+            for oid, future in [(oid, executor.submit(check, oid)) for oid in oids]:
+                if isinstance(error := future.exception(), (ThetaError, OSError)):
+                    found[oid] = str(error)
+        return found
+
     def remedy(self, oid: str) -> str:
         """What to type when an object is damaged."""
-        return f"rm {self.find(oid) or oid}; git theta fetch; git theta fsck"
+        return f"rm -f {self.find(oid) or oid}; git theta fetch --all"
 
     @contextmanager
     def spool(self) -> Iterator[IO[bytes]]:
@@ -191,7 +209,7 @@ def verify(path: Path, oid: str, size: int | None = None) -> None:
     if found.hexdigest() != oid or (size is not None and path.stat().st_size != size):
         raise DamagedObject(
             f"object {oid[:12]} is damaged: its bytes are not what its name says ({path})",
-            f"rm {path}; git theta fetch; git theta fsck",
+            f"rm -f {path}; git theta fetch --all",
         )
 
 

@@ -1,0 +1,261 @@
+"""One pass over the bytes of one file: digests, what is stored on the way, and the identity."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextlib import ExitStack
+from dataclasses import dataclass
+from threading import Lock
+
+from blake3 import blake3
+
+from git_theta import manifest as manifests
+from git_theta import scratch
+from git_theta.checkpoints.checks import checked
+from git_theta.checkpoints.layout import Format, Layout, Span
+from git_theta.checkpoints.registry import OPAQUE
+from git_theta.dtypes import BYTES
+from git_theta.errors import DamagedCheckpoint
+from git_theta.filters import skeleton
+from git_theta.filters.content import Content
+from git_theta.filters.held import Allowance, FileTensor, HeldTensor
+from git_theta.filters.known import SKELETON, Known
+from git_theta.manifest import Manifest, TensorLine, ViewLine
+from git_theta.objects.store import LocalStore
+from git_theta.objects.writer import Bundle, Payload, TensorWriter
+from git_theta.settings import Settings
+from git_theta.tensors import ArrayTensor
+from git_theta.updates import chooser
+from git_theta.updates.interface import Target
+
+_HELD_BYTES = 64 << 20
+_PIECE = 1 << 20
+_SUGGESTION = "save the file again; to store it as it is: git -c theta.allowDamaged=true add PATH"
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a pass works with.
+
+    Attributes:
+        writer: None where nothing is to be stored: then nothing is refused either.
+        known: what is stored already.
+        threads: where whole tensors are handled; others than those that the writer uses.
+        warn: shows a line to the user.
+    """
+
+    store: LocalStore
+    writer: TensorWriter | None
+    known: Known
+    settings: Settings
+    threads: Executor
+    warn: Callable[[str], None]
+
+
+class SinglePass:
+    """Reads one file from front to back.
+
+    Attributes:
+        stored_anew: whether the file has something that was not stored before.
+    """
+
+    def __init__(self, means: Means, content: Content, stack: ExitStack) -> None:
+        self.stored_anew = False
+        self._means = means
+        self._content = content
+        self._stack = stack
+        self._allowance = Allowance(_HELD_BYTES)
+        self._claimed: set[str] = set()
+        self._lock = Lock()
+        self._bundle = Bundle()
+        self._waiting: deque[tuple[Span, Future[tuple[str, Payload | None]]]] = deque()
+        self._lines: list[TensorLine] = []
+        self._skeleton = bytearray()
+        self._gaps: list[int] = []
+        self._size = 0
+
+    def read(self, form: Format | None) -> Layout:
+        """Read the file.
+
+        Raises:
+            DamagedCheckpoint: it breaks the rules of its format.
+        """
+        try:
+            layout = self._layout(form)
+            self._read(layout)
+            if form is not None and layout.format != OPAQUE:
+                self._check_size(form, layout, self._size)
+        except DamagedCheckpoint as error:
+            self._drop_waiting()
+            if self._means.writer is not None:
+                raise DamagedCheckpoint(error.message, error.remedy or _SUGGESTION) from None
+            # Which tensors were finished is a matter of chance; what is shown should not be.
+            self._lines, self._gaps, self._skeleton = [], [], bytearray()
+            layout = Layout("damaged", ())
+            self._content.drain()
+        except BaseException:
+            self._drop_waiting()
+            raise
+        return layout
+
+    def identity(self, layout: Layout) -> Manifest:
+        """The manifest of what was read, without storage; the skeleton is stored, too."""
+        names = [line.name for line in self._lines]
+        stored = skeleton.pack(names, self._gaps, bytes(self._skeleton))
+        digest = blake3(stored).hexdigest()
+        views = (ViewLine(v.name, v.of, v.dtype, v.shape, v.offset, v.strides) for v in layout.views)
+        identity = Manifest(
+            layout.format,
+            self._size,
+            "",
+            tuple(sorted(self._lines, key=lambda line: line.name)),
+            tuple(sorted(views, key=lambda line: line.name)),
+            digest,
+            len(stored),
+        )
+        target = Target(SKELETON, ArrayTensor(BYTES, (len(stored),), stored))
+        self._gather(self._store_digest(target, digest))
+        self._write_bundle()
+        return manifests.with_root(identity)
+
+    def _layout(self, form: Format | None) -> Layout:
+        settings = self._means.settings
+        if (form is None or not form.streams or settings.allow_damaged) and self._content.size is None:
+            self._content.spool(self._stack.enter_context(self._means.store.spool()))
+        if form is None:
+            return self._opaque("no known checkpoint format; stored whole, compressed")
+        try:
+            layout = checked(form.layout(self._content), self._content.size)
+            if self._content.size is not None:
+                self._check_size(form, layout, self._content.size)
+        except DamagedCheckpoint as error:
+            if not settings.allow_damaged:
+                raise
+            return self._opaque(f"{error.message}; stored as opaque bytes")
+        if self._is_bulky(layout):
+            return self._opaque("too much of it is no tensor; stored whole, compressed")
+        return layout
+
+    def _is_bulky(self, layout: Layout) -> bool:
+        if self._content.size is None:
+            return False
+        return self._content.size - sum(span.nbytes for span in layout.spans) > skeleton.LARGEST
+
+    def _opaque(self, why: str) -> Layout:
+        assert self._content.size is not None
+        self._means.warn(why)
+        return Layout(OPAQUE, (Span("file", BYTES, (self._content.size,), 0),))
+
+    def _read(self, layout: Layout) -> None:
+        for span in layout.spans:
+            gap = span.offset - self._size
+            self._read_skeleton(gap)
+            self._gaps.append(gap)
+            tensor = self._take(span)
+            self._size += span.nbytes
+            self._waiting.append((span, self._means.threads.submit(self._store, span, tensor)))
+            while self._waiting and self._waiting[0][1].done():
+                self._collect()
+        self._read_skeleton(None)
+        while self._waiting:
+            self._collect()
+
+    def _take(self, span: Span) -> HeldTensor | FileTensor:
+        if self._content.size is not None:
+            return FileTensor(span, self._content.file())
+        self._allowance.take(_held(span))
+        tensor = HeldTensor(span)
+        got = tensor.fill(self._content)
+        if got < span.nbytes:
+            tensor.release()
+            raise DamagedCheckpoint(
+                f"the file is cut off in tensor {span.name!r}: {span.nbytes - got} bytes are missing"
+            )
+        return tensor
+
+    def _read_skeleton(self, count: int | None) -> None:
+        """Take the next `count` bytes (or all that are left) into the skeleton."""
+        if self._content.size is not None:
+            self._content.seek(self._size)
+        left, buffer = count, memoryview(bytearray(_PIECE))
+        while left is None or left:
+            got = self._content.readinto(buffer[: _PIECE if left is None else min(left, _PIECE)])
+            if not got:
+                break
+            self._skeleton += buffer[:got]
+            self._size += got
+            left = None if left is None else left - got
+            if len(self._skeleton) > skeleton.LARGEST:
+                raise DamagedCheckpoint(f"more than {len(self._skeleton) - 1} bytes of it are no tensors")
+        if left:
+            raise DamagedCheckpoint(f"the file is cut off: {left} bytes are missing before its end")
+
+    def _check_size(self, form: Format, layout: Layout, size: int) -> None:
+        expected = form.expected_size(layout, self._content.head)
+        if expected is not None and expected != size:
+            raise DamagedCheckpoint(f"the file has {size} bytes; its header describes {expected}")
+
+    def _store(self, span: Span, tensor: HeldTensor | FileTensor) -> tuple[str, Payload | None]:
+        """Digest and, if need be, store one tensor. Runs in a thread of its own."""
+        try:
+            digest = tensor.digest()
+            return digest, self._store_digest(Target(span.name, tensor), digest)
+        finally:
+            tensor.release()
+            if isinstance(tensor, HeldTensor):
+                self._allowance.give(_held(span))
+
+    def _store_digest(self, target: Target, digest: str) -> Payload | None:
+        writer, known, settings = self._means.writer, self._means.known, self._means.settings
+        with self._lock:
+            if writer is None or digest in self._claimed:
+                return None
+            self._claimed.add(digest)
+        if known.has(digest, target.tensor):
+            return None
+        self.stored_anew = True
+        bases = known.bases(target.name, target.dtype, target.shape, settings.max_chain_depth)
+        ranking = chooser.rank(target, list(bases))
+        dense = ranking.dense_bytes
+        rooms = ((one, known.room(digest, one.bases, dense, settings)) for one in ranking.proposals)
+        result = writer.encode(target, digest, [(one, room) for one, room in rooms if room])
+        if isinstance(result, Payload):
+            return result
+        known.add(result)
+        return None
+
+    def _collect(self) -> None:
+        """Take the result of the first tensor that is not finished, waiting for it."""
+        span, future = self._waiting.popleft()
+        digest, payload = future.result()
+        self._lines.append(TensorLine(span.name, span.dtype, span.shape, digest))
+        self._gather(payload)
+
+    def _gather(self, payload: Payload | None) -> None:
+        if payload is not None:
+            self._bundle.add(payload)
+            if self._bundle.full:
+                self._write_bundle()
+
+    def _write_bundle(self) -> None:
+        if self._bundle.payloads:
+            assert self._means.writer is not None
+            for line in self._means.writer.write(self._bundle.payloads):
+                self._means.known.add(line)
+        self._bundle = Bundle()
+
+    def _drop_waiting(self) -> None:
+        """Let threads finish what they do with buffers and files, and forget the rest."""
+        for _, future in self._waiting:
+            future.cancel()
+        for _, future in self._waiting:
+            if not future.cancelled():
+                future.exception()
+        self._waiting.clear()
+
+
+def _held(span: Span) -> int:
+    """Bytes that holding a tensor takes: however small it is, a buffer."""
+    return max(span.nbytes, scratch.SLAB)
