@@ -1,0 +1,156 @@
+"""What an adapter says about one tensor of a model: how to apply it, and what to predict the result from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from git_theta.dtypes import DType
+from git_theta.tensors import ArrayTensor, Tensor
+from git_theta.updates.interface import Base, Proposal, Target
+from git_theta.updates.low_rank import factored
+from git_theta.updates.matrices import row_blocks, sampled_rows
+from git_theta.updates.sampling import with_samples
+from git_theta.updates.scale import scaled
+from git_theta.values import from_float, to_float
+
+if TYPE_CHECKING:
+    from git_theta.values import Floats
+
+_SAMPLE = 64  # rows
+
+
+class Guide(Protocol):
+    """An adapter's part for one tensor."""
+
+    def propose(self, target: Target, base: Base) -> Iterable[Proposal]:
+        """Predictions of a tensor that the adapter was already applied to.
+
+        Raises:
+            DamagedObject, MissingObject: the base cannot be read.
+        """
+        ...
+
+    def apply(self, base: Tensor) -> ArrayTensor:
+        """The base with the adapter applied, computed in float32 (float64 if wider), rounded once."""
+        ...
+
+
+@dataclass(frozen=True)
+class AddedProduct:
+    """base + left @ right.
+
+    Attributes:
+        left, right: floats, [rows, rank] and [rank, columns] of the tensor as a matrix.
+        scaled: whether their scale is known; otherwise it is fitted to the target.
+    """
+
+    left: NDArray[np.float64]
+    right: NDArray[np.float64]
+    scaled: bool = True
+
+    def propose(self, target: Target, base: Base) -> Iterable[Proposal]:
+        left = self.left if self.scaled else self.left * self._scale(target, base)
+        yield factored(target, base, left, self.right)
+
+    def apply(self, base: Tensor) -> ArrayTensor:
+        return _by_rows(
+            base,
+            self.right.shape[1],
+            lambda row, values: (
+                values + (self.left[row : row + len(values)] @ self.right).astype(values.dtype)
+            ),
+        )
+
+    def _scale(self, target: Target, base: Base) -> float:
+        """The factor by which the product explains a sample of the difference best."""
+        columns = self.right.shape[1]
+        target, (base,) = with_samples(target, [base])
+        first, last = sampled_rows(target.tensor, columns)
+        above = below = 0.0
+        for row in range(first, last, max(1, (last - first) // _SAMPLE)):
+            with np.errstate(all="ignore"):
+                x, y = (
+                    to_float(one.tensor.read(row * columns, (row + 1) * columns), target.dtype)
+                    for one in (base, target)
+                )
+                difference = y.astype(np.float64) - x
+            usable = np.isfinite(difference)
+            product = (self.left[row] @ self.right)[usable]
+            above += float(product @ difference[usable])
+            below += float(product @ product)
+        return above / below if below else 1.0
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """base * vector along an axis."""
+
+    axis: int
+    vector: NDArray[np.float64]
+
+    def propose(self, target: Target, base: Base) -> Iterable[Proposal]:
+        yield scaled(target, base, self.axis, self.vector)
+
+    def apply(self, base: Tensor) -> ArrayTensor:
+        shape = [1] * len(base.shape)
+        shape[self.axis] = self.vector.size
+        factors = np.broadcast_to(self.vector.reshape(shape), base.shape).reshape(base.shape[0], -1)
+        return _by_rows(
+            base,
+            factors.shape[1],
+            lambda row, values: values * factors[row : row + len(values)].astype(values.dtype),
+        )
+
+
+@dataclass(frozen=True)
+class AddedSparsely:
+    """base + values at some items, counted through the whole tensor."""
+
+    places: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def propose(self, target: Target, base: Base) -> Iterable[Proposal]:
+        yield Proposal("delta", (base,))
+
+    def apply(self, base: Tensor) -> ArrayTensor:
+        bits = np.array(base.read(0, base.items))
+        before = to_float(bits[self.places], base.dtype)
+        bits[self.places] = from_float(before + self.values.astype(before.dtype), base.dtype)
+        return ArrayTensor(base.dtype, base.shape, bits.data)
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A tensor that the adapter holds whole."""
+
+    tensor: Tensor
+
+    def propose(self, target: Target, base: Base) -> Iterable[Proposal]:
+        return ()
+
+    def apply(self, base: Tensor) -> ArrayTensor:
+        bits = self.tensor.read(0, self.tensor.items)
+        if self.tensor.dtype != base.dtype:
+            bits = from_float(to_float(bits, self.tensor.dtype), base.dtype)
+        return ArrayTensor(base.dtype, base.shape, np.ascontiguousarray(bits).data)
+
+
+def floats(tensor: Tensor) -> NDArray[np.float64]:
+    """A tensor's values in its shape."""
+    values = to_float(tensor.read(0, tensor.items), tensor.dtype)
+    return values.astype(np.float64).reshape(tensor.shape)
+
+
+def _by_rows(base: Tensor, columns: int, function: Callable[[int, Floats], Floats]) -> ArrayTensor:
+    out: NDArray[Any] = np.empty(base.items, base.dtype.storage)
+    kind: DType = base.dtype
+    with np.errstate(all="ignore"):
+        for row, bits in row_blocks(base, columns):
+            values = function(row, to_float(bits.ravel(), kind).reshape(bits.shape))
+            from_float(values.ravel(), kind, out[row * columns :][: bits.size])
+    return ArrayTensor(base.dtype, base.shape, out.data)

@@ -1,0 +1,206 @@
+"""Reads adapters as people have them, and says which tensors of a model they change, and how.
+
+Understood, by the names of an adapter's tensors:
+
+    base_model.model.<module>.lora_A.weight, .lora_B.weight      LoRA, as Hugging Face peft saves it
+    base_model.model.<module>.lora_embedding_A, _B               the same for embeddings
+    base_model.model.<module>.ia3_l                              (IA)³, as peft saves it
+    base_model.model.<module>.weight                             modules_to_save: whole tensors
+    <tensor>/R, <tensor>/C                                       low-rank factors of the original Git-Theta
+    <tensor>/ia3                                                 its (IA)³ vectors
+    <tensor>/indices with /data or /values                       sparse changes, indices into the flat tensor
+
+peft's adapter_config.json gives LoRA's scale: lora_alpha / r, or lora_alpha / sqrt(r) with use_rslora ("A
+Rank Stabilization Scaling Factor for Fine-Tuning with LoRA", arXiv:2312.03732).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite, prod, sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from git_theta.errors import ThetaError
+from git_theta.tensors import Tensor
+from git_theta.updates.guides import AddedProduct, AddedSparsely, Guide, Replaced, Scaled, floats
+
+_PEFT = "base_model.model."
+_PARTS = (
+    (re.compile(r"(.+)\.lora_(A|B)(?:\.[^.]+)?\.weight"), "lora"),
+    (re.compile(r"(.+)\.lora_embedding_(A|B)(?:\.[^.]+)?"), "embedding"),
+    (re.compile(r"(.+)\.(ia3_l)(?:\.[^.]+)?"), "ia3"),
+    (re.compile(r"(.+)/(R|C)"), "factors"),
+    (re.compile(r"(.+)/(ia3)"), "vector"),
+    (re.compile(r"(.+)/(indices|data|values|indptr|shape)"), "sparse"),
+)
+_REFUSED = ("lora_magnitude_vector", "lora_bias", ".lora_B.bias")
+
+
+def guides(
+    adapter: Mapping[str, Tensor], config: Mapping[str, Any] | None, model: Mapping[str, tuple[int, ...]]
+) -> dict[str, Guide]:
+    """What an adapter says about the tensors of a model.
+
+    Args:
+        adapter: its tensors by name.
+        config: its adapter_config.json, where there is one; without, LoRA's scale is fitted to the
+            result, and taken for 1 where there is none yet.
+        model: shapes of the model's tensors by name.
+
+    Raises:
+        ThetaError: a tensor of the adapter is not understood, or does not fit the model.
+    """
+    found: dict[tuple[str, str], dict[str, Tensor]] = {}
+    for name, tensor in adapter.items():
+        place, kind, part = _part(name)
+        found.setdefault((place, kind), {})[part] = tensor
+    return dict(_guide(place, kind, parts, config, model) for (place, kind), parts in found.items())
+
+
+def _part(name: str) -> tuple[str, str, str]:
+    """The module or tensor that an adapter's tensor is for, what it belongs to, and which part it is."""
+    bare = name.removeprefix(_PEFT)
+    if any(word in name for word in _REFUSED):
+        raise ThetaError(
+            f"the adapter's tensor {name!r} is of a kind that is not understood (DoRA, or a LoRA's bias)",
+            "apply the adapter with the library that made it; git add then finds the update itself",
+        )
+    for pattern, kind in _PARTS:
+        match = pattern.fullmatch(bare)
+        if match:
+            return match[1], kind, match[2]
+    if name.startswith(_PEFT):
+        return bare, "whole", ""
+    raise ThetaError(
+        f"the adapter's tensor {name!r} has no name that is understood",
+        "save the adapter with peft, or name its tensors TENSOR/R and /C, /ia3, or /indices and /data",
+    )
+
+
+def _guide(
+    place: str,
+    kind: str,
+    parts: Mapping[str, Tensor],
+    config: Mapping[str, Any] | None,
+    model: Mapping[str, tuple[int, ...]],
+) -> tuple[str, Guide]:
+    name = _find(place, model)
+    shape = model[name]
+    try:
+        if kind in ("lora", "embedding"):
+            return name, _lora(parts["A"], parts["B"], kind, _Config.of(config, place), shape)
+        if kind == "factors":
+            return name, _product(floats(parts["R"]), floats(parts["C"]), shape, scaled=True)
+        if kind in ("ia3", "vector"):
+            (vector,) = parts.values()
+            turned = kind == "ia3" and _Config.of(config, place).transposed
+            return name, _scale(floats(vector).T if turned else floats(vector), shape)
+        if kind == "sparse":
+            return name, _sparse(parts["indices"], parts["data" if "data" in parts else "values"], shape)
+        (tensor,) = parts.values()
+        if tensor.shape != shape:
+            raise ValueError(f"it is {list(tensor.shape)}")
+        return name, Replaced(tensor)
+    except KeyError as error:
+        raise ThetaError(
+            f"the adapter has no part {error} for {place!r}", "get the whole adapter file"
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise ThetaError(
+            f"the adapter's part for {place!r} does not fit {name!r}, which is {list(shape)}: {error}",
+            "check that the adapter was made for this model",
+        ) from None
+
+
+@dataclass(frozen=True)
+class _Config:
+    """What adapter_config.json says about a module; alpha is None where there is no such file."""
+
+    alpha: float | None
+    stabilised: bool
+    transposed: bool
+
+    @staticmethod
+    def of(config: Mapping[str, Any] | None, module: str) -> _Config:
+        if config is None:
+            return _Config(None, False, False)
+        alpha = config.get("lora_alpha", 8)
+        for pattern, value in (config.get("alpha_pattern") or {}).items():
+            # peft takes these as regular expressions; names of modules are all that is needed of them.
+            if module == pattern or module.endswith(f".{pattern}"):
+                alpha = value
+        if not isinstance(alpha, (int, float)) or not isfinite(alpha):
+            raise ValueError(f"lora_alpha is {alpha!r}")
+        return _Config(float(alpha), bool(config.get("use_rslora")), bool(config.get("fan_in_fan_out")))
+
+
+def _find(place: str, model: Mapping[str, tuple[int, ...]]) -> str:
+    """The model's tensor for a module or tensor; outer modules may be missing from one of the names."""
+    wanted = [place, f"{place}.weight"]
+    exact = [name for name in wanted if name in model]
+    if exact:
+        return exact[0]
+    close = [
+        name
+        for name in model
+        for one in wanted
+        if name.endswith(f".{one}") or (name.endswith(".weight") and one.endswith(f".{name}"))
+    ]
+    if len(close) == 1:
+        return close[0]
+    count = "several tensors" if close else "no tensor"
+    raise ThetaError(
+        f"the adapter changes {place!r}, which names {count} of the model",
+        "check that the adapter was made for this model",
+    )
+
+
+def _lora(a: Tensor, b: Tensor, kind: str, config: _Config, shape: tuple[int, ...]) -> Guide:
+    right, left = floats(a), floats(b)
+    rank = len(right)
+    right, left = right.reshape(rank, -1), left.reshape(left.shape[0], rank)
+    if config.alpha is not None:
+        left = left * (config.alpha / (sqrt(rank) if config.stabilised else rank))
+    if kind == "embedding" or config.transposed:
+        left, right = right.T, left.T
+    return _product(left, right, shape, config.alpha is not None)
+
+
+def _product(
+    left: NDArray[np.float64], right: NDArray[np.float64], shape: tuple[int, ...], scaled: bool
+) -> AddedProduct:
+    rows, columns = shape[0], prod(shape[1:])
+    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
+        raise ValueError(f"its factors are {list(left.shape)} and {list(right.shape)}")
+    if (len(left), right.shape[1]) != (rows, columns):
+        raise ValueError(f"its product is {[len(left), right.shape[1]]}")
+    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+        raise ValueError("it holds NaN or infinities")
+    return AddedProduct(left, right, scaled)
+
+
+def _scale(vector: NDArray[np.float64], shape: tuple[int, ...]) -> Scaled:
+    full = np.broadcast_to(vector, shape)  # raises ValueError where it cannot
+    for axis in range(len(shape)):
+        # The values along the axis, at the first place of all others.
+        along = full[tuple(slice(None) if other == axis else slice(0, 1) for other in range(len(shape)))]
+        if np.array_equal(np.broadcast_to(along, shape), full):
+            return Scaled(axis, along.ravel().copy())
+    raise ValueError("it varies along more than one dimension")
+
+
+def _sparse(indices: Tensor, values: Tensor, shape: tuple[int, ...]) -> AddedSparsely:
+    if indices.dtype.kind not in ("int", "uint"):
+        raise ValueError(f"its indices are {indices.dtype.name}")
+    places = indices.read(0, indices.items).view(f"<{indices.dtype.kind[0]}{indices.dtype.itemsize}")
+    numbers = floats(values).ravel()
+    if places.size != numbers.size or np.unique(places).size != places.size:
+        raise ValueError(f"it has {places.size} indices for {numbers.size} values, or one twice")
+    if places.size and (int(places.min()) < 0 or int(places.max()) >= prod(shape)):
+        raise ValueError("an index lies past its end")
+    return AddedSparsely(places.astype(np.int64), numbers)

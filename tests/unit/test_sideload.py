@@ -1,0 +1,172 @@
+"""Adapters as people have them: what they say about a model's tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from stored_updates import Stored, assert_same, base, number_tensor, numbers_of, tensor_of, weights
+
+from git_theta.dtypes import DType, dtype
+from git_theta.errors import ThetaError
+from git_theta.tensors import ArrayTensor
+from git_theta.updates import sideload
+from git_theta.updates.interface import Target
+
+BF16, F32 = dtype("BF16"), dtype("F32")
+NAME = "model.layers.0.q_proj.weight"
+PEFT = "base_model.model.model.layers.0.q_proj"
+
+
+def factor(*shape: int, seed: int, d: DType = F32) -> ArrayTensor:
+    return weights(d, shape, seed, 0.1)
+
+
+def check(guide: sideload.Guide, before: ArrayTensor, expected: np.ndarray) -> None:
+    """The guide applies as expected, and then predicts what it gave."""
+    applied = guide.apply(before)
+    assert applied.shape == before.shape
+    unit = 2.0**-before.dtype.mantissa
+    np.testing.assert_allclose(numbers_of(applied), expected, rtol=unit, atol=unit / 5)
+    for proposal in guide.propose(Target(NAME, applied), base(before)):
+        stored = Stored(proposal, Target(NAME, applied))
+        assert_same(stored, applied)
+        # A factor has 22 bits at most, a few less than what decides about float32's last place.
+        share = 0.04 if before.dtype == BF16 else 0.2
+        assert stored.residual_bytes < share * before.dtype.nbytes(before.shape) + 400
+
+
+@pytest.mark.parametrize("d", [BF16, F32], ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    ("config", "scale"),
+    [
+        ({"peft_type": "LORA", "r": 4, "lora_alpha": 16}, 4),
+        ({"r": 4, "lora_alpha": 16, "use_rslora": True}, 8),
+        ({"r": 8, "lora_alpha": 16, "rank_pattern": {"q_proj": 4}, "alpha_pattern": {"q_proj": 2}}, 0.5),
+        (None, 1),
+    ],
+)
+def test_peft_lora(d: DType, config: dict[str, object] | None, scale: float) -> None:
+    before = weights(d, (96, 80))
+    a, b = factor(4, 80, seed=1), factor(96, 4, seed=2)
+    adapter = {f"{PEFT}.lora_A.weight": a, f"{PEFT}.lora_B.weight": b}
+    found = sideload.guides(adapter, config, {NAME: (96, 80), "other.weight": (3,)})
+    assert list(found) == [NAME]
+    product = numbers_of(b).astype(np.float64) @ numbers_of(a) * scale
+    check(found[NAME], before, numbers_of(before) + product)
+
+
+def test_without_its_configuration_a_lora_is_fitted_to_the_result() -> None:
+    before = weights(F32, (96, 80))
+    a, b = factor(4, 80, seed=1), factor(96, 4, seed=2)
+    target = number_tensor(numbers_of(before) + 0.37 * numbers_of(b) @ numbers_of(a), F32)
+    adapter = {f"{PEFT}.lora_A.default.weight": a, f"{PEFT}.lora_B.default.weight": b}
+    guide = sideload.guides(adapter, None, {NAME: (96, 80)})[NAME]
+    (proposal,) = guide.propose(Target(NAME, target), base(before))
+    assert Stored(proposal, Target(NAME, target)).residual_bytes < 0.2 * target.bits.nbytes
+
+
+def test_transposed_and_convolution_and_embedding() -> None:
+    a, b = factor(4, 80, seed=1), factor(96, 4, seed=2)
+    product = numbers_of(b) @ numbers_of(a)
+    config = {"lora_alpha": 4, "fan_in_fan_out": True}
+    before = weights(F32, (80, 96))
+    adapter = {"base_model.model.h.0.c_attn.lora_A.weight": a, "base_model.model.h.0.c_attn.lora_B.weight": b}
+    found = sideload.guides(adapter, config, {"transformer.h.0.c_attn.weight": (80, 96)})
+    check(found["transformer.h.0.c_attn.weight"], before, numbers_of(before) + product.T)
+
+    before = weights(F32, (96, 20, 2, 2))
+    adapter = {
+        "base_model.model.conv.lora_A.weight": tensor_of(a.bits, F32, (4, 20, 2, 2)),
+        "base_model.model.conv.lora_B.weight": tensor_of(b.bits, F32, (96, 4, 1, 1)),
+    }
+    found = sideload.guides(adapter, {"lora_alpha": 4}, {"conv.weight": (96, 20, 2, 2)})
+    check(found["conv.weight"], before, numbers_of(before) + product.reshape(before.shape))
+
+    before = weights(F32, (80, 96))
+    adapter = {"base_model.model.wte.lora_embedding_A": a, "base_model.model.wte.lora_embedding_B": b}
+    found = sideload.guides(adapter, {"lora_alpha": 4}, {"wte.weight": (80, 96)})
+    check(found["wte.weight"], before, numbers_of(before) + product.T)
+
+
+def test_the_original_naming() -> None:
+    before = weights(BF16, (96, 80))
+    r, c = factor(96, 3, seed=1), factor(3, 80, seed=2)
+    found = sideload.guides({f"{NAME}/R": r, f"{NAME}/C": c}, None, {NAME: (96, 80)})
+    check(found[NAME], before, numbers_of(before) + numbers_of(r) @ numbers_of(c))
+
+    vector = factor(96, 1, seed=3)
+    found = sideload.guides({f"{NAME}/ia3": vector}, None, {NAME: (96, 80)})
+    check(found[NAME], before, numbers_of(before) * numbers_of(vector))
+
+
+@pytest.mark.parametrize(
+    ("shape", "config", "axis"),
+    [((96, 1), {}, 0), ((1, 80), {}, 1), ((80, 1), {"fan_in_fan_out": True}, 1)],
+)
+def test_ia3(shape: tuple[int, ...], config: dict[str, object], axis: int) -> None:
+    before = weights(BF16, (96, 80))
+    vector = number_tensor(1 + numbers_of(factor(*shape, seed=3)), F32)
+    found = sideload.guides({f"{PEFT}.ia3_l": vector}, config, {NAME: (96, 80)})
+    factors = np.expand_dims(numbers_of(vector).ravel(), 1 - axis)
+    check(found[NAME], before, numbers_of(before) * factors)
+
+
+def test_sparse_and_whole_tensors() -> None:
+    before = weights(BF16, (96, 80))
+    places = np.random.default_rng(0).permutation(96 * 80)[:100]
+    values = factor(100, seed=1)
+    adapter = {
+        f"{NAME}/indices": tensor_of(places.astype(np.int32), dtype("I32"), (100,)),
+        f"{NAME}/data": values,
+    }
+    expected = numbers_of(before).ravel().copy()
+    expected[places] += numbers_of(values)
+    check(sideload.guides(adapter, None, {NAME: (96, 80)})[NAME], before, expected.reshape(96, 80))
+
+    whole = weights(F32, (96, 80), 7)
+    guide = sideload.guides({f"{PEFT}.weight": whole}, None, {NAME: (96, 80)})[NAME]
+    assert np.array_equal(guide.apply(before).bits, number_tensor(numbers_of(whole), BF16).bits)
+    assert list(guide.propose(Target(NAME, before), base(before))) == []
+
+
+LORA = {f"{PEFT}.lora_A.weight": factor(4, 80, seed=1), f"{PEFT}.lora_B.weight": factor(96, 4, seed=2)}
+INDICES = tensor_of(np.array([5, 7680], np.int64), dtype("I64"), (2,))
+
+
+@pytest.mark.parametrize(
+    ("adapter", "config", "model", "message"),
+    [
+        ({f"{PEFT}.lora_A.weight": factor(4, 80, seed=1)}, None, None, "no part 'B'"),
+        ({f"{PEFT}.lora_magnitude_vector": factor(80, seed=1)}, None, None, "DoRA"),
+        ({"something": factor(80, seed=1)}, None, None, "no name that is understood"),
+        (LORA, None, {NAME: (80, 96)}, r"does not fit .* its product is \[96, 80\]"),
+        (LORA, None, {"other.weight": (96, 80)}, "names no tensor"),
+        (LORA, None, {f"a.{NAME}": (96, 80), f"b.{NAME}": (96, 80)}, "names several tensors"),
+        (LORA, {"lora_alpha": "much"}, None, "lora_alpha is 'much'"),
+        (LORA | {f"{PEFT}.lora_B.weight": factor(96, 5, seed=2)}, None, None, "does not fit"),
+        ({f"{PEFT}.ia3_l": factor(96, 80, seed=1)}, None, None, "more than one dimension"),
+        ({f"{PEFT}.ia3_l": factor(7, 1, seed=1)}, None, None, "does not fit"),
+        ({f"{PEFT}.weight": factor(7, 1, seed=1)}, None, None, r"it is \[7, 1\]"),
+        ({f"{NAME}/indices": INDICES, f"{NAME}/data": factor(2, seed=1)}, None, None, "past its end"),
+        (
+            {f"{NAME}/indices": INDICES, f"{NAME}/data": factor(3, seed=1)},
+            None,
+            None,
+            "2 indices for 3 values",
+        ),
+        (
+            {f"{NAME}/indices": factor(2, seed=1), f"{NAME}/data": factor(2, seed=1)},
+            None,
+            None,
+            "indices are F32",
+        ),
+    ],
+)
+def test_adapters_that_do_not_fit(
+    adapter: dict[str, ArrayTensor],
+    config: dict[str, object] | None,
+    model: dict[str, tuple[int, ...]] | None,
+    message: str,
+) -> None:
+    with pytest.raises(ThetaError, match=message):
+        sideload.guides(adapter, config, model or {NAME: (96, 80)})
