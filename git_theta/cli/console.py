@@ -16,9 +16,9 @@ from git_theta.units import human_size
 __all__ = ["align", "human_size", "style"]
 
 
-def style(text: str, colour: str, stream: TextIO = sys.stdout, bold: bool = False) -> str:
+def style(text: str, colour: str, stream: TextIO = sys.stdout) -> str:
     """The text in a colour, if git would colour this stream (color.theta, color.ui); NO_COLOR forbids it."""
-    return click.style(text, fg=colour or None, bold=bold) if _coloured(stream.isatty()) else text
+    return click.style(text, fg=colour) if _coloured(stream.isatty()) else text
 
 
 @cache
