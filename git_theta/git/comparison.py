@@ -29,11 +29,13 @@ class Question:
 
     Attributes:
         only: glob of tensors' names to restrict the comparison to, or None.
+        names: the names to restrict it to, or None.
         values: whether to read tensors at all.
         binned: whether to count differences by size, for a histogram.
     """
 
     only: str | None = None
+    names: frozenset[str] | None = None
     values: bool = True
     binned: bool = False
 
@@ -58,9 +60,14 @@ def compare(
     """
     with ExitStack() as stack:
         opened = _open(repository, (old, new), stack)
-        manifests = [checkpoint.manifest if checkpoint else None for checkpoint in opened]
+        manifests = [_restricted(checkpoint, question.names) for checkpoint in opened]
         lines = _differing(manifests[0], manifests[1]) if question.values else ([], [])
-        versions = _versions(repository, (old, new), opened, lines, visible)
+        versions = [
+            replace(version, manifest=manifest)
+            for version, manifest in zip(
+                _versions(repository, (old, new), opened, lines, visible), manifests, strict=True
+            )
+        ]
         bar = stack.enter_context(ProgressBar(f"Comparing {new.path or old.path}"))
         report = compare_checkpoints(
             *versions,
@@ -153,6 +160,17 @@ def _version(
         return checkpoint.tensor(line, shared)
 
     return Version(checkpoint.manifest if checkpoint else None, opener, place.label)
+
+
+def _restricted(checkpoint: Checkpoint | None, names: Collection[str] | None) -> Manifest | None:
+    """A manifest with these tensors only, and with those that they are views of."""
+    if checkpoint is None or names is None:
+        return checkpoint.manifest if checkpoint else None
+    manifest = checkpoint.manifest
+    views = tuple(view for view in manifest.views if view.name in names)
+    kept = {*names, *(view.of for view in views)}
+    tensors = tuple(line for line in manifest.tensors if line.name in kept)
+    return replace(manifest, tensors=tensors, views=views)
 
 
 def _provide(

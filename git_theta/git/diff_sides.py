@@ -86,13 +86,18 @@ def parse(repository: Repository, words: Sequence[str], paths: Sequence[str] | N
     return _sides(repository, revisions, tuple(paths or ()), cached)
 
 
+def find_revision(repository: Repository, word: str) -> Side | None:
+    """A tree or a blob; None if there is none of that name."""
+    return _objects(repository, [word])[0]
+
+
 def revision(repository: Repository, word: str) -> Side:
     """A tree or a blob.
 
     Raises:
         ThetaError: there is none of that name.
     """
-    found = _objects(repository, [word])[0]
+    found = find_revision(repository, word)
     if found is None:
         raise ThetaError(f"{word} is not a revision", "git log names them")
     return found
@@ -124,7 +129,7 @@ def _revisions(repository: Repository, word: str) -> list[Side]:
     """The sides that a word names: one, or two for A..B and A...B; none if it is no revision."""
     if word.startswith("-"):
         raise ThetaError(f"there is no option {word}", "git theta diff --help")
-    found = _objects(repository, [word])[0]
+    found = find_revision(repository, word)
     if found is not None:
         return [found]
     dots = "..." if "..." in word else ".."
@@ -174,7 +179,7 @@ def _path_of(name: str) -> str:
 
 def _head(repository: Repository) -> Side:
     """HEAD, or an empty tree before the first commit."""
-    found = _objects(repository, ["HEAD"])[0]
+    found = find_revision(repository, "HEAD")
     if found is not None:
         return found
     oid = repository.git("hash-object", "-t", "tree", "--stdin", stdin=b"").decode().strip()

@@ -1,0 +1,22 @@
+"""git theta blame."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command
+@click.argument("path")
+@click.argument("revision", default="HEAD", metavar="[REV]")
+def command(path: str, revision: str) -> None:
+    """For each tensor: the last commit that changed it, its author and date, and the relative norm of that
+    change. Without REV, HEAD.
+
+    \b
+    Examples:
+      git theta blame model.safetensors
+      git theta blame model.safetensors v1.0
+    """
+    from git_theta.git.tensor_blame import run
+
+    run(path, revision)

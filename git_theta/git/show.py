@@ -1,0 +1,128 @@
+"""`git theta show`: the tensors of one checkpoint, or one of them, with their statistics."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from git_theta.diffs import show, text
+from git_theta.diffs.compare import counted
+from git_theta.diffs.entries import Entry, entries, open_entry
+from git_theta.diffs.show import Shown
+from git_theta.errors import MissingObject, ThetaError
+from git_theta.git import diff_changes, diff_sides, terminal
+from git_theta.git.checkpoint import Checkpoint, provide
+from git_theta.git.diff_sides import INDEX
+from git_theta.git.places import Place, open_place
+from git_theta.git.progress_bar import ProgressBar
+from git_theta.git.repository import Repository
+
+if TYPE_CHECKING:
+    from git_theta.diffs.statistics import Statistics
+    from git_theta.diffs.style import Style
+    from git_theta.manifest import TensorLine
+    from git_theta.tensors import Tensor
+
+
+def run(name: str, tensor: str | None) -> None:
+    """Show a checkpoint.
+
+    Args:
+        name: REV:PATH, or a path: of the work tree, else of the index.
+        tensor: the name of the one to show.
+
+    Raises:
+        ThetaError: there is no such checkpoint or tensor, or it cannot be read.
+    """
+    repository = Repository.here()
+    place = _find(repository, name)
+    opened = open_place(repository, place)
+    if opened is None:
+        raise ThetaError(f"{name} is no checkpoint", "git theta ls-files")
+    style = terminal.style()
+    with closing(opened), terminal.Output(paged=True) as output:
+        if tensor is None:
+            output.write(_all(repository, opened, name, style))
+        else:
+            output.write(_one(repository, opened, tensor, style))
+    repository.close()
+
+
+def _find(repository: Repository, name: str) -> Place:
+    file = Path(name)
+    if file.is_file():
+        return Place(name, "100644", file=file)
+    side = diff_sides.find_revision(repository, name)
+    if side is not None and side.place is not None:
+        return side.place
+    source = diff_sides.revision(repository, "HEAD") if repository.bare else INDEX
+    for path in diff_changes.named_paths(repository, [name]):
+        place = diff_changes.place_in(repository, source, path)
+        if place.there:
+            return place
+    raise ThetaError(f"there is no file {name}", "git theta ls-files; git theta show REV:PATH")
+
+
+def _all(repository: Repository, opened: Checkpoint, name: str, style: Style) -> str:
+    from git_theta.diffs.statistics import statistics_of_all
+
+    found = entries(opened.manifest)
+    reasons = provide(repository, opened, opened.manifest.tensors)
+    asked = [entry for entry in found.values() if not (entry.of and entry.view is None)]
+    with ProgressBar(f"Reading {name}") as bar:
+        answers = dict(
+            statistics_of_all(
+                ((e.name, e.dtype, e.items, partial(_open, opened, reasons, e)) for e in asked),
+                progress=counted(sum(entry.items for entry in asked), bar),
+            )
+        )
+    rows = [_shown(entry, answers.get(entry.name)) for entry in found.values()]
+    size = text.size(opened.manifest.size)
+    heading = style.paint(f"{text.printable(name)}  {opened.manifest.format}, {size}", "1")
+    notes = [style.paint(f"! {note}", "33") for note in opened.notes]
+    return "".join(f"{line}\n" for line in [heading, *notes]) + show.table(rows, style)
+
+
+def _one(repository: Repository, opened: Checkpoint, name: str, style: Style) -> str:
+    from git_theta.diffs.statistics import Histogram, corner, histogram, statistics
+
+    entry = entries(opened.manifest).get(name)
+    if entry is None:
+        raise ThetaError(f"{opened.label} has no tensor {name}", _similar(opened, name))
+    reasons = provide(repository, opened, [entry.line])
+    answer: Statistics | ThetaError | OSError
+    bars: Histogram | None = None
+    values: list[list[float]] = []
+    try:
+        held = _open(opened, reasons, entry)
+        answer = statistics(held)
+        bars, values = histogram(held, answer), corner(held)
+    except (ThetaError, OSError) as error:
+        answer = error
+    return show.tensor(_shown(entry, answer), style, histogram=bars, corner=values)
+
+
+def _open(opened: Checkpoint, reasons: dict[str, MissingObject], entry: Entry) -> Tensor:
+    def opener(line: TensorLine) -> Tensor:
+        if line.name in reasons:
+            raise reasons[line.name]
+        return opened.tensor(line)
+
+    return open_entry(entry, opener)
+
+
+def _shown(entry: Entry, answer: Statistics | ThetaError | OSError | None) -> Shown:
+    note = f"{'part' if entry.view else 'another name'} of {text.printable(entry.of)}" if entry.of else ""
+    if isinstance(answer, (ThetaError, OSError)):
+        reason = answer.message if isinstance(answer, ThetaError) else str(answer)
+        return Shown(entry.name, entry.dtype.name, entry.shape, None, reason, note)
+    return Shown(entry.name, entry.dtype.name, entry.shape, answer, "", note)
+
+
+def _similar(opened: Checkpoint, name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, entries(opened.manifest), 3)
+    return f"did you mean {' or '.join(near)}?" if near else f"git theta show {opened.label} lists them"

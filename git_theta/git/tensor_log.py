@@ -1,0 +1,106 @@
+"""`git theta log`: what each commit changed in a checkpoint."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+
+from git_theta.diffs import text
+from git_theta.diffs.columns import METRICS
+from git_theta.diffs.report import Report, Row, ordered
+from git_theta.diffs.style import Style
+from git_theta.diffs.summary import amount_changed, stored
+from git_theta.errors import ThetaError
+from git_theta.git import terminal
+from git_theta.git.comparison import Question, compare
+from git_theta.git.history import Step, place_of, steps
+from git_theta.git.repository import Repository
+
+_MOST = 20  # tensors listed of one commit
+
+
+def run(name: str, tensor: str | None) -> None:
+    """Show the commits that changed a checkpoint, newest first; each as soon as it is compared.
+
+    Args:
+        name: path of the checkpoint.
+        tensor: glob; only commits that changed tensors with such names, and these tensors one by one.
+
+    Raises:
+        ThetaError: no commit has changed that path.
+    """
+    repository = Repository.here()
+    style = terminal.style()
+    with terminal.Output(paged=True) as output:
+        for step in steps(repository, "HEAD", name):
+            lines = list(_lines(repository, step, tensor, style, visible=not output.started))
+            if lines:
+                output.write("".join(f"{line}\n" for line in [*_heading(step, style), *lines, ""]))
+    repository.close()
+
+
+def _heading(step: Step, style: Style) -> list[str]:
+    merge = f"  (merge of {len(step.parents)})" if len(step.parents) > 1 else ""
+    who = f"{text.printable(step.author)}  {step.date[:10]}{merge}"
+    return [
+        f"{style.paint(f'commit {step.version.commit[:10]}', '33')}  {who}",
+        f"    {text.printable(step.subject)}",
+    ]
+
+
+def _lines(
+    repository: Repository, step: Step, tensor: str | None, style: Style, *, visible: bool
+) -> Iterator[str]:
+    """What a commit changed against its first parent; nothing where none of the tensors asked for."""
+    old = place_of(repository, step.parents[0] if step.parents else None, step.version.path)
+    new = place_of(repository, step.version, step.version.path)
+    try:
+        report = compare(repository, old, new, Question(tensor), visible=visible)
+    except ThetaError as error:
+        yield "    " + style.paint(f"! {error.message}", "33")
+        return
+    if tensor is not None and not report.rows:
+        return
+    if report.old_path:
+        yield f"    {text.printable(report.old_path)} {style.arrow} {text.printable(report.path)}"
+    for note in report.notes:
+        yield "    " + style.paint(f"! {note}", "33")
+    kinds = [] if tensor else [kind.text.replace("->", style.arrow) for kind in report.kinds]
+    for words in [*kinds, _amount(report, style)]:
+        for line in textwrap.wrap(words, max(20, style.width - 4)):
+            yield f"    {line}"
+    if tensor is not None:
+        yield from _tensors(report, style)
+
+
+def _amount(report: Report, style: Style) -> str:
+    """48 of 290 tensors changed, ‖Δ‖/‖w‖ 0.01, 5.3 MiB stored (48 low-rank)."""
+    relative = METRICS["relative"]
+    parts = [amount_changed(report)]
+    if cell := relative.show(report.totals):
+        parts.append(f"{style.sign(relative.title, relative.plain)} {cell}")
+    if report.totals.unknown:
+        parts.append(f"{report.totals.unknown} unknown")
+    kinds = Counter(row.update for row in report.rows if row.update)
+    updates = ", ".join(f"{number} {update}" for update, number in kinds.most_common())
+    parts.append(f"{stored(report)} ({updates})" if updates else stored(report))
+    return ", ".join(filter(None, parts))
+
+
+def _tensors(report: Report, style: Style) -> Iterator[str]:
+    rows = ordered(report.rows, "name")
+    names = [text.printable(row.name) for row in rows[:_MOST]]
+    width = min(max(map(text.width, names)), style.width // 2)
+    for row, name in zip(rows, names, strict=False):
+        yield f"      {text.fit(name, width, style.ellipsis)}  {_what(row, style)}"
+    if len(rows) > _MOST:
+        yield "      " + style.paint(f"{style.ellipsis} {len(rows) - _MOST} more tensors", "2")
+
+
+def _what(row: Row, style: Style) -> str:
+    relative = METRICS["relative"]
+    cell = relative.show(row.change)
+    number = f"{style.sign(relative.title, relative.plain)} {cell}" if cell else ""
+    size = "" if row.stored is None else text.size(row.stored)
+    return ", ".join(filter(None, (row.status, number, row.update, size, "unknown" if row.unknown else "")))
