@@ -127,7 +127,7 @@ class Format(Protocol):
 
         Args:
             skeleton: the file's bytes outside the spans, in file order.
-            tensors: every span's new values by name, read in file order.
+            tensors: the new values by name, of those spans that have others than before.
 
         Returns:
             The skeleton with checksums of tensor data made right again; the same bytes where the format

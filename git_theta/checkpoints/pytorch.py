@@ -50,7 +50,7 @@ class PyTorch:
         return None  # `layout` has seen the whole file
 
     def patch(self, skeleton: bytes, layout: Layout, tensors: Mapping[str, Tensor]) -> bytes:
-        """The skeleton with the CRC-32 of every storage made right (torch.load does not look at them)."""
+        """The skeleton with the CRC-32 of these storages made right (torch.load does not look at them)."""
         from git_theta.checkpoints.torch_layout import patched
 
         return patched(skeleton, layout, tensors)

@@ -42,7 +42,7 @@ def read_layout(name: str, file: BinaryIO) -> Layout:
 
 
 def patched(skeleton: bytes, layout: Layout, tensors: Mapping[str, Tensor]) -> bytes:
-    """The skeleton with the CRC-32 of every storage made right; see `Format.patch`."""
+    """The skeleton with the CRC-32 of these storages made right; see `Format.patch`."""
     places = Gaps(layout)
     size = len(skeleton) + places.total
 
@@ -57,7 +57,7 @@ def patched(skeleton: bytes, layout: Layout, tensors: Mapping[str, Tensor]) -> b
     by_offset = {span.offset: span for span in layout.spans if span.nbytes}
     for entry in locate(read, read_directory(lambda at, n: skeleton[at : at + n], len(skeleton)), size):
         span = by_offset.get(entry.data)
-        if span is None or span.nbytes != entry.size or entry.method != STORED:
+        if span is None or span.nbytes != entry.size or entry.method != STORED or span.name not in tensors:
             continue
         crc = 0
         for piece in pieces(tensors[span.name]):

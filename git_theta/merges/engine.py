@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -63,7 +63,7 @@ def merge(
     threads: int | None = None,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
-) -> Iterator[Merged]:
+) -> Generator[Merged, None, None]:
     """Merge tensors.
 
     Args:

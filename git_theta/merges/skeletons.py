@@ -38,6 +38,8 @@ def decide_skeleton(
     if base is not None and ours.skeleton == base.skeleton:
         changed = [side for side, one in enumerate(manifests) if one and one.skeleton != base.skeleton]
         candidates = [*changed[:1], OURS]
+    # Where only the tensors' sizes differ (opaque files), others have the same skeleton.
+    candidates += [side for side, one in enumerate(manifests) if one and one.skeleton == ours.skeleton]
     for side in candidates:
         manifest = manifests[side]
         assert manifest is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
@@ -204,13 +204,17 @@ class Objects:
 
         Args:
             storage: lines for the digest and all its bases.
-            shared: digests, this one or bases, of which other tensors read the same ranges at the same time.
+            shared: digests, this one or bases, of which other tensors read the same ranges at the same time;
+                those that this one needs in several ways are known.
 
         Raises:
             MissingObject, DamagedObject, DamagedManifest: an object is not here, or not as described.
         """
         opened: dict[str, Tensor] = {}
-        for each in costs([digest], storage):  # bases first
+        chain = costs([digest], storage)  # bases first
+        uses = Counter(base for each in chain for base in storage[each].bases)
+        shared = {*shared, *(base for base, times in uses.items() if times > 1)}
+        for each in chain:
             line = storage[each]
             data = self.member(line)
             with data.context():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from git_theta import scratch
+from git_theta.dtypes import DType
 from git_theta.errors import DamagedObject, MissingObject
 from git_theta.manifest import StorageLine
 from git_theta.objects import codec
@@ -81,7 +82,7 @@ class TensorWriter:
         self._grouping = grouping
 
     def encode(
-        self, target: Target, digest: str, proposals: Sequence[tuple[Proposal, int]]
+        self, target: Target, digest: str, proposals: Iterable[tuple[Proposal, int]]
     ) -> StorageLine | Payload:
         """Store a tensor by the first proposal that keeps its word, dense if none does.
 
@@ -99,6 +100,22 @@ class TensorWriter:
             except (_NotWorthwhile, DamagedObject, MissingObject):
                 continue  # a damaged base must not keep anyone from storing a tensor without it
         return self._dense(target, digest)
+
+    def computed(self, digest: str, dtype: DType, shape: tuple[int, ...], proposal: Proposal) -> Payload:
+        """What is stored of a tensor that has just been computed by the very prediction that is proposed.
+
+        It is exact as it is. Nothing is decoded to see that: the caller answers for it.
+
+        Raises:
+            DamagedObject: the update's kind does not take these parameters.
+        """
+        parameters = proposal.parameters
+        registry.by_name(proposal.update).predictor(
+            dtype, shape, [base.tensor for base in proposal.bases], _as_read_back(parameters)
+        )
+        digests = tuple(base.digest for base in proposal.bases)
+        member = Member(digest, dtype, shape, proposal.update, digests, parameters.values)
+        return Payload(member, parameters.arrays)
 
     def write(self, payloads: Sequence[Payload]) -> list[StorageLine]:
         """Write one object that holds these payloads.

@@ -1,0 +1,102 @@
+"""Keeps tensors: whatever is not stored yet is stored, in the way that takes the least."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import Lock
+
+from git_theta.filters.known import Known
+from git_theta.objects.writer import Bundle, Payload, TensorWriter
+from git_theta.settings import Settings
+from git_theta.updates import chooser
+from git_theta.updates.interface import Proposal, Target
+from git_theta.updates.sampling import dense_bytes
+
+
+class Keeper:
+    """Keeps the tensors of one checkpoint.
+
+    Small tensors share objects. Those are written in the order in which `gather` is called, whichever
+    thread has called `keep`, so that they are the same in every run.
+
+    Attributes:
+        stored_anew: whether something was not stored before.
+    """
+
+    def __init__(self, known: Known, writer: TensorWriter, settings: Settings) -> None:
+        self.stored_anew = False
+        self._known = known
+        self._writer = writer
+        self._settings = settings
+        self._claimed: set[str] = set()
+        self._lock = Lock()
+        self._bundle = Bundle()
+
+    def keep(self, target: Target, digest: str, first: Proposal | None = None) -> Payload | None:
+        """Store a tensor, unless it is stored already. Thread-safe.
+
+        Args:
+            first: what to try before anything else.
+
+        Returns:
+            What is small, for `gather`.
+        """
+        if not self._is_new(target, digest):
+            return None
+        result = self._writer.encode(target, digest, self._proposals(target, digest, first))
+        if isinstance(result, Payload):
+            return result
+        self._known.add(result)
+        return None
+
+    def keep_computed(self, target: Target, digest: str, proposal: Proposal) -> Payload | None:
+        """As `keep`, for a tensor that was computed by the very prediction that is proposed.
+
+        It is stored by another update only where the chain would become too long.
+        """
+        dense = dense_bytes(target.tensor)
+        if not self._known.room(digest, proposal.bases, dense, self._settings):
+            return self.keep(target, digest)
+        if not self._is_new(target, digest):
+            return None
+        return self._writer.computed(digest, target.dtype, target.shape, proposal)
+
+    def gather(self, payload: Payload | None) -> None:
+        """Take what `keep` has returned; it is stored by the time that `finish` returns."""
+        if payload is not None:
+            self._bundle.add(payload)
+            if self._bundle.full:
+                self.finish()
+
+    def finish(self) -> None:
+        """Write what was gathered."""
+        if self._bundle.payloads:
+            for line in self._writer.write(self._bundle.payloads):
+                self._known.add(line)
+        self._bundle = Bundle()
+
+    def _is_new(self, target: Target, digest: str) -> bool:
+        with self._lock:
+            if digest in self._claimed:
+                return False
+            self._claimed.add(digest)
+        if self._known.has(digest, target.tensor):
+            return False
+        self.stored_anew = True
+        return True
+
+    def _proposals(
+        self, target: Target, digest: str, first: Proposal | None
+    ) -> Iterator[tuple[Proposal, int]]:
+        """What to try, best first, and how many bytes each may take."""
+        known, settings = self._known, self._settings
+        if first is not None:
+            room = known.room(digest, first.bases, dense_bytes(target.tensor), settings)
+            if room:
+                yield first, room
+        bases = known.bases(target.name, target.dtype, target.shape, settings.max_chain_depth)
+        ranking = chooser.rank(target, list(bases))
+        for proposal in ranking.proposals:
+            room = known.room(digest, proposal.bases, ranking.dense_bytes, settings)
+            if room:
+                yield proposal, room

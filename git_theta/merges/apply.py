@@ -1,0 +1,190 @@
+"""Carries out a plan: from the manifests of all sides to the manifest of the result, with all of it stored.
+
+What is taken from a side keeps the storage lines it has there. What is combined is computed tensor by tensor,
+and stored before the next one is asked for; a linear combination of stored tensors is stored as just that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from blake3 import blake3
+
+from git_theta import chains
+from git_theta.diffs.sweep import cores
+from git_theta.filters.keeper import Keeper
+from git_theta.filters.known import Known
+from git_theta.manifest import Manifest, TensorLine, ViewLine
+from git_theta.merges import engine, jobs
+from git_theta.merges.crew import Progress
+from git_theta.merges.decisions import Decision, Plan
+from git_theta.merges.engine import Merged
+from git_theta.merges.frame import Frame
+from git_theta.merges.sides import Sides
+from git_theta.objects.reader import Objects
+from git_theta.objects.writer import SMALL_BYTES, TensorWriter
+from git_theta.settings import Settings
+from git_theta.tensors import Tensor
+from git_theta.updates.interface import Parameters, Proposal, Target
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a merge works with.
+
+    Attributes:
+        objects: of the local store.
+        known: what is recorded for the file: its recorded manifests are those of the sides.
+        device: where to compute; see engine.merge, as for `threads`, `progress` and `warn`.
+        open_statistics: see jobs.job.
+    """
+
+    objects: Objects
+    known: Known
+    settings: Settings
+    device: str = "auto"
+    threads: int | None = None
+    progress: Progress | None = None
+    warn: Callable[[str], None] | None = None
+    open_statistics: Callable[[str, str], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The result of a merge.
+
+    Attributes:
+        manifest: complete; `text` is how Git stores it.
+        not_finite: tensors with entries that are NaN or infinite and were not so in all models, and how many.
+    """
+
+    manifest: Manifest
+    text: bytes
+    not_finite: dict[str, int]
+
+
+def apply(plan: Plan, sides: Sides, means: Means, pathname: str) -> Applied:
+    """Carry out a plan. Where it has conflicts, the result has what ours has there.
+
+    The same manifest comes out on every run on the CPU, and it is the one that cleaning the result's file
+    gives.
+
+    Args:
+        plan: not one whose skeleton is a conflict.
+        sides: those of the plan.
+        pathname: of the checkpoint, for messages and its suffix.
+
+    Raises:
+        MissingTorch: a strategy needs torch. Nothing has been computed then.
+        ThetaError: a tensor cannot be read, a strategy's options do not fit, the format cannot hold the
+            result, or the store cannot be written. What has been stored by then is found again.
+    """
+    with ThreadPoolExecutor(means.threads or cores(), "theta-store") as executor:
+        writer = TensorWriter(means.objects.store, executor, means.settings.grouping != "off")
+        return _Application(plan, sides, means, writer).run(pathname)
+
+
+class _Application:
+    """One call of `apply`."""
+
+    def __init__(self, plan: Plan, sides: Sides, means: Means, writer: TensorWriter) -> None:
+        self._plan = plan
+        self._sides = sides
+        self._means = means
+        self._keeper = Keeper(means.known, writer, means.settings)
+
+    def run(self, pathname: str) -> Applied:
+        tensors, views = self._taken()
+        combined, not_finite = self._combined()
+        self._keeper.finish()
+        frame = Frame(self._plan, self._sides, self._means.objects, self._means.known, self._means.settings)
+        content = sorted([*tensors, *combined], key=_name), sorted(views, key=_name)
+        if self._plan.skeleton.action == "write":
+            manifest, text = frame.written(*content, pathname)
+        else:
+            manifest, text = frame.taken(*content, self._keeper)
+        return Applied(manifest, text, not_finite)
+
+    def _taken(self) -> tuple[list[TensorLine], list[ViewLine]]:
+        """What the result has from one of the sides."""
+        tensors: list[TensorLine] = []
+        views: list[ViewLine] = []
+        for decision in self._plan.decisions:
+            line = decision.line
+            if isinstance(line, TensorLine):
+                self._means.known.take(line.digest, self._sides.lines(line.digest))
+                tensors.append(replace(line, name=decision.name))
+            elif isinstance(line, ViewLine):
+                views.append(replace(line, name=decision.name, of=decision.of))
+        return tensors, views
+
+    def _combined(self) -> tuple[list[TensorLine], dict[str, int]]:
+        """What is computed, and in which of it there are entries that are no numbers."""
+        decisions = [decision for decision in self._plan.decisions if decision.action == "combine"]
+        digests = [line.digest for line in self._sides.inputs(self._plan)]
+        shared = chains.met_again(([digest], self._sides.lines(digest)) for digest in digests)
+        work = [
+            jobs.job(
+                decision,
+                lambda _, line: self._sides.tensor(line, shared),
+                self._means.open_statistics,
+            )
+            for decision in decisions
+        ]
+        lines: list[TensorLine] = []
+        not_finite: dict[str, int] = {}
+        means = self._means
+        merged = engine.merge(
+            work, device=means.device, threads=means.threads, progress=means.progress, warn=means.warn
+        )
+        with closing(merged):
+            for decision, result in zip(decisions, merged, strict=True):
+                lines.append(self._keep(decision, result))
+                if result.not_finite:
+                    not_finite[decision.name] = result.not_finite
+        return lines, not_finite
+
+    def _keep(self, decision: Decision, merged: Merged) -> TensorLine:
+        tensor = merged.tensor
+        digest = blake3(tensor.bits.view("u1").data).hexdigest()
+        target = Target(decision.name, tensor)
+        proposal = self._as_combination(decision, merged)
+        if proposal is None:
+            payload = self._keeper.keep(target, digest)
+        elif merged.linear and merged.linear.regular and tensor.bits.nbytes > SMALL_BYTES:
+            payload = self._keeper.keep_computed(target, digest, proposal)
+        else:  # small ones are predicted again and compared, as are those with entries of a special kind
+            payload = self._keeper.keep(target, digest, proposal)
+        self._keeper.gather(payload)
+        return TensorLine(decision.name, tensor.dtype, tensor.shape, digest)
+
+    def _as_combination(self, decision: Decision, merged: Merged) -> Proposal | None:
+        """The update that is this linear combination of stored tensors; None where there is none."""
+        combination, linear = decision.combination, merged.linear
+        assert combination is not None
+        if linear is None:
+            return None
+        sides = (0, *combination.sides)
+        used = [
+            (coefficient, decision.lines[side])
+            for coefficient, side in zip(linear.coefficients, sides, strict=True)
+            if coefficient
+        ]
+        bases = []
+        for _, line in used:
+            if not isinstance(line, TensorLine) or (line.dtype, line.shape) != decision.form:
+                return None
+            lines = self._sides.lines(line.digest)
+            bases.append(self._means.known.base(line.name, line.digest, lines, self._sides.tensor(line)))
+        values = {
+            "arithmetic": linear.arithmetic,
+            "coefficients": [coefficient for coefficient, _ in used],
+        }
+        return Proposal("combine", tuple(bases), Parameters(values)) if bases else None
+
+
+def _name(line: TensorLine | ViewLine) -> str:
+    return line.name

@@ -1,0 +1,176 @@
+"""What lies around the tensors of a merge's result: a side's skeleton, or that of a file written anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from blake3 import blake3
+
+from git_theta import manifest as manifests
+from git_theta.checkpoints import registry
+from git_theta.checkpoints.layout import Layout, Span
+from git_theta.checkpoints.registry import OPAQUE
+from git_theta.dtypes import BYTES
+from git_theta.errors import ThetaError
+from git_theta.filters import skeleton
+from git_theta.filters.clean import Cleaner, Request
+from git_theta.filters.content import Content
+from git_theta.filters.keeper import Keeper
+from git_theta.filters.known import SKELETON, Known
+from git_theta.manifest import Manifest, TensorLine, ViewLine
+from git_theta.merges.decisions import OURS, Plan
+from git_theta.merges.sides import Sides
+from git_theta.objects.reader import Objects
+from git_theta.settings import Settings
+from git_theta.tensors import ArrayTensor, Tensor
+from git_theta.updates.interface import Target
+
+
+class Frame:
+    """Makes the manifest of a result whose tensors are all stored."""
+
+    def __init__(self, plan: Plan, sides: Sides, objects: Objects, known: Known, settings: Settings) -> None:
+        self._plan = plan
+        self._sides = sides
+        self._objects = objects
+        self._known = known
+        self._settings = settings
+
+    def taken(
+        self, tensors: Sequence[TensorLine], views: Sequence[ViewLine], keeper: Keeper
+    ) -> tuple[Manifest, bytes]:
+        """With the skeleton of a side, whose layout the result has.
+
+        Args:
+            tensors, views: of the result, sorted by name.
+            keeper: stores the skeleton, if it is another one.
+        """
+        side = self._side(self._plan.skeleton.side)
+        old = {line.name: line.digest for line in side.tensors}
+        changed = [line for line in tensors if line.digest != old[line.name]]
+        digest = side.skeleton
+        if changed and side.format != OPAQUE:
+            digest = self._patched(side, changed, keeper)
+        if digest == side.skeleton:
+            self._known.take(digest, self._sides.lines(digest))
+        identity = replace(side, tensors=tuple(tensors), views=tuple(views), skeleton=digest, storage={})
+        return self._complete(manifests.with_root(identity), keeper.stored_anew)
+
+    def written(
+        self, tensors: Sequence[TensorLine], views: Sequence[ViewLine], pathname: str
+    ) -> tuple[Manifest, bytes]:
+        """As a file written anew in our format, with what ours has besides tensors.
+
+        Args:
+            tensors, views: of the result, sorted by name.
+            pathname: of the file.
+
+        Raises:
+            ThetaError: the format cannot hold this.
+        """
+        ours = self._side(OURS)
+        checkpoint_format = registry.by_name(ours.format)
+        pieces, like = skeleton.pieces(ours, skeleton.read(ours, self._objects))
+        opened = _Opened(tensors, self._known, self._objects)
+        first = self._names_in_result([piece.tensor.name for piece in pieces if piece.tensor is not None])
+        order = dict.fromkeys([*(name for name in first if name in opened), *opened])
+        with self._objects.store.spool() as file:
+            checkpoint_format.write(file, [(name, opened[name]) for name in order], bytes(like))  # type: ignore[arg-type]
+            file.flush()
+            recorded = [(manifests.write(side), side) for side in self._sides.known]
+            cleaner = Cleaner(self._objects, lambda _: self._known, self._settings, _say_nothing)
+            text = cleaner.clean(Content.of(file), Request(pathname, recorded, tuple, looks_only=False))
+        manifest = manifests.parse(text)
+        if (manifest.tensors, manifest.views) != (tuple(tensors), tuple(views)):
+            raise ThetaError(
+                f"{pathname}: a {ours.format} file cannot be written with what the merge gives: "
+                f"{_difference(manifest, tensors, views)}",
+                f"take one side whole: git checkout --ours {pathname}, or git checkout --theirs {pathname}",
+            )
+        return manifest, text
+
+    def _side(self, number: int) -> Manifest:
+        found = self._sides.manifests[number]
+        assert found is not None
+        return found
+
+    def _patched(self, side: Manifest, changed: Sequence[TensorLine], keeper: Keeper) -> str:
+        """The digest of the side's skeleton with checksums for other tensors, which is stored."""
+        stored = skeleton.read(side, self._objects)
+        pieces, between = skeleton.pieces(side, stored)
+        opened = _Opened(changed, self._known, self._objects)
+        patched = registry.by_name(side.format).patch(bytes(between), _layout(side, pieces), opened)
+        if patched == between:
+            return side.skeleton
+        whole = stored[: len(stored) - len(between)] + patched
+        digest = blake3(whole).hexdigest()
+        target = Target(SKELETON, ArrayTensor(BYTES, (len(whole),), whole))
+        keeper.gather(keeper.keep(target, digest))
+        keeper.finish()
+        return digest
+
+    def _names_in_result(self, names: Sequence[str]) -> list[str]:
+        """What our tensors are called in the result."""
+        ours = ((decision.lines[OURS], decision.name) for decision in self._plan.decisions)
+        found = {line.name: name for line, name in ours if line is not None}
+        return [found[name] for name in names]
+
+    def _complete(self, identity: Manifest, stored_anew: bool) -> tuple[Manifest, bytes]:
+        """With storage; a side's own text where the result is what that side has."""
+        for recorded in self._sides.known:
+            if recorded.root == identity.root and recorded.storage and not stored_anew:
+                return recorded, manifests.write(recorded)
+        storage = self._known.storage(identity.digests())
+        self._known.record(storage)
+        text = manifests.write(identity.with_storage(storage))
+        return manifests.parse(text), text
+
+
+class _Opened(Mapping[str, Tensor]):
+    """The tensors of a result by name, opened when they are asked for."""
+
+    def __init__(self, lines: Sequence[TensorLine], known: Known, objects: Objects) -> None:
+        self._lines = {line.name: line for line in lines}
+        self._known = known
+        self._objects = objects
+
+    def __getitem__(self, name: str) -> Tensor:
+        line = self._lines[name]
+        storage = self._known.storage([line.digest])
+        return self._objects.tensor(line.digest, storage, line.dtype, line.shape)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._lines
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+
+def _layout(manifest: Manifest, pieces: Sequence[skeleton.Piece]) -> Layout:
+    """Where the tensors lie in the file of a manifest; without views."""
+    spans: list[Span] = []
+    offset = 0
+    for piece in pieces:
+        line = piece.tensor
+        if line is None:
+            offset += piece.stop - piece.start
+        else:
+            spans.append(Span(line.name, line.dtype, line.shape, offset))
+            offset += line.nbytes
+    return Layout(manifest.format, tuple(spans))
+
+
+def _difference(found: Manifest, tensors: Sequence[TensorLine], views: Sequence[ViewLine]) -> str:
+    """The first tensor that is not as planned."""
+    there: set[TensorLine | ViewLine] = {*found.tensors, *found.views}
+    wanted: set[TensorLine | ViewLine] = {*tensors, *views}
+    name = min(line.name for line in there ^ wanted)
+    return f"tensor {name!r} would be another one"
+
+
+def _say_nothing(line: str) -> None:
+    """What cleaning warns of concerns files that somebody adds."""
