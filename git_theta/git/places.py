@@ -9,6 +9,7 @@ from git_theta.errors import ThetaError
 from git_theta.git import blobs, checkpoint
 from git_theta.git.checkpoint import Checkpoint
 from git_theta.git.repository import Repository
+from git_theta.manifest import LARGEST
 
 SYMLINK = "120000"
 SUBMODULE = "160000"
@@ -87,4 +88,4 @@ def _only_as_file(repository: Repository, place: Place) -> bool:
     if place.file is None or not place.file.is_file() or place.file.stat().st_size < _PROBABLY_NO_MANIFEST:
         return False
     found = blobs.sizes(repository, [(place.oid, place.path)])
-    return bool(found) and found[0].size > blobs.LARGEST
+    return bool(found) and found[0].size > LARGEST
