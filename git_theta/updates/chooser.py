@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from git_theta.errors import DamagedObject, MissingObject
@@ -19,6 +19,9 @@ _WORTH = 0.97
 _FARTHER = 0.3
 """Bits an item by which a delta from the oldest base exceeds one from the newest where versions follow each
 other: a step as large as the one between them adds half a bit."""
+
+_LOOKS = 7
+"""Bases that are looked at, at most."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def rank(target: Target, bases: Sequence[Base]) -> Ranking:
     nbytes = target.dtype.nbytes(target.shape)
     dense = sampling.dense_bytes(target.tensor)
     target, kept = sampling.with_samples(target, bases)
-    found = _nearest(target, alike(target, kept))
+    found = _nearest(target, alike(target, kept), dense)
     if not found or found[0][0] > _EXACT * nbytes:
         near = [proposal.bases[0] for _, proposal in found]
         ordered = [*near, *(base for base in kept if base not in near)]
@@ -55,24 +58,39 @@ def rank(target: Target, bases: Sequence[Base]) -> Ranking:
     return Ranking((*(proposal for _, proposal in found), Proposal("dense", ())), dense)
 
 
-def _nearest(target: Target, bases: Sequence[Base]) -> list[tuple[int, Proposal]]:
+def _nearest(target: Target, bases: Sequence[Base], dense: int) -> list[tuple[int, Proposal]]:
     """Deltas from the bases that are worth a look, nearest first, with estimates."""
+    nbytes, last = target.dtype.nbytes(target.shape), len(bases) - 1
+    sizes: dict[int, int] = {}
     found: list[tuple[int, Proposal]] = []
-    if not bases:
-        return found
+    pending, looked = [0, 1, last], set[int]()
     # Each look costs decoding a chunk of the base and of all that it is based on.
-    for number in dict.fromkeys(
-        (0, min(1, len(bases) - 1), len(bases) - 1, len(bases) // 2, len(bases) // 3)
-    ):
-        found += _estimates("delta", target, [bases[number]])
-        if not found:
+    while pending and len(looked) < _LOOKS:
+        number = pending.pop(0)
+        if 0 <= number <= last and number not in looked:
+            looked.add(number)
+            for size, proposal in _estimates("delta", target, [bases[number]]):
+                sizes[number] = size
+                found.append((size, proposal))
+        if not sizes:
             continue
-        best = min(found, key=_bytes)[0]
-        if best < _NEAR * target.dtype.nbytes(target.shape):
+        best = min(sizes.values())
+        if best < _NEAR * nbytes or (last in looked and best > _WORTH * dense):
             break
-        if number == len(bases) - 1 and 8 * (found[-1][0] - best) > _FARTHER * target.tensor.items:
+        follows = last in sizes and 8 * (sizes[last] - best) > _FARTHER * target.tensor.items
+        if follows and sizes.get(0) == best:
             break
+        if not pending:
+            pending = [number for number in _between(sizes) if number not in looked]
     return sorted(found, key=_bytes)
+
+
+def _between(sizes: Mapping[int, int]) -> tuple[int, int]:
+    """The versions half-way from the nearest one so far to those looked at before and after it."""
+    best = min(sizes, key=lambda number: sizes[number])
+    before = max((number for number in sizes if number < best), default=best)
+    after = min((number for number in sizes if number > best), default=best)
+    return (best + before) // 2, (best + after + 1) // 2
 
 
 def _estimates(name: str, target: Target, bases: Sequence[Base]) -> list[tuple[int, Proposal]]:
