@@ -106,6 +106,13 @@ def counted(everything: int, progress: Progress | None) -> Callable[[int], None]
     return more
 
 
+def reason(error: ThetaError | OSError) -> str:
+    """Why a tensor could not be read, and what to do about it, in a line."""
+    if isinstance(error, ThetaError):
+        return "; ".join(filter(None, (error.message, error.remedy)))
+    return str(error)
+
+
 class _Similar:
     """Whether the first values of two tensors point the same way: their cosine is at least one half."""
 
@@ -195,7 +202,7 @@ def _opener(a: Entry, b: Entry, old: Version, new: Version, open_pair: OpenPair 
 def _answered(row: Row, answer: Change | ThetaError | OSError) -> Row:
     if isinstance(answer, Change):
         return replace(row, change=answer)
-    return replace(row, unknown=answer.message if isinstance(answer, ThetaError) else str(answer))
+    return replace(row, unknown=reason(answer))
 
 
 def _is_unchanged(row: Row) -> bool:

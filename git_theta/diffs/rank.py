@@ -3,10 +3,10 @@
 Each range of whole rows is looked at on its own. A sample of 192 x 192 entries decides first whether that
 is worth while: tr(G)^2 / ||G||_F^2 of its Gram matrix, the participation ratio, is at most the rank, and
 half of its largest value for noise. Then a randomized range finder (Halko, Martinsson, Tropp 2011,
-arXiv:0909.4061, algorithm 4.4 with half an iteration) gives the leading singular values and right singular
+arXiv:0909.4061, algorithm 4.3 for the rows) gives the leading singular values and right singular
 vectors of the rows. Those of all ranges, stacked, have the singular values of the whole matrix.
 
-A singular value counts when it rises above what rounding to the dtype alone gives, which is the largest
+A singular value counts when it rises above what rounding both sides to the dtype gives, which is the largest
 singular value of a random matrix of that variance (Marchenko and Pastur), and above a thousandth of the
 largest one. What those that count leave over must be no more than rounding explains, too: the sum of a LoRA
 and a full fine-tune is not of low rank.
@@ -40,7 +40,7 @@ _PROBES = (24, HIGHEST + 16)
 _MARGIN = 8  # probes beyond the rank, without which a range finder misses directions
 _ABOVE_NOISE = 1.1
 _RELATIVE = 1e-3
-_LEFT_OVER = 1.5  # times what rounding leaves of the squares
+_LEFT_OVER = 1.1  # times what rounding leaves of the squares
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Sketch:
 
     Attributes:
         rows: how many.
-        noise: variance of an entry that rounding explains.
+        noise: variance of an entry that rounding of both sides explains.
         directions: right singular vectors times their singular values, one a row; None where the rank is
             not low.
     """
@@ -88,7 +88,7 @@ def sketch(old: Bits, new: Bits, dtype: DType, start: int, columns: int, changed
         old_sample, new_sample = (_sample(bits, dtype, rows, columns) for bits in (old, new))
         if not _may_be_low(new_sample - old_sample):
             return Sketch(rows, 0.0, None)
-        noise = _rounding(new_sample[::8], dtype)
+        noise = _rounding(old_sample[::4], dtype) + _rounding(new_sample[::4], dtype)
         with scratch.borrow(rows * columns, np.float32) as buffer:
             _subtract(old, new, dtype, buffer)
             return Sketch(rows, noise, _directions(buffer.reshape(rows, columns), noise))
@@ -152,8 +152,9 @@ def _directions(matrix: NDArray[np.float32], noise: float) -> NDArray[np.float32
     for probes in _PROBES:
         if probes > min(rows, columns):
             return None
-        left_basis, _ = np.linalg.qr(matrix @ _signs(columns, probes))
-        right_basis, _ = np.linalg.qr((left_basis.T @ matrix).T)
+        drawn = matrix @ _signs(columns, probes)
+        drawn /= max(float(np.abs(drawn).max()), 1e-30)  # so that squares neither overflow nor vanish
+        right_basis, _ = np.linalg.qr((drawn.T @ matrix).T)
         projected = (matrix @ right_basis).astype(np.float64)
         if not np.isfinite(projected).all():
             return None

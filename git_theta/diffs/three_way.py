@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from git_theta.diffs import layers
 from git_theta.diffs.agreement import Agreement, together
-from git_theta.diffs.compare import Progress, Version, counted
+from git_theta.diffs.compare import Progress, Version, counted, reason
 from git_theta.diffs.entries import Entry, entries, open_entry
-from git_theta.errors import ThetaError
 from git_theta.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -123,8 +122,7 @@ def compare_three(
         if isinstance(answer, Agreement):
             rows[number] = replace(rows[number], agreement=answer)
         else:
-            reason = answer.message if isinstance(answer, ThetaError) else str(answer)
-            rows[number] = replace(rows[number], unknown=reason)
+            rows[number] = replace(rows[number], unknown=reason(answer))
     changed = tuple(row for row in rows if _is_changed(row))
     return ThreeWay(
         path,

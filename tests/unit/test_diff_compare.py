@@ -90,7 +90,7 @@ def test_a_missing_object_makes_one_row_unknown() -> None:
     new = with_lora(MODEL, ["q"])
     lost = "h.1.attn.q.weight"
     report = compare_checkpoints(version(MODEL), version(new, missing=[lost]))
-    assert row(report, lost).unknown.endswith("is missing")
+    assert row(report, lost).unknown.endswith("is missing; git theta fetch")
     assert row(report, lost).change is None
     assert [found.unknown for found in report.rows if found.name != lost] == ["", "", ""]
     assert report.totals.unknown == 1

@@ -64,6 +64,14 @@ def test_many_pieces_of_the_same_directions() -> None:
     assert found("F32", old, new, columns=96, step=40 * 96) == 8
 
 
+@pytest.mark.parametrize("kind", ["BF16", "F16"])
+def test_both_sides_can_have_been_rounded(kind: str) -> None:
+    """From a model in float32 that was rounded before and after."""
+    weights = 0.02 * np.random.default_rng(0).standard_normal((ROWS, COLUMNS))
+    old, new = (from_float(side.ravel(), dtype(kind)) for side in (weights, weights + low_rank(4)))
+    assert found(kind, old, new) == 4
+
+
 def test_noise_has_no_low_rank() -> None:
     old, new = matrices("BF16", 0.002 * np.random.default_rng(1).standard_normal((ROWS, COLUMNS)))
     assert found("BF16", old, new) is None
