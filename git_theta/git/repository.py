@@ -78,6 +78,10 @@ class Repository:
         """
         return Repository(git_dir.parent, {**_foreign_environment(), "GIT_DIR": str(git_dir.absolute())})
 
+    def with_environment(self, variables: Mapping[str, str]) -> Repository:
+        """The same repository, for a git that has these variables too."""
+        return Repository(self.folder, {**(self._environment or os.environ), **variables})
+
     def git(self, *arguments: str, stdin: bytes | None = None, check: bool = True) -> bytes:
         """Run git and return what it printed.
 

@@ -95,11 +95,18 @@ class TensorWriter:
         for proposal, limit in proposals:
             if proposal.update == "dense":
                 break
-            try:
-                return self._predicted(target, digest, proposal, limit)
-            except (_NotWorthwhile, DamagedObject, MissingObject):
-                continue  # a damaged base must not keep anyone from storing a tensor without it
+            if (made := self.attempt(target, digest, proposal, limit)) is not None:
+                return made
         return self._dense(target, digest)
+
+    def attempt(
+        self, target: Target, digest: str, proposal: Proposal, limit: int
+    ) -> StorageLine | Payload | None:
+        """Store a tensor by this proposal; None if that takes more than `limit` bytes, or cannot be done."""
+        try:
+            return self._predicted(target, digest, proposal, limit)
+        except (_NotWorthwhile, DamagedObject, MissingObject):
+            return None  # a damaged base must not keep anyone from storing a tensor without it
 
     def computed(self, digest: str, dtype: DType, shape: tuple[int, ...], proposal: Proposal) -> Payload:
         """What is stored of a tensor that has just been computed by the very prediction that is proposed.

@@ -1,0 +1,43 @@
+"""git theta repack."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from git_theta.cli.console import human_size
+
+
+@click.command
+@click.argument("revisions", nargs=-1)
+@click.option("--aggressive", is_flag=True, help="Try every earlier version and every update kind: slow.")
+def command(revisions: tuple[str, ...], aggressive: bool) -> None:
+    """Looks for better updates for tensors of commits that no remote-tracking branch contains, and rewrites
+    those commits: same files, authors, dates and messages, other oids. What was pushed stays as it is.
+    REVISIONS are as git rev-list takes them; HEAD unless given. Branches and tags are kept as they were
+    under refs/original/theta/.
+
+    \b
+    Examples:
+      git theta repack
+      git theta repack --aggressive main feature
+      git reset -q refs/original/theta/heads/main      (undo, on main)
+    """
+    from git_theta.git.repack import repack
+    from git_theta.git.repository import Repository
+
+    terminal = sys.stderr.isatty()
+
+    def progress(done: int, of: int) -> None:
+        if terminal:
+            click.echo(f"\rRepacking commits: {done}/{of}", nl=done == of, err=True)
+
+    found = repack(Repository.here(), revisions or ("HEAD",), aggressive, progress)
+    if not found.tensors:
+        click.echo("Nothing could be stored better.")
+        return
+    saved = human_size(found.before - found.after)
+    click.echo(f"{found.tensors} tensors take {saved} less ({human_size(found.before)} before).")
+    for name, backup in found.moved:
+        click.echo(f"{name} was rewritten; as it was: {backup}")

@@ -1,0 +1,191 @@
+"""Finds better updates for what no remote has yet, and rewrites the commits that name them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from git_theta import manifest as manifests
+from git_theta.chains import closure, costs
+from git_theta.dtypes import BYTES
+from git_theta.errors import DamagedManifest
+from git_theta.filters.known import SKELETON
+from git_theta.git.blobs import find_manifests, in_tree, reachable
+from git_theta.git.recorded import parsed
+from git_theta.git.repository import Repository
+from git_theta.git.rewriting import Rewriter, require_clean, unpushed
+from git_theta.manifest import Manifest, StorageLine, TensorLine
+from git_theta.objects.writer import Payload, TensorWriter
+from git_theta.updates import chooser
+from git_theta.updates.interface import Base, Target
+
+_WORTH = 0.97
+"""A new update must take less than this part of what is stored."""
+_BASES = 12
+"""So many of the versions before a tensor are tried as its bases; all of them with `aggressive`."""
+
+
+@dataclass(frozen=True)
+class Repacked:
+    """What a repack did.
+
+    Attributes:
+        tensors: how many are stored in another way now.
+        before, after: bytes that they take.
+        moved: refs that were moved, and where they are kept as they were.
+    """
+
+    tensors: int
+    before: int
+    after: int
+    moved: list[tuple[str, str]]
+
+
+def repack(
+    repository: Repository, revisions: Sequence[str], aggressive: bool, progress: Callable[[int, int], None]
+) -> Repacked:
+    """Store the tensors of commits that no remote has in less space, where that is possible.
+
+    Args:
+        revisions: as `git rev-list` takes them; commits that a remote has are left out.
+        aggressive: try all earlier versions, and every tensor of the same kind, and encode every proposal.
+        progress: told how many commits are done, and of how many.
+
+    Raises:
+        ThetaError: something is staged or under way; a tensor cannot be read. Nothing was changed then.
+    """
+    require_clean(repository)
+    commits = unpushed(repository, revisions)
+    blobs: dict[str, str] = {}
+    rewriter = Rewriter(repository, blobs)
+    packer = _Packer(repository, aggressive)
+    for number, commit in enumerate(commits):
+        progress(number, len(commits))
+        for blob, text in find_manifests(repository, in_tree(repository, commit)):
+            manifest = parsed(text)
+            if manifest is None or blob.oid in blobs or not manifest.storage:
+                continue
+            better = manifests.write(packer.repack(manifest))
+            if better != text:
+                oid = repository.git("hash-object", "-t", "blob", "-w", "--stdin", stdin=better)
+                blobs[blob.oid] = oid.decode().strip()
+        rewriter.rewrite(commit)
+    progress(len(commits), len(commits))
+    packer.close()
+    moved: list[tuple[str, str]] = []
+    if rewriter.commits:
+        moved = rewriter.move_refs("git theta repack")
+        rewriter.update_index()
+    return Repacked(len(packer.lines), packer.before, packer.after, moved)
+
+
+class _Packer:
+    """Stores tensors anew, version after version."""
+
+    def __init__(self, repository: Repository, aggressive: bool) -> None:
+        self._repository = repository
+        self._settings = repository.config.settings()
+        self._aggressive = aggressive
+        self._executor = ThreadPoolExecutor(os.cpu_count() or 2)
+        grouping = aggressive or self._settings.grouping != "off"
+        self._writer = TensorWriter(repository.store, self._executor, grouping)
+        self._pushed = _pushed(repository)
+        self._seen: list[tuple[TensorLine, Mapping[str, StorageLine]]] = []
+        self._tried: set[str] = set()
+        self._chains: dict[str, dict[str, StorageLine]] = {}
+        self.lines: dict[str, StorageLine] = {}
+        self.before = self.after = 0
+
+    def close(self) -> None:
+        self._executor.shutdown()
+
+    def repack(self, manifest: Manifest) -> Manifest:
+        """The manifest with the lines of what is stored better now."""
+        storage = dict(manifest.storage)
+        for digest in manifest.storage.keys() & self.lines.keys():
+            storage.update(self._chains[digest])
+        skeleton = TensorLine(SKELETON, BYTES, (manifest.skeleton_size,), manifest.skeleton)
+        for line in (*manifest.tensors, skeleton):
+            self._improve(line, storage)
+        try:
+            storage = closure(manifest.digests(), storage)
+        except DamagedManifest:
+            return manifest  # lines of several versions lead in a circle: leave this one as it is
+        self._seen += [(line, storage) for line in (*manifest.tensors, skeleton)]
+        return manifest.with_storage(storage)
+
+    def _improve(self, line: TensorLine, storage: dict[str, StorageLine]) -> None:
+        old = storage[line.digest]
+        if line.digest in self._tried or old.oid in self._pushed:
+            return
+        self._tried.add(line.digest)
+        before = self._repository.objects.member(old).stored_bytes()
+        tensor = self._repository.objects.tensor(line.digest, storage, line.dtype, line.shape)
+        bases, sources = self._bases(line, storage)
+        ranking = chooser.rank(Target(line.name, tensor), bases)
+        best: tuple[int, StorageLine] | None = None
+        for proposal in ranking.proposals:
+            if proposal.update == "dense":
+                continue
+            chain = {d: s for base in proposal.bases for d, s in sources[base.digest].items()}
+            limit = int(_WORTH * (best[0] if best else before))
+            stored = sum(self._repository.objects.member(s).stored_bytes() for s in chain.values())
+            limit = min(limit, int(self._settings.max_chain_ratio * ranking.dense_bytes) - stored)
+            made = (
+                self._writer.attempt(Target(line.name, tensor), line.digest, proposal, limit)
+                if limit > 0
+                else None
+            )
+            if made is not None:
+                best = self._stored(made)
+                self._chains[line.digest] = {**chain, line.digest: best[1]}
+            if best and not self._aggressive:
+                break
+        if best is not None:
+            self.before, self.after = self.before + before, self.after + best[0]
+            self.lines[line.digest] = best[1]
+            storage.update(self._chains[line.digest])
+
+    def _stored(self, made: StorageLine | Payload) -> tuple[int, StorageLine]:
+        line = self._writer.write([made])[0] if isinstance(made, Payload) else made
+        return self._repository.objects.member(line).stored_bytes(), line
+
+    def _bases(
+        self, line: TensorLine, storage: Mapping[str, StorageLine]
+    ) -> tuple[list[Base], dict[str, dict[str, StorageLine]]]:
+        """Earlier tensors that are not predicted from this one, newest first, and the lines of each."""
+        kind = line.dtype, line.shape
+        alike = [
+            (one, known)
+            for one, known in reversed(self._seen)
+            if one.name == line.name or (self._aggressive and (one.dtype, one.shape) == kind)
+        ]
+        bases: list[Base] = []
+        sources: dict[str, dict[str, StorageLine]] = {}
+        for one, known in alike:
+            if len(bases) >= _BASES and not self._aggressive:
+                break
+            if one.digest in sources or one.digest == line.digest:
+                continue
+            lines = closure([one.digest], known)
+            if (
+                line.digest in lines
+                or costs([one.digest], lines)[one.digest].depth >= self._settings.max_chain_depth
+            ):
+                continue
+            sources[one.digest] = lines
+            tensor = self._repository.objects.tensor(one.digest, lines, one.dtype, one.shape)
+            bases.append(Base(one.name, one.digest, tensor))
+        return bases, sources
+
+
+def _pushed(repository: Repository) -> set[str]:
+    """The objects that manifests on remote-tracking branches name."""
+    found: set[str] = set()
+    for _, text in find_manifests(repository, reachable(repository, (), "--remotes")):
+        manifest = parsed(text)
+        if manifest is not None:
+            found |= manifest.oids().keys()
+    return found

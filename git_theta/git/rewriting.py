@@ -1,0 +1,129 @@
+"""Rewrites commits whose blobs are written in another way: same files, authors, dates and messages."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from git_theta.errors import ThetaError
+from git_theta.git.repository import Repository
+
+BACKUP = "refs/original/theta/"
+"""Where refs are kept as they were, as git filter-branch does."""
+
+
+def unpushed(repository: Repository, revisions: Sequence[str]) -> list[str]:
+    """The commits of these revisions that no remote-tracking branch contains, oldest first.
+
+    Raises:
+        ThetaError: git does not understand the revisions.
+    """
+    listed = repository.git("rev-list", "--topo-order", "--reverse", *revisions, "--not", "--remotes", "--")
+    return listed.decode().split()
+
+
+def require_clean(repository: Repository) -> None:
+    """Raises ThetaError where the index differs from HEAD, or an operation is under way."""
+    under_way = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
+    if any((repository.git_dir / name).exists() for name in under_way):
+        raise ThetaError("a merge, rebase, cherry-pick or revert is under way", "finish or abort it first")
+    if repository.run("diff-index", "--cached", "--quiet", "HEAD", "--").returncode:
+        raise ThetaError("there are staged changes", "git commit, or git stash, then the same again")
+
+
+class Rewriter:
+    """Gives commits other blobs.
+
+    Args:
+        blobs: new oids of blobs by old ones; can grow between commits.
+    """
+
+    def __init__(self, repository: Repository, blobs: Mapping[str, str]) -> None:
+        self._repository = repository
+        self._blobs = blobs
+        self.commits: dict[str, str] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="git-theta-")
+
+    def rewrite(self, commit: str) -> None:
+        """Rewrite one commit; its parents were seen before, or stay."""
+        raw = self._repository.git("cat-file", "commit", commit)
+        head, separator, message = raw.partition(b"\n\n")
+        lines = []
+        for line in _without_signature(head):
+            key, _, value = line.partition(b" ")
+            if key == b"parent":
+                value = self.commits.get(value.decode(), value.decode()).encode()
+            elif key == b"tree":
+                value = self._tree(value.decode()).encode()
+            lines.append(key + b" " + value)
+        made = b"\n".join(lines) + separator + message
+        if made == b"\n".join(_without_signature(head)) + separator + message:
+            return  # nothing of it changes: it stays, with its signature
+        oid = (
+            self._repository.git("hash-object", "-t", "commit", "-w", "--stdin", stdin=made).decode().strip()
+        )
+        self.commits[commit] = oid
+
+    def move_refs(self, reason: str) -> list[tuple[str, str]]:
+        """Point branches and lightweight tags at the rewritten commits, all or none.
+
+        Returns:
+            The refs that were moved, and where they are kept as they were.
+        """
+        listed = self._repository.git(
+            "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags"
+        )
+        moved: list[tuple[str, str]] = []
+        commands = []
+        for row in listed.decode().splitlines():
+            old, _, name = row.partition(" ")
+            if old in self.commits:
+                backup = BACKUP + name.removeprefix("refs/")
+                commands += [f"update {name} {self.commits[old]} {old}", f"update {backup} {old}"]
+                moved.append((name, backup))
+        head = self._repository.git("rev-parse", "HEAD").decode().strip()
+        if head in self.commits and self._repository.run("symbolic-ref", "-q", "HEAD").returncode:
+            commands.append(f"update HEAD {self.commits[head]} {head}")
+        self._repository.git(
+            "update-ref", "-m", reason, "--stdin", stdin="".join(f"{c}\n" for c in commands).encode()
+        )
+        return moved
+
+    def update_index(self) -> None:
+        """Put the new blobs into the index; the files of the work tree are the same."""
+        rows = self._repository.git("ls-files", "-s", "-z").split(b"\0")[:-1]
+        self._feed(self._repository, rows, first_oid=1)
+
+    def _tree(self, tree: str) -> str:
+        """A tree with the new blobs in it."""
+        rows = self._repository.git("ls-tree", "-r", "-z", "--full-tree", tree).split(b"\0")[:-1]
+        if not any(row.split(None, 3)[2].decode() in self._blobs for row in rows):
+            return tree
+        index = str(Path(self._folder.name) / "index")
+        aside = self._repository.with_environment({"GIT_INDEX_FILE": index})
+        aside.git("read-tree", tree)
+        self._feed(aside, rows, first_oid=2)
+        return aside.git("write-tree").decode().strip()
+
+    def _feed(self, repository: Repository, rows: Iterable[bytes], first_oid: int) -> None:
+        changed = []
+        for row in rows:
+            head, _, path = row.partition(b"\t")
+            fields = head.split()
+            new = self._blobs.get(fields[first_oid].decode())
+            if new is not None:
+                changed.append(fields[0] + b" " + new.encode() + b" 0\t" + path + b"\0")
+        if changed:
+            repository.git("update-index", "-z", "--index-info", stdin=b"".join(changed))
+
+
+def _without_signature(head: bytes) -> list[bytes]:
+    """The header lines of a commit, but for signatures, which no rewritten commit can keep."""
+    kept: list[bytes] = []
+    dropping = False
+    for line in head.split(b"\n"):
+        dropping = line.startswith((b"gpgsig", b"mergetag")) or (dropping and line.startswith(b" "))
+        if not dropping:
+            kept.append(line)
+    return kept
