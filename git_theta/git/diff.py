@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from git_theta.diffs import table
-from git_theta.diffs.report import Report, Sort
 from git_theta.errors import ThetaError, cannot_write
-from git_theta.git import conflict_view, diff_changes, diff_sides, terminal
+from git_theta.git import diff_changes, diff_sides, terminal
 from git_theta.git.comparison import Question, compare, compare_three
 from git_theta.git.diff_changes import Change
-from git_theta.git.diff_driver import failed
 from git_theta.git.diff_sides import Side, Sides
 from git_theta.git.repository import Repository
 
 if TYPE_CHECKING:
+    from git_theta.diffs.report import Report, Sort
     from git_theta.diffs.style import Style
     from git_theta.diffs.three_way import ThreeWay
 
@@ -114,7 +112,7 @@ class _Run:
                 if self._options.json or self._options.plot:
                     raise
                 self._trouble = True
-                yield failed(change.path, error, style)
+                yield terminal.failed(change.path, error, style)
 
     def _changes(self) -> list[Change]:
         if self._repository is None:
@@ -164,6 +162,8 @@ class _Run:
             from git_theta.diffs import stat
 
             return stat.render(report, style, sort=options.sort or "name", top=options.shown(None))
+        from git_theta.diffs import table
+
         return table.render(
             report,
             style,
@@ -176,6 +176,8 @@ class _Run:
     def _unmerged(self, change: Change, style: Style) -> Iterator[str]:
         assert self._repository is not None
         self._different = True
+        from git_theta.git import conflict_view
+
         visible = not self._output.started
         found = conflict_view.three_way(self._repository, change.path, self._options.tensor, visible=visible)
         yield self._three_way_rendered(found, style)

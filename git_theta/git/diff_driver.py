@@ -17,7 +17,7 @@ from pathlib import Path
 from git_theta.diffs import table
 from git_theta.diffs.style import Style
 from git_theta.errors import ThetaError
-from git_theta.git import callers, conflict_view, terminal
+from git_theta.git import callers, terminal
 from git_theta.git.comparison import Question, compare
 from git_theta.git.places import Place, mode_lines
 from git_theta.git.repository import Repository
@@ -74,22 +74,18 @@ def run(arguments: Sequence[str]) -> None:
         repository.close()
 
 
-def failed(path: str, error: ThetaError, style: Style) -> str:
-    """What to show in place of a comparison that is not possible."""
-    lines = [style.paint(f"diff --theta {path}", "1"), "  " + style.paint(f"! {error.message}", "33")]
-    return "\n".join(lines + ([f"  {error.remedy}"] if error.remedy else [])) + "\n"
-
-
 def _text(repository: Repository | None, call: Call, style: Style) -> str:
     try:
         if not call.old.mode and not call.new.mode:
             if repository is None:
                 raise ThetaError("there is no repository here")
+            from git_theta.git import conflict_view
+
             return conflict_view.render(repository, call.path, style)
         report = compare(repository, call.old, call.new, Question(), header=call.header)
         return table.render(report, style, hint=_hint(call))
     except ThetaError as error:
-        return failed(call.path, error, style)
+        return terminal.failed(call.path, error, style)
 
 
 def _place(path: str, file: str, oid: str, mode: str) -> Place:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import IO
 
 from git_theta.diffs.style import Style
+from git_theta.errors import ThetaError
 
 _WIDTH = 80
 _COLOURED = {"--color": "always", "--color=always": "always", "--color=auto": "auto"}
@@ -60,6 +61,12 @@ def _width() -> int:
 def paged_by_git() -> bool:
     """Whether standard output is a pager that git has started."""
     return os.environ.get("GIT_PAGER_IN_USE", "").lower() in ("1", "true", "yes", "on")
+
+
+def failed(path: str, error: ThetaError, style: Style) -> str:
+    """What to show in place of a comparison that is not possible."""
+    lines = [style.paint(f"diff --theta {path}", "1"), "  " + style.paint(f"! {error.message}", "33")]
+    return "\n".join(lines + ([f"  {error.remedy}"] if error.remedy else [])) + "\n"
 
 
 class Output:
