@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 from dataclasses import dataclass
-from threading import Lock
 
 from blake3 import blake3
 
@@ -21,13 +20,13 @@ from git_theta.errors import DamagedCheckpoint
 from git_theta.filters import skeleton
 from git_theta.filters.content import Content
 from git_theta.filters.held import Allowance, FileTensor, HeldTensor
+from git_theta.filters.keeper import Keeper
 from git_theta.filters.known import SKELETON, Known
 from git_theta.manifest import Manifest, TensorLine, ViewLine
 from git_theta.objects.store import LocalStore
-from git_theta.objects.writer import Bundle, Payload, TensorWriter
+from git_theta.objects.writer import Payload, TensorWriter
 from git_theta.settings import Settings
 from git_theta.tensors import ArrayTensor
-from git_theta.updates import chooser
 from git_theta.updates.interface import Target
 
 _HELD_BYTES = 64 << 20
@@ -55,26 +54,25 @@ class Means:
 
 
 class SinglePass:
-    """Reads one file from front to back.
-
-    Attributes:
-        stored_anew: whether the file has something that was not stored before.
-    """
+    """Reads one file from front to back."""
 
     def __init__(self, means: Means, content: Content, stack: ExitStack) -> None:
-        self.stored_anew = False
+        writer = means.writer
+        self._keeper = Keeper(means.known, writer, means.settings) if writer is not None else None
         self._means = means
         self._content = content
         self._stack = stack
         self._allowance = Allowance(_HELD_BYTES)
-        self._claimed: set[str] = set()
-        self._lock = Lock()
-        self._bundle = Bundle()
         self._waiting: deque[tuple[Span, Future[tuple[str, Payload | None]]]] = deque()
         self._lines: list[TensorLine] = []
         self._skeleton = bytearray()
         self._gaps: list[int] = []
         self._size = 0
+
+    @property
+    def stored_anew(self) -> bool:
+        """Whether the file has something that was not stored before."""
+        return self._keeper is not None and self._keeper.stored_anew
 
     def read(self, form: Format | None) -> Layout:
         """Read the file.
@@ -116,8 +114,9 @@ class SinglePass:
             len(stored),
         )
         target = Target(SKELETON, ArrayTensor(BYTES, (len(stored),), stored))
-        self._gather(self._store_digest(target, digest))
-        self._write_bundle()
+        if self._keeper is not None:
+            self._keeper.gather(self._keeper.keep(target, digest))
+            self._keeper.finish()
         return manifests.with_root(identity)
 
     def _layout(self, form: Format | None) -> Layout:
@@ -201,50 +200,20 @@ class SinglePass:
         """Digest and, if need be, store one tensor. Runs in a thread of its own."""
         try:
             digest = tensor.digest()
-            return digest, self._store_digest(Target(span.name, tensor), digest)
+            target = Target(span.name, tensor)
+            return digest, self._keeper.keep(target, digest) if self._keeper is not None else None
         finally:
             tensor.release()
             if isinstance(tensor, HeldTensor):
                 self._allowance.give(_held(span))
-
-    def _store_digest(self, target: Target, digest: str) -> Payload | None:
-        writer, known, settings = self._means.writer, self._means.known, self._means.settings
-        with self._lock:
-            if writer is None or digest in self._claimed:
-                return None
-            self._claimed.add(digest)
-        if known.has(digest, target.tensor):
-            return None
-        self.stored_anew = True
-        bases = known.bases(target.name, target.dtype, target.shape, settings.max_chain_depth)
-        ranking = chooser.rank(target, list(bases))
-        dense = ranking.dense_bytes
-        rooms = ((one, known.room(digest, one.bases, dense, settings)) for one in ranking.proposals)
-        result = writer.encode(target, digest, [(one, room) for one, room in rooms if room])
-        if isinstance(result, Payload):
-            return result
-        known.add(result)
-        return None
 
     def _collect(self) -> None:
         """Take the result of the first tensor that is not finished, waiting for it."""
         span, future = self._waiting.popleft()
         digest, payload = future.result()
         self._lines.append(TensorLine(span.name, span.dtype, span.shape, digest))
-        self._gather(payload)
-
-    def _gather(self, payload: Payload | None) -> None:
-        if payload is not None:
-            self._bundle.add(payload)
-            if self._bundle.full:
-                self._write_bundle()
-
-    def _write_bundle(self) -> None:
-        if self._bundle.payloads:
-            assert self._means.writer is not None
-            for line in self._means.writer.write(self._bundle.payloads):
-                self._means.known.add(line)
-        self._bundle = Bundle()
+        if self._keeper is not None:
+            self._keeper.gather(payload)
 
     def _drop_waiting(self) -> None:
         """Let threads finish what they do with buffers and files, and forget the rest."""
