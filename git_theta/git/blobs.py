@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from git_theta.errors import ThetaError
+from git_theta.git.attributes import filtered
 from git_theta.git.repository import Repository
 from git_theta.manifest import is_manifest
 
 SMALLEST = 200  # bytes; no manifest is as small
 LARGEST = 256 << 20
+_USUAL = 4 << 20
 _REGULAR = ("100644", "100755")
 
 
@@ -126,3 +128,13 @@ def find_manifests(repository: Repository, blobs: Iterable[Blob]) -> Iterator[tu
             text = repository.blob(blob.oid)
             if text is not None and is_manifest(text):
                 yield blob, text
+
+
+def staged_manifests(repository: Repository, blobs: Iterable[Blob]) -> Iterator[tuple[Blob, bytes]]:
+    """As `find_manifests`, for hooks: of unusual size only where the index's attributes say so.
+
+    Not every large file that someone commits beside checkpoints is read for it.
+    """
+    listed = list(blobs)
+    tracked = filtered(repository, (blob.path for blob in listed if blob.size > _USUAL), cached=True)
+    return find_manifests(repository, (b for b in listed if b.size <= _USUAL or b.path in tracked))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from git_theta.git.blobs import in_tree, sizes, staged_manifests
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
@@ -94,9 +95,11 @@ def costs(repository: Repository, changed: Sequence[ChangedPath], parents: Seque
         changed: paths, compared with the first parent.
         parents: commits whose objects were there before.
     """
-    blobs = repository.blobs([name for entry in changed for name in (entry.before, entry.after)])
-    versions = [parsed(blob) if blob is not None else None for blob in blobs]
-    pairs = [(e, old, new) for e, old, new in zip(changed, versions[::2], versions[1::2], strict=True) if new]
+    named = [(oid, entry.path) for entry in changed for oid in (entry.before, entry.after) if oid]
+    texts = staged_manifests(repository, sizes(repository, named))
+    versions = {blob.oid: parsed(text) for blob, text in texts}
+    pairs = [(entry, versions.get(entry.before), versions.get(entry.after)) for entry in changed]
+    pairs = [(entry, old, new) for entry, old, new in pairs if new]
     there: set[str] = set()
     known: set[str] = set()
     if len(parents) > 1 or any(old is None for _, old, _ in pairs):
@@ -114,10 +117,8 @@ def costs(repository: Repository, changed: Sequence[ChangedPath], parents: Seque
 
 def tracked(repository: Repository, revision: str) -> list[tuple[str, Manifest]]:
     """The manifests in a commit, with their blobs' oids."""
-    from git_theta.git.blobs import find_manifests, in_tree
-
     found = []
-    for blob, text in find_manifests(repository, in_tree(repository, revision)):
+    for blob, text in staged_manifests(repository, in_tree(repository, revision)):
         manifest = parsed(text)
         if manifest is not None:
             found.append((blob.oid, manifest))

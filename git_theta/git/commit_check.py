@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.git.attributes import filtered
-from git_theta.git.blobs import Blob, find_manifests, sizes
+from git_theta.git.blobs import Blob, sizes, staged_manifests
 from git_theta.git.changes import ChangedPath, parse_raw
 from git_theta.git.fetching import missing
 from git_theta.git.recorded import beside_index
@@ -51,7 +51,7 @@ def staged(repository: Repository) -> list[ChangedPath]:
 def check_manifests(repository: Repository) -> list[ThetaError]:
     """Staged manifests are whole, say where their data lie, and the data are here; no checkpoint is raw."""
     blobs = sizes(repository, [(entry.after, entry.path) for entry in staged(repository)])
-    found = list(find_manifests(repository, blobs))
+    found = list(staged_manifests(repository, blobs))
     problems = [problem for blob, text in found if (problem := _check(repository, blob, text))]
     stored = {blob for blob, _ in found}
     others = {blob.path: blob for blob in blobs if blob not in stored and blob.size}

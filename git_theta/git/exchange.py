@@ -134,8 +134,8 @@ def resolve(repository: Repository, ref: str, remote: str) -> str:
         ThetaError: there is no such revision.
     """
     for name in (ref, f"{remote}/{ref}"):
-        found = repository.run("rev-parse", "-q", "--verify", "--end-of-options", f"{name}^{{}}")
-        if found.returncode == 0:
+        found = repository.run("rev-parse", "-q", "--verify", f"{name}^{{}}")
+        if found.returncode == 0 and not name.startswith("-"):
             return found.stdout.decode().strip()
     raise ThetaError(f"{ref} is not a revision of this repository", f"git fetch {remote or 'REMOTE'}")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from git_theta.git.callers import calling_command
@@ -10,7 +11,7 @@ from git_theta.git.push_plan import plan
 from git_theta.git.pushing import Target, prepare
 from git_theta.git.repository import Repository
 
-_DRY = {"-n", "--dry-run"}
+_SHORT = "46dfnqtuv"  # git push's options of one letter that take no value, and can stand together
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def pre_push(repository: Repository, remote: str, url: str, updates: str, say: C
     named = remote in repository.config.subsections("remote")
     options = ("--not", f"--remotes={remote}") if named else ()
     made = plan(repository, tips, known(repository, there), *options)
-    dry_run = bool(_DRY & set(calling_command()))
+    command = calling_command()
+    dry_run = _given(command, "dry-run")
     delivery = prepare(repository, made, Target(remote, url), tips, dry_run)
     for note in delivery.notes:
         say(f"git-theta: {note}")
@@ -56,7 +58,18 @@ def pre_push(repository: Repository, remote: str, url: str, updates: str, say: C
     if dry_run:
         say(f"git-theta: {delivery.text()}")
     else:
-        delivery.send(repository)
+        delivery.send(repository, quiet=_given(command, "quiet"))
+
+
+def _given(command: Sequence[str], option: str) -> bool:
+    """Whether git push was given this option, in full, shortened, or as one of several letters."""
+    letter = "n" if option == "dry-run" else option[0]
+    cluster = re.compile(rf"-[{_SHORT}]*{letter}")
+    return any(
+        cluster.match(word) if word[:2] != "--" else len(word) > 3 and f"--{option}".startswith(word)
+        for word in command
+        if word.startswith("-")
+    )
 
 
 def known(repository: Repository, oids: list[str]) -> list[str]:

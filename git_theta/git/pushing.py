@@ -45,15 +45,18 @@ class Delivery:
         size = human_size(sum(self.objects.values()))
         return f"would upload {len(self.objects)} objects, {size}, to {self.target.name}"
 
-    def send(self, repository: Repository) -> None:
+    def send(self, repository: Repository, quiet: bool = False) -> None:
         """Bring the objects to the remote.
+
+        Args:
+            quiet: show no progress.
 
         Raises:
             ThetaError: some did not get there.
         """
         if self.objects:
             remote = open_remote(repository, self.target.name, self.target.url)
-            with Progress("Uploading objects", self.objects) as progress:
+            with Progress("Uploading objects", self.objects, quiet) as progress:
                 remote.upload(self.objects, repository.store, progress.advance)
 
 

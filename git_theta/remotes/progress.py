@@ -19,10 +19,12 @@ class Progress:
     Args:
         title: "Uploading objects".
         objects: sizes of what is transferred, by oid.
+        quiet: show nothing.
     """
 
-    def __init__(self, title: str, objects: Mapping[str, int]) -> None:
+    def __init__(self, title: str, objects: Mapping[str, int], quiet: bool = False) -> None:
         self._title = title
+        self._quiet = quiet
         self._objects = len(objects)
         self._total = sum(objects.values())
         self._done = self._bytes = 0
@@ -48,6 +50,8 @@ class Progress:
                 self._show("\r")
 
     def _show(self, end: str) -> None:
+        if self._quiet:
+            return
         seconds = max(time.monotonic() - self._start, 1e-3)
         share = 100 * self._bytes // self._total if self._total else 100
         rate = f", {human_size(self._bytes / seconds)}/s" if end == "\r" else ""

@@ -1,0 +1,63 @@
+from git_theta.dtypes import dtype
+from git_theta.git.changes import ChangedPath, cost, parse_raw
+from git_theta.manifest import Manifest, StorageLine, TensorLine
+
+
+def digest(name: str) -> str:
+    return f"{sum(name.encode()):064x}"
+
+
+def manifest(**tensors: str) -> Manifest:
+    """A checkpoint of 1,000 bytes; each different content is an object of 100 bytes."""
+    lines = tuple(
+        TensorLine(name, dtype("F32"), (4,), digest(data)) for name, data in sorted(tensors.items())
+    )
+    digests = {line.digest for line in lines} | {digest("skeleton")}
+    storage = {d: StorageLine(d, d, 100, 0, "dense") for d in digests}
+    return Manifest("safetensors", 1000, "0" * 64, lines, (), digest("skeleton"), 10, storage)
+
+
+def test_first_version() -> None:
+    found = cost("m", None, manifest(a="x", b="y"), ())
+    assert found.text() == "2 tensors, 300 B stored (30.0 %)"
+
+
+def test_tensors_that_changed_came_or_went() -> None:
+    before = manifest(a="x", b="y", gone="z")
+    found = cost("m", before, manifest(a="x", b="changed", new="w"), ())
+    assert (found.changed, found.removed, found.tensors, found.stored) == (2, 1, 3, 200)
+    assert found.text() == "2 of 3 tensors changed, 1 removed, 200 B stored (20.0 %)"
+
+
+def test_what_is_there_costs_nothing() -> None:
+    found = cost("m", manifest(a="x"), manifest(a="known"), {digest("known")})
+    assert (found.changed, found.stored) == (1, 0)
+
+
+def test_a_tensor_of_another_name_with_the_same_data_is_new_but_costs_nothing() -> None:
+    found = cost("m", manifest(a="x"), manifest(b="x"), ())
+    assert (found.changed, found.removed, found.stored) == (1, 1, 0)
+
+
+def test_raw_differences() -> None:
+    a, b, zero = "a" * 40, "b" * 40, "0" * 40
+    rows = [
+        f":100644 100755 {a} {b} M",
+        "changed file",
+        f":000000 100644 {zero} {b} A",
+        "new",
+        f":100644 000000 {a} {zero} D",
+        "gone\nfile",
+        f":120000 100644 {a} {b} T",
+        "was a link",
+        f":160000 160000 {a} {b} M",
+        "submodule",
+        f":000000 120000 {zero} {b} A",
+        "link",
+    ]
+    assert parse_raw("".join(f"{row}\0" for row in rows).encode()) == [
+        ChangedPath("changed file", a, b),
+        ChangedPath("new", "", b),
+        ChangedPath("gone\nfile", a, ""),
+        ChangedPath("was a link", "", b),
+    ]
