@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,7 @@ class Sums:
     largest: float = 0.0
     nans: int = 0
     infinities: int = 0
-    bins: NDArray[np.int64] | None = None
+    bins: NDArray[np.int64] | None = field(default=None, compare=False)
 
 
 def total(parts: Sequence[Sums]) -> Sums:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from git_theta.dtypes import DType
@@ -42,7 +42,7 @@ class Change:
     nans: int = 0
     infinities: int = 0
     rank: int | None = None
-    bins: NDArray[np.int64] | None = None
+    bins: NDArray[np.int64] | None = field(default=None, compare=False)
 
     @property
     def relative_norm(self) -> float | None:

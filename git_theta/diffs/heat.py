@@ -77,9 +77,7 @@ def heat_map(report: Report) -> HeatMap:
         still.setdefault(_place(name), []).append(name)
     places = [*changed, *still]
     names = sorted({layer for layer, _ in places}, key=_outside_last)
-    components = sorted(
-        {component for _, component in places}, key=lambda name: _first_use(name, names, places)
-    )
+    components = _components(places)
     cells = tuple(
         tuple(
             _cell(changed.get((layer, component), ()), still.get((layer, component), ()))
@@ -127,11 +125,12 @@ def _outside_last(layer: str) -> tuple[bool, object]:
     return not any(part.isdigit() for part in layer.replace("/", ".").split(".")), layers.natural(layer)
 
 
-def _first_use(component: str, names: Sequence[str], places: Iterable[tuple[str, str]]) -> tuple[int, object]:
-    """Components of numbered layers before those that only tensors of no layer have."""
-    first = min(names.index(layer) for layer, part in places if part == component)
-    numbered = not _outside_last(names[first])[0]
-    return int(not numbered), layers.natural(component)
+def _components(places: Iterable[tuple[str, str]]) -> list[str]:
+    """The components of numbered layers, then those that only tensors outside of them have."""
+    outside: dict[str, bool] = {}
+    for layer, component in places:
+        outside[component] = _outside_last(layer)[0] and outside.get(component, True)
+    return sorted(outside, key=lambda component: (outside[component], layers.natural(component)))
 
 
 def _cell(rows: Sequence[Row], still: Sequence[str]) -> Cell | None:

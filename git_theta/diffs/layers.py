@@ -23,12 +23,15 @@ def split(name: str) -> tuple[str, str]:
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """A sort key that puts h.2 before h.10."""
-    return tuple(
-        (0, int(part), "") if part.isdecimal() and part.isascii() else (1, 0, part)
-        for part in _NUMBER.split(name)
-        if part
-    )
+    """A sort key that puts h.2 before h.10; numbers of any length, which a hostile file may have."""
+    return tuple(_part_key(part) for part in _NUMBER.split(name) if part)
+
+
+def _part_key(part: str) -> tuple[int, int, str]:
+    if part.isascii() and part.isdecimal():
+        digits = part.lstrip("0")
+        return 0, len(digits), digits
+    return 1, 0, part
 
 
 def template(name: str) -> tuple[str, tuple[str, ...]]:

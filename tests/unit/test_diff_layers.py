@@ -38,6 +38,11 @@ def test_natural_order() -> None:
     assert sorted(names, key=layers.natural) == ["9", "10", "a", "h.2.a", "h.2.a1", "h.2.b", "h.10.b"]
 
 
+def test_numbers_of_any_length_can_be_ordered() -> None:
+    names = ["h." + "9" * 10_000, "h.1" + "0" * 10_000, "h.01", "h.1"]
+    assert sorted(names, key=layers.natural) == ["h.01", "h.1", names[0], names[1]]
+
+
 @given(st.lists(st.text(max_size=12), max_size=5))
 def test_any_names_can_be_ordered(names: list[str]) -> None:
     assert sorted(sorted(names, key=layers.natural)) == sorted(names)
