@@ -1,0 +1,114 @@
+"""Checkpoints, and a place where they are cleaned and smudged without Git."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from git_theta import manifest as manifests
+from git_theta.chains import closure
+from git_theta.filters.clean import Cleaner, Request
+from git_theta.filters.content import Content
+from git_theta.filters.known import Known
+from git_theta.filters.smudge import Smudger
+from git_theta.manifest import Manifest
+from git_theta.objects.index import Index
+from git_theta.objects.reader import Objects
+from git_theta.objects.store import LocalStore
+from git_theta.settings import Settings
+
+Tensors = Mapping[str, tuple[str, tuple[int, ...], bytes]]
+"""By name: the name of the dtype, the shape, the bytes."""
+
+
+def safetensors(tensors: Tensors, metadata: Mapping[str, str] | None = None) -> bytes:
+    """A safetensors file."""
+    header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    data = bytearray()
+    for name, (kind, shape, raw) in tensors.items():
+        offsets = [len(data), len(data) + len(raw)]
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": offsets}
+        data += raw
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(data)
+
+
+def weights(seed: int = 0, count: int = 3, shape: tuple[int, ...] = (200, 100)) -> dict[str, np.ndarray]:
+    """The tensors of a small model."""
+    random = np.random.default_rng(seed)
+    found = {f"layer.{n}": random.standard_normal(shape).astype("<f4") * 0.02 for n in range(count)}
+    return found | {"bias": random.standard_normal(7).astype("<f4")}
+
+
+def model(tensors: Mapping[str, np.ndarray]) -> bytes:
+    """A safetensors file with these float32 tensors."""
+    return safetensors({name: ("F32", value.shape, value.tobytes()) for name, value in tensors.items()})
+
+
+class Bytes:
+    """A stream out of memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = memoryview(data), 0
+
+    def readinto(self, view: memoryview) -> int:
+        part = self.data[self.at : self.at + len(view)]
+        view[: len(part)] = part
+        self.at += len(part)
+        return len(part)
+
+
+class Workshop:
+    """A store and its filters. A new one on the same folder is like a new process."""
+
+    def __init__(self, folder: Path, settings: Settings | None = None, has_remote: bool = False) -> None:
+        self.store = LocalStore(folder)
+        self.index = Index(folder / "index.sqlite")
+        self.objects = Objects(self.store)
+        self.said: list[str] = []
+        self.related: list[Manifest] = []
+        self.doubts = True
+        self.has_remote = has_remote
+        self.cleaner = Cleaner(self.objects, self._known, settings or Settings(), self.said.append)
+        self.smudger = Smudger(self.objects)
+
+    def clean(
+        self, data: bytes, *recorded: bytes, name: str = "model.safetensors", looks_only: bool = False
+    ) -> bytes:
+        """The manifest's text; `recorded` are those that Git has for the path."""
+        pairs = [(text, manifests.parse(text)) for text in recorded]
+        stream = Bytes(data)
+        request = Request(name, pairs, lambda: self.related, looks_only)
+        text = self.cleaner.clean(Content(stream), request)
+        assert stream.at == len(data), "git waits until everything is read"
+        return text
+
+    def smudge(self, text: bytes) -> bytes:
+        """The file that a manifest describes; the index remembers it, as the filters have it do."""
+        manifest = manifests.parse(text)
+        found = bytearray()
+        self.smudger.smudge(manifest, found.extend)
+        self.index.record({digest: closure([digest], manifest.storage) for digest in manifest.digests()})
+        return bytes(found)
+
+    def oids(self) -> set[str]:
+        return set(self.store.oids())
+
+    def at_rest(self) -> bool:
+        """Whether nothing half-done is left."""
+        return not list((self.store.root / "tmp").glob("*"))
+
+    def _known(self, request: Request) -> Known:
+        recorded: Sequence[Manifest] = [manifest for _, manifest in request.recorded]
+        return Known(
+            recorded,
+            request.related,
+            self.index,
+            self.objects,
+            doubts=self.doubts,
+            has_remote=self.has_remote,
+        )
