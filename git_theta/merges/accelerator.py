@@ -17,7 +17,7 @@ import numpy as np
 
 from git_theta.dtypes import DType
 from git_theta.merges.crew import Crew
-from git_theta.merges.inputs import Inputs, Job, number_type, read_tensors, unit_length
+from git_theta.merges.inputs import Inputs, Job, nan_bits, number_type, read_tensors, unit_length
 from git_theta.merges.interface import Block
 from git_theta.tensors import CHUNK_BYTES, Tensor
 
@@ -90,11 +90,8 @@ class DeviceBlocks:
             bits = result.view(_integer(result))
             finite = result.to(self._kind).isfinite()
             if holes is not None:
-                import torch
-
-                nan = _rounded(torch.full_like(bits, 0, dtype=self._kind).fill_(torch.nan), self._job.dtype)
-                filled = torch.where(holes.same, holes.ours, nan.view(bits.dtype))
-                bits = torch.where(holes.mask, filled, bits)
+                nan = int(nan_bits(self._job.dtype).view(f"<i{result.element_size()}"))
+                bits = bits.masked_fill(holes.mask, nan).where(~holes.same, holes.ours)
                 finite |= holes.mask & holes.same
             bad += int((~finite).sum())
             out[block.start : stop] = bits.cpu().numpy().view(out.dtype)

@@ -74,6 +74,6 @@ class Crew:
                 self._progress(self._done, self._total)
 
     def close(self) -> None:
-        """Let running tasks end, drop the others."""
+        """Let running tasks end; the others fail at once, so that who waits for them does not wait on."""
         self._stopped.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True)

@@ -174,7 +174,7 @@ class Inputs:
             bits: Bits = arrays[self.models][0][start:stop][mask]
         else:
             bits = from_float(models[0], self.result, overflow="saturate")
-        bits[~same] = from_float(np.array([np.nan], np.float32), self.result)[0]
+        bits[~same] = nan_bits(self.result)
         return Holes(mask, bits, int(np.count_nonzero(~same)))
 
 
@@ -182,6 +182,12 @@ def read_tensors(job: Job, base: bool) -> tuple[list[Tensor], slice]:
     """The tensors that a job reads, base first if it is needed, and which of them are models."""
     first = [job.base] if base and job.base is not None else []
     return [*first, *job.models, *job.statistics], slice(len(first), len(first) + len(job.models))
+
+
+def nan_bits(dtype: DType) -> np.unsignedinteger[Any]:
+    """The bits of what merges write for NaN."""
+    bits: np.unsignedinteger[Any] = from_float(np.array([np.nan], np.float32), dtype)[0]
+    return bits
 
 
 def number_type(inputs: Sequence[DType], result: DType) -> np.dtype[np.floating[Any]]:
