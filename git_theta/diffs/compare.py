@@ -67,7 +67,7 @@ def compare_checkpoints(
         open_pair: a cheaper way to read both sides of a tensor.
     """
     similar = _Similar(old.open, new.open) if values else None
-    matching = match(old.manifest, new.manifest, only=only, similar=similar)
+    matching = match(*_with_tensors(old.manifest, new.manifest), only=only, similar=similar)
     rows = list(_rows(matching, old.manifest, new.manifest))
     if values:
         from git_theta.diffs.metrics import compare_all
@@ -90,6 +90,13 @@ def compare_checkpoints(
         valued=values,
     )
     return made.with_kinds(classify.kinds(made))
+
+
+def _with_tensors(old: Manifest | None, new: Manifest | None) -> tuple[Manifest | None, Manifest | None]:
+    """The manifests to match: where one side is bytes only, the tensors of the other did not come or go."""
+    if old and new and OPAQUE in (old.format, new.format):
+        return replace(old, tensors=(), views=()), replace(new, tensors=(), views=())
+    return old, new
 
 
 def counted(everything: int, progress: Progress | None) -> Callable[[int], None] | None:

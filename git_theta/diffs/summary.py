@@ -19,8 +19,9 @@ _TIED = "\xa0"  # a space at which no line is broken
 
 def summary(report: Report, style: Style) -> Iterator[str]:
     """The lines, the first of them naming both sides as Git does."""
-    old = f"a/{text.printable(report.old_path or report.path)}" if report.old else "/dev/null"
-    new = f"b/{text.printable(report.path)}" if report.new else "/dev/null"
+    no_file = report.old is None and report.new is None  # on any side: a link, for one
+    old = f"a/{text.printable(report.old_path or report.path)}" if report.old or no_file else "/dev/null"
+    new = f"b/{text.printable(report.path)}" if report.new or no_file else "/dev/null"
     for line in (f"diff --theta {old} {new}", *map(text.printable, report.header)):
         yield style.paint(line, "1")
     for kind in report.kinds:

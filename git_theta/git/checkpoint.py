@@ -192,6 +192,8 @@ def _from_file(
     file = stack.enter_context(path.open("rb"))
     manifest, layout = cleaner.identify(Content.of(file), pathname)
     spans = {span.name: span for span in layout.spans}
+    # What clean says ends with how the file is stored, which is not what happens here.
+    reasons = [note.removeprefix(f"{pathname}: ").partition("; stored")[0] for note in notes]
     return Checkpoint(
-        label, manifest, None, lambda line, shared: FileTensor(spans[line.name], file), stack, notes
+        label, manifest, None, lambda line, shared: FileTensor(spans[line.name], file), stack, reasons
     )

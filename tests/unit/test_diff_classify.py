@@ -54,7 +54,7 @@ def test_opaque_files() -> None:
     assert kinds(*sides) == {"opaque": "bytes that git-theta does not see tensors in, 100 B -> 2.93 KiB"}
     assert kinds(absent(), sides[0]) == {"new": "new checkpoint, opaque bytes"}
     became = kinds(sides[0], version(MODEL))
-    assert list(became) == ["opaque", "format", "added"]
+    assert list(became) == ["opaque", "format"]
 
 
 def test_a_lora() -> None:
