@@ -35,6 +35,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "push": "Bring objects to a remote.",
     },
     "More": {
+        "add": "Stage a checkpoint with an update that is at hand, such as a LoRA adapter.",
         "repack": "Find better updates for what was not pushed yet.",
         "demo": "Show all of it on a small model, in a new folder.",
         "completion": "Print a shell's completion script.",

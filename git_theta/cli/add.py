@@ -1,0 +1,48 @@
+"""git theta add."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--update", default="", metavar="KIND", help="Update kind to prefer: low-rank, scale, delta, ..."
+)
+@click.option(
+    "--update-data",
+    "adapter",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with the update: an adapter as peft saves it, TENSOR/R and TENSOR/C, (IA)³, sparse values.",
+)
+@click.option("--apply", is_flag=True, help="PATH is still the base: write base + update to it first.")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def command(path: Path, update: str, adapter: Path | None, apply: bool, options: tuple[str, ...]) -> None:
+    """Stages PATH as git add does, with an update that is known. What is stored is exact in any case: an
+    adapter only guides the prediction, and is left aside where it does not help. Without an adapter and
+    a kind this is git add. OPTIONS go to git add.
+
+    Beside adapter_model.safetensors, peft's adapter_config.json is read for lora_alpha, r and use_rslora.
+
+    \b
+    Examples:
+      git theta add model.safetensors --update-data adapter_model.safetensors
+      git theta add model.safetensors --update low-rank --update-data adapter_model.safetensors --apply
+    """
+    from git_theta.errors import ThetaError
+    from git_theta.git.repository import Repository
+
+    repository = Repository.here()
+    if adapter is not None or update:
+        from git_theta.git.adding import Guided
+
+        guided = Guided(repository, path, update, adapter)
+        if apply:
+            guided.apply()
+        guided.store()
+    elif apply:
+        raise ThetaError("--apply needs --update-data", "git theta add --help")
+    repository.git("add", *options, "--", str(path))

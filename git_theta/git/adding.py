@@ -1,0 +1,186 @@
+"""git theta add: stages a checkpoint with an update that the user has at hand, or chooses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, Any
+
+from git_theta.checkpoints import registry as formats
+from git_theta.checkpoints.checks import checked
+from git_theta.checkpoints.layout import Format, Layout
+from git_theta.errors import ThetaError
+from git_theta.filters.content import Content
+from git_theta.filters.held import FileTensor
+from git_theta.filters.keeper import Keeper
+from git_theta.filters.known import Known
+from git_theta.git.checkpoint import from_file
+from git_theta.git.recorded import recorded, related
+from git_theta.git.repository import Repository
+from git_theta.objects.writer import TensorWriter
+from git_theta.tensors import Tensor
+from git_theta.updates import registry as kinds
+from git_theta.updates.guides import AddedProduct, AddedSparsely, Guide, Replaced, Scaled
+from git_theta.updates.interface import Base, Proposal, Target
+from git_theta.updates.sideload import guides
+
+_KINDS = {AddedProduct: "low-rank", Scaled: "scale", AddedSparsely: "delta", Replaced: "dense"}
+_CONFIG = "adapter_config.json"
+
+
+class Guided:
+    """A checkpoint in the work tree, and what is known about how it came about.
+
+    Args:
+        path: of the file, from the current folder.
+        update: name of an update kind to prefer, or "".
+        adapter: file that holds the update, or None.
+
+    Raises:
+        ThetaError: the file is no checkpoint; the adapter does not fit it; there is no such update kind.
+    """
+
+    def __init__(self, repository: Repository, path: Path, update: str, adapter: Path | None) -> None:
+        self._repository = repository
+        self._path = path
+        top = repository.work_tree.resolve()
+        self._pathname = path.resolve().relative_to(top).as_posix()
+        self._kind = kinds.by_name(update).name if update else ""
+        self._guides = self._read(adapter) if adapter is not None else {}
+
+    def apply(self) -> None:
+        """Write the file anew, with the adapter applied to the tensors that it changes.
+
+        The file is replaced in one step: until then it stays as it was.
+        """
+        with self._path.open("rb") as file:
+            form, layout = self._layout(file)
+            spans = {span.name: span for span in layout.spans}
+            made: dict[str, Tensor] = {
+                name: guide.apply(FileTensor(spans[name], file)) for name, guide in self._guides.items()
+            }
+            everything = {name: made.get(name) or FileTensor(span, file) for name, span in spans.items()}
+            skeleton = form.patch(_outside(file, layout), layout, everything)
+            with NamedTemporaryFile(dir=self._path.parent, prefix=".git-theta-", delete=False) as target:
+                try:
+                    shutil.copyfile(self._path, target.name)
+                    _overwrite(target, layout, made, skeleton)
+                    shutil.copymode(self._path, target.name)
+                    Path(target.name).replace(self._path)
+                except BaseException:
+                    Path(target.name).unlink(missing_ok=True)
+                    raise
+
+    def store(self) -> int:
+        """Store the tensors that the update is for, predicted as it says wherever that helps.
+
+        `git add` then finds them stored. Returns how many there were.
+        """
+        with self._path.open("rb") as file, ThreadPoolExecutor(os.cpu_count() or 2) as threads:
+            _, layout = self._layout(file)
+            settings = self._repository.config.settings()
+            versions = [manifest for _, manifest in recorded(self._repository, self._pathname)]
+            repository = self._repository
+            known = Known(
+                versions, lambda: related(repository, settings.base), repository.index, repository.objects
+            )
+            keeper = Keeper(
+                known, TensorWriter(repository.store, threads, settings.grouping != "off"), settings
+            )
+            digests = []
+            for span in layout.spans:
+                if self._guides and span.name not in self._guides:
+                    continue
+                tensor = FileTensor(span, file)
+                target, digest = Target(span.name, tensor), tensor.digest()
+                bases = list(known.bases(span.name, span.dtype, span.shape, settings.max_chain_depth))
+                proposal = next((one for base in bases for one in self._proposals(target, base)), None)
+                keeper.gather(keeper.keep(target, digest, proposal))
+                digests.append(digest)
+            keeper.finish()
+            known.record(known.storage(digests))
+        return len(digests)
+
+    def _proposals(self, target: Target, base: Base) -> Sequence[Proposal]:
+        """What the adapter, or else the preferred kind, makes of a base."""
+        guide = self._guides.get(target.name)
+        if guide is not None:
+            return list(guide.propose(target, base))
+        return list(kinds.by_name(self._kind).propose(target, [base])) if self._kind else ()
+
+    def _read(self, adapter: Path) -> dict[str, Guide]:
+        with self._path.open("rb") as file:
+            shapes = {span.name: span.shape for span in self._layout(file)[1].spans}
+        with closing(from_file(self._repository, adapter, str(adapter))) as opened:
+            if opened.manifest.format == formats.OPAQUE:
+                raise ThetaError(
+                    f"{adapter} is no checkpoint that is known", "give a .safetensors or .bin file"
+                )
+            tensors = {line.name: opened.tensor(line) for line in opened.manifest.tensors}
+            found = guides(tensors, _config(adapter), shapes)
+        wrong = {_KINDS[type(guide)] for guide in found.values()} - {self._kind, "dense"}
+        if self._kind and wrong:
+            raise ThetaError(
+                f"{adapter} holds updates of kind {', '.join(sorted(wrong))}, not {self._kind}",
+                f"git theta add {self._path} --update {min(wrong)} --update-data {adapter}",
+            )
+        return found
+
+    def _layout(self, file: IO[bytes]) -> tuple[Format, Layout]:
+        content = Content.of(file)
+        form = formats.detect(content.head(formats.PROBE), self._pathname)
+        if form is None:
+            raise ThetaError(f"{self._path} is no checkpoint of a known format", f"git add {self._path}")
+        try:
+            return form, checked(form.layout(content), content.size)
+        except ThetaError as error:
+            error.message = f"{self._path}: {error.message}"
+            raise
+
+
+def _config(adapter: Path) -> Mapping[str, Any] | None:
+    """peft's description of an adapter, from the file beside it."""
+    file = adapter.with_name(_CONFIG)
+    try:
+        config = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ThetaError(f"{file} cannot be read: {error}", "mend it, or move it away") from None
+    if not isinstance(config, dict):
+        raise ThetaError(f"{file} is no description of an adapter", "mend it, or move it away")
+    return config
+
+
+def _outside(file: IO[bytes], layout: Layout) -> bytes:
+    """The skeleton: everything between the spans."""
+    parts = []
+    position = 0
+    for span in layout.spans:
+        file.seek(position)
+        parts.append(file.read(span.offset - position))
+        position = span.offset + span.nbytes
+    file.seek(position)
+    return b"".join([*parts, file.read()])
+
+
+def _overwrite(target: Any, layout: Layout, made: Mapping[str, Tensor], skeleton: bytes) -> None:
+    """Put new tensors and a skeleton of the same length into a file."""
+    position = used = 0
+    with open(target.name, "r+b") as file:
+        for span in layout.spans:
+            file.seek(position)
+            file.write(skeleton[used : used + span.offset - position])
+            used += span.offset - position
+            position = span.offset + span.nbytes
+            if span.name in made:
+                file.seek(span.offset)
+                file.write(made[span.name].read(0, made[span.name].items).tobytes())
+        file.seek(position)
+        file.write(skeleton[used:])

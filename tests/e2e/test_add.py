@@ -1,0 +1,114 @@
+"""git theta add: updates that the user has at hand guide what is stored, and can be applied."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from git_repo import GitRepo, safetensors_bytes
+
+RANK = 4
+SHAPE = (192, 256)
+
+
+def model() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    return {f"layers.{i}.weight": random.standard_normal(SHAPE, np.float32) for i in range(3)}
+
+
+def lora() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(1)
+    name = "base_model.model.layers.1"
+    return {
+        f"{name}.lora_A.weight": random.standard_normal((RANK, SHAPE[1]), np.float32),
+        f"{name}.lora_B.weight": 0.01 * random.standard_normal((SHAPE[0], RANK), np.float32),
+    }
+
+
+def product(alpha: float) -> np.ndarray:
+    a, b = lora().values()
+    return (alpha / RANK * b.astype(np.float64)) @ a.astype(np.float64)
+
+
+@pytest.fixture
+def adapted(repo: GitRepo, tmp_path: Path) -> tuple[GitRepo, Path]:
+    """A committed base, and a LoRA adapter beside the repository."""
+    repo.write("model.safetensors", safetensors_bytes(model()))
+    repo.commit("base")
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_bytes(safetensors_bytes(lora()))
+    (folder / "adapter_config.json").write_text(json.dumps({"r": RANK, "lora_alpha": 8, "peft_type": "LORA"}))
+    return repo, folder / "adapter_model.safetensors"
+
+
+def updates(repo: GitRepo) -> dict[str, str]:
+    listed = json.loads(repo.theta("ls-files", "-l", "--json").stdout)
+    return {tensor["name"]: tensor["update"] for tensor in listed[0]["tensors"]}
+
+
+def test_the_adapter_guides_the_prediction(adapted: tuple[GitRepo, Path]) -> None:
+    repo, adapter = adapted
+    changed = model()
+    changed["layers.1.weight"] = (changed["layers.1.weight"] + product(8)).astype(np.float32)
+    repo.write("model.safetensors", safetensors_bytes(changed))
+    data = (repo.path / "model.safetensors").read_bytes()
+    repo.theta("add", "model.safetensors", "--update", "low-rank", "--update-data", str(adapter))
+    assert updates(repo)["layers.1.weight"] == "low-rank"
+    repo.git("commit", "-q", "-m", "tuned")
+    (repo.path / "model.safetensors").unlink()
+    repo.git("checkout", "-q", "--", "model.safetensors")
+    assert (repo.path / "model.safetensors").read_bytes() == data
+    assert repo.git("status", "--porcelain").stdout == ""
+
+
+def test_apply_writes_base_and_update(adapted: tuple[GitRepo, Path]) -> None:
+    repo, adapter = adapted
+    repo.theta("add", "model.safetensors", "--update-data", str(adapter), "--apply")
+    from safetensors.numpy import load_file
+
+    found = load_file(repo.path / "model.safetensors")
+    wanted = model()["layers.1.weight"] + product(8)
+    np.testing.assert_allclose(found["layers.1.weight"], wanted, rtol=1e-5, atol=1e-6)
+    assert np.array_equal(found["layers.0.weight"], model()["layers.0.weight"])
+    assert updates(repo) == {
+        "layers.0.weight": "dense",
+        "layers.1.weight": "low-rank",
+        "layers.2.weight": "dense",
+    }
+    assert not list(repo.path.glob(".git-theta-*"))
+
+
+def test_an_adapter_of_another_result_does_no_harm(adapted: tuple[GitRepo, Path]) -> None:
+    repo, adapter = adapted
+    changed = model()
+    changed["layers.1.weight"] = np.random.default_rng(5).standard_normal(SHAPE, np.float32)
+    repo.write("model.safetensors", safetensors_bytes(changed))
+    data = (repo.path / "model.safetensors").read_bytes()
+    repo.theta("add", "model.safetensors", "--update-data", str(adapter))
+    repo.git("commit", "-q", "-m", "other")
+    (repo.path / "model.safetensors").unlink()
+    repo.git("checkout", "-q", "--", "model.safetensors")
+    assert (repo.path / "model.safetensors").read_bytes() == data
+
+
+def test_what_does_not_fit_is_refused(adapted: tuple[GitRepo, Path]) -> None:
+    repo, adapter = adapted
+    before = (repo.path / "model.safetensors").read_bytes()
+    done = repo.theta(
+        "add", "model.safetensors", "--update", "scale", "--update-data", str(adapter), check=False
+    )
+    assert done.returncode == 1
+    assert "low-rank, not scale" in done.stderr
+    done = repo.theta("add", "model.safetensors", "--update", "no-such-kind", check=False)
+    assert done.returncode == 1
+    assert "no-such-kind" in done.stderr
+    adapter.write_bytes(
+        safetensors_bytes({"base_model.model.layers.9.lora_A.weight": np.zeros((4, 9), np.float32)})
+    )
+    done = repo.theta("add", "model.safetensors", "--update-data", str(adapter), "--apply", check=False)
+    assert done.returncode == 1
+    assert "layers.9" in done.stderr
+    assert (repo.path / "model.safetensors").read_bytes() == before
