@@ -70,7 +70,7 @@ class DeviceBlocks:
         self._device = device
         tensors, self._of_models = read_tensors(job, base)
         row = unit_length(job.strategy.unit(job.options), job.shape, job.elements)
-        self._inputs = Inputs(tensors, self._of_models, job.dtype, row)
+        self.inputs = Inputs(tensors, self._of_models, job.dtype, row)
         kind = number_type([tensor.dtype for tensor in tensors], job.dtype)
         self._kind = torch.float64 if kind == np.float64 else torch.float32
         self._row_blocks = job.strategy.unit(job.options) == "row"
@@ -103,7 +103,7 @@ class DeviceBlocks:
         self._kept.clear()
 
     def _blocks(self, step: int) -> Iterator[tuple[Block, _Holes | None, int]]:
-        ranges = self._inputs.split(0, self.elements, _RANGE)
+        ranges = self.inputs.split(0, self.elements, _RANGE)
         with ThreadPoolExecutor(1) as stager:
             ahead = stager.submit(self._stage, *ranges[0])
             for following in [*ranges[1:], None]:
@@ -115,7 +115,7 @@ class DeviceBlocks:
 
     def _block(self, current: _Range, step: int) -> Iterator[tuple[Block, _Holes | None, int]]:
         """One block, or none where a sample has nothing in its range."""
-        row = self._inputs.row
+        row = self.inputs.row
         stored = current.inputs
         if current.arrived is not None:
             import torch
@@ -151,7 +151,7 @@ class DeviceBlocks:
         for other in models[1:]:
             same &= (other == models[0]) | (other.isnan() & models[0].isnan())
         ours = stored[self._of_models][0]
-        if self._inputs.tensors[self._of_models][0].dtype != self._job.dtype:
+        if self.inputs.tensors[self._of_models][0].dtype != self._job.dtype:
             ours = _rounded(models[0], self._job.dtype)
         return _Holes(mask, same, ours.view(_integer(ours)))
 
@@ -162,7 +162,7 @@ class DeviceBlocks:
         import torch
 
         with torch.cuda.stream(self._copies) if self._copies is not None else nullcontext():
-            inputs = [self._upload(tensor, start, stop) for tensor in self._inputs.tensors]
+            inputs = [self._upload(tensor, start, stop) for tensor in self.inputs.tensors]
             arrived = self._copies.record_event() if self._copies is not None else None
         staged = _Range(start, stop, inputs, arrived)
         if self._keep:

@@ -194,10 +194,13 @@ class _Run:
             return None, 0
         fixed = _fixed(job)
         if fixed is not None:
-            return self._linear(job, fixed, out)
+            return self._linear(job, fixed, None, out)
         return self._on_device(lambda target: self._compute(job, survey, target, out))
 
-    def _linear(self, job: Job, coefficients: Coefficients, out: Bits) -> tuple[Linear, int]:
+    def _linear(
+        self, job: Job, coefficients: Coefficients, measured: Inputs | None, out: Bits
+    ) -> tuple[Linear, int]:
+        """Compute a linear combination, of inputs that may have been read before."""
         pairs = list(zip(coefficients.values, (job.base, *job.models), strict=True))
         tensors = [tensor for coefficient, tensor in pairs if coefficient and tensor is not None]
         arithmetic = arithmetic_for([job.dtype, *(tensor.dtype for tensor in tensors)])
@@ -206,7 +209,8 @@ class _Run:
             out.fill(0)
             return linear, 0
         first = int(bool(pairs[0][0]) and len(tensors) > 1)  # a base alone stands for the models
-        inputs = Inputs(tensors, slice(first, len(tensors)), job.dtype)
+        models = slice(first, len(tensors))
+        inputs = measured.only(tensors, models) if measured else Inputs(tensors, models, job.dtype)
         used = Linear(tuple(filter(None, coefficients.values)), arithmetic)
         regular, bad = write_linear(inputs, used, self._crew, out)
         return replace(linear, regular=regular), bad
@@ -217,7 +221,7 @@ class _Run:
         try:
             state = strategy.prepare(blocks, options, survey)
             if isinstance(state, Coefficients):
-                return self._linear(job, state, out)
+                return self._linear(job, state, blocks.inputs, out)
             return None, blocks.write(lambda block: strategy.combine(block, options, state), out)
         finally:
             blocks.close()
@@ -250,6 +254,8 @@ class _Run:
 
 class _Writable(Blocks, Protocol):
     """Blocks that a result can be computed from."""
+
+    inputs: Inputs
 
     def write(self, function: Callable[[Block], torch.Tensor], out: Bits) -> int: ...
 

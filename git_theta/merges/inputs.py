@@ -112,16 +112,29 @@ class Inputs:
         stored = not all(isinstance(tensor, ArrayTensor) for tensor in tensors)
         self._keep = keep and stored and len(tensors) <= _KEPT
         self._kept: dict[int, list[Bits]] = {}
+        items = CHUNK_BYTES // max(tensor.dtype.itemsize for tensor in tensors)
+        self._range = items * _MANY // max(_MANY, len(tensors))
 
     def close(self) -> None:
         """Give up what was kept."""
         while self._kept:
             _give(self._kept.popitem()[1])
 
+    def only(self, tensors: Sequence[Tensor], models: slice) -> Inputs:
+        """Some of these tensors, with what is kept of them for as long as these inputs are not closed.
+
+        Args:
+            models: which of them are models.
+        """
+        places = [next(p for p, own in enumerate(self.tensors) if own is tensor) for tensor in tensors]
+        chosen = Inputs(tensors, models, self.result, self.row)
+        chosen._range = self._range
+        chosen._kept = {start: [arrays[place] for place in places] for start, arrays in self._kept.items()}
+        return chosen
+
     def ranges(self) -> list[tuple[int, int]]:
         """Ranges of elements to read at once: about a stored chunk, whole rows."""
-        items = CHUNK_BYTES // max(tensor.dtype.itemsize for tensor in self.tensors)
-        return self.split(0, self.elements, items * _MANY // max(_MANY, len(self.tensors)))
+        return self.split(0, self.elements, self._range)
 
     def split(self, start: int, stop: int, items: int) -> list[tuple[int, int]]:
         """A range in parts of about so many items, whole rows."""

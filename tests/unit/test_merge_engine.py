@@ -123,6 +123,9 @@ def test_stored_tensors_are_read_once_where_they_fit():
     one = random_job("ties", wrap=Stored, density=(0.2,))
     result(one)
     assert [read.read_items for read in (one.base, *one.models)] == [one.elements] * 3
+    turned = random_job("slerp", wrap=Stored)
+    result(turned)
+    assert [read.read_items for read in turned.models] == [turned.elements] * 2
     many = random_job("ties", count=9, wrap=Stored, density=(0.2,))
     result(many)
     assert many.base.read_items == 3 * many.elements
