@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from git_theta.errors import DamagedObject, MissingObject, ThetaError, cannot_write
+from git_theta.objects.folders import make_folder
 from git_theta.objects.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class LocalStore:
     def _rename(self, temporary: Path, oid: str) -> None:
         final = self._folders[0] / oid[:2] / oid[2:4] / oid
         try:
-            final.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(final.parent)
             if temporary.stat().st_mode & 0o777 != 0o444:  # a hard link can be someone else's
                 temporary.chmod(0o444)
             if self._sync:

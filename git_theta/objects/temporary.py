@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from git_theta.errors import cannot_write
+from git_theta.objects.folders import make_folder
 
 _STALE_SECONDS = 24 * 3600
 
@@ -50,7 +51,7 @@ class TemporaryFolder:
         """
         name = self.path / f"{os.getpid()}-{_host()}-{os.urandom(8).hex()}"
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             file = WholeFile(str(name), "x+", opener=_private)
         except OSError as error:
             raise cannot_write(self.path, error) from None

@@ -1,0 +1,27 @@
+"""Folders of a store, which are open to those to whom the repository is open."""
+
+from __future__ import annotations
+
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, with the permissions of the first one that was there.
+
+    So a store in a repository that several users share (core.sharedRepository) is shared as well.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    lacking = []
+    while not path.exists():
+        lacking.append(path)
+        path = path.parent
+    mode = stat.S_IMODE(path.stat().st_mode)
+    for folder in reversed(lacking):
+        with suppress(FileExistsError):
+            folder.mkdir()
+            if stat.S_IMODE(folder.stat().st_mode) != mode:
+                folder.chmod(mode)
