@@ -46,12 +46,15 @@ def calling_command() -> list[str]:
 def responsible(commands: Sequence[list[str]]) -> list[str]:
     """Which of the git commands that called each other, the last one first, the filter works for.
 
-    `git add -p` and its like let `git diff-files` show hunks, and then store what it was shown.
+    `git add -p` and its like let `git diff-files` show hunks, and then store what it was shown;
+    `git difftool` lets `git diff` make the files that a tool is then given.
     """
     if not commands:
         return []
     first, *outer = commands
     if first[0] in _PLUMBING and outer and _PICKS & set(outer[0]):
+        return outer[0]
+    if first[0] == "diff" and outer and outer[0][0] == "difftool":
         return outer[0]
     return first
 

@@ -6,10 +6,16 @@ An environment variable GIT_THETA_SKIP_SMUDGE etc. goes before the configuration
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
 from git_theta.errors import ThetaError
 from git_theta.settings import Settings
+
+_NUMBER = re.compile(r"[-+]?([0-9]+)[kmg]?\Z")
+_WITH_LOOSE_OBJECTS = ("loose-object", "objects", "committed", "added", "all")
+DEEPEST_ASKED_FOR = 30
+"""Longest chain of updates that can be configured: each step is decoded to read what is at the end."""
 
 
 class Config:
@@ -55,14 +61,18 @@ class Config:
             return True
         if text in ("false", "no", "off", "0", ""):
             return False
+        if number := _NUMBER.match(text):
+            return int(number[1]) != 0
         raise ThetaError(f"{key} is {text!r}, which is neither true nor false", f"git config {key} true")
 
     @property
     def syncs_objects(self) -> bool:
         """Whether git is told to flush loose objects to the disk, which is then done with ours too."""
-        wanted = self.get("core.fsync").replace(" ", "").split(",")
-        named = {"all", "objects", "loose-object"} & set(wanted)
-        return bool(named) or self.boolean("core.fsyncObjectFiles", False)
+        wanted = self.boolean("core.fsyncObjectFiles", False)
+        for name in self.get("core.fsync").replace(" ", "").split(","):
+            if name == "none" or name.removeprefix("-") in _WITH_LOOSE_OBJECTS:
+                wanted = name[0] != "-" and name != "none"
+        return wanted
 
     def settings(self) -> Settings:
         """What `theta.*` says. Raises ThetaError for values that make no sense."""
@@ -80,20 +90,20 @@ class Config:
             skip_missing=self.boolean("theta.skipMissing", False),
             report=self.boolean("theta.report", True),
             grouping=grouping,  # type: ignore[arg-type]
-            max_chain_depth=int(self._number("theta.maxChainDepth", 10, 0)),
-            max_chain_ratio=self._number("theta.maxChainRatio", 2.0, 0),
+            max_chain_depth=int(self._number("theta.maxChainDepth", 10, DEEPEST_ASKED_FOR)),
+            max_chain_ratio=self._number("theta.maxChainRatio", 2.0, 1e9),
             base=self.get("theta.base"),
         )
 
-    def _number(self, key: str, default: float, least: float) -> float:
+    def _number(self, key: str, default: float, most: float) -> float:
         text = self.get(key, str(default))
         try:
             value = float(text)
         except ValueError:
             value = -1
-        if not least <= value < float("inf"):
+        if not 0 <= value <= most:
             raise ThetaError(
-                f"{key} is {text!r}, which is not a number from {least} on", f"git config {key} {default}"
+                f"{key} is {text!r}, which is not a number from 0 to {most:g}", f"git config {key} {default}"
             )
         return value
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -14,12 +15,17 @@ from typing import Any
 from git_theta.errors import ThetaError
 
 LARGEST_PAYLOAD = 65516
+_LENGTH = re.compile(rb"[0-9a-fA-F]{4}")
 _PIPE_BYTES = 1 << 20  # fewer switches between git and us than with the default 64 KiB
 _PACKETS_AT_ONCE = 256  # header and payload of each are two of the 1,024 buffers of one writev
 
 
 class ProtocolError(ThetaError):
     """Git closed the pipe, or sent what the protocol does not allow."""
+
+
+class _Closed(ProtocolError):
+    """There is nothing more to read."""
 
 
 def widen_pipe(descriptor: int) -> None:
@@ -45,7 +51,7 @@ class PacketReader:
         while not self._ended:
             try:
                 self._next_packet()
-            except ProtocolError:
+            except _Closed:
                 if found or self._have:
                     raise
                 return None
@@ -85,13 +91,12 @@ class PacketReader:
         while self._have < 4:
             got = os.readv(self._descriptor, [self._header[self._have :]])
             if not got:
-                raise ProtocolError("git closed the pipe")
+                raise _Closed("git closed the pipe")
             self._have += got
         self._have = 0
-        try:
-            length = int(bytes(self._header), 16)
-        except ValueError:
-            raise ProtocolError(f"{bytes(self._header)!r} is no packet length") from None
+        if not _LENGTH.match(self._header):
+            raise ProtocolError(f"{bytes(self._header)!r} is no packet length")
+        length = int(bytes(self._header), 16)
         if length in (1, 2, 3):
             raise ProtocolError(f"unexpected packet of length {length}")
         self._ended = length == 0

@@ -18,7 +18,8 @@ ATTRIBUTED = ":(top,attr:filter=theta)"
 
 def recorded(repository: Repository, pathname: str) -> list[tuple[bytes, Manifest]]:
     """The manifests of a path: the index's, looked up anew, then those of HEAD and what is being merged."""
-    entries = {entry.stage: entry.oid for entry in repository.index_entries(pathname)}
+    listed = [] if repository.bare else repository.index_entries(pathname)
+    entries = {entry.stage: entry.oid for entry in listed}
     names = [entries[stage] for stage in _STAGES if stage in entries]
     return _read(repository, names + [f"{side}:{pathname}" for side in _SIDES])
 

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from git_theta.errors import ThetaError
+from git_theta.git.cat_file import CatFile
 from git_theta.git.config import Config
 from git_theta.objects.index import Index
 from git_theta.objects.store import LocalStore
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from git_theta.objects.reader import Objects
 
 EMPTY = "0" * 40
-_KINDS = (b"blob", b"commit", b"tree", b"tag")
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,11 @@ class Repository:
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self._environment = None if environment is None else dict(environment)
-        answer = self.git("rev-parse", "--git-dir", "--git-common-dir", "--is-bare-repository")
-        git_dir, common_dir, bare = answer.decode().splitlines()
+        bare, git_dir, common_dir = self._rev_parse("--is-bare-repository", "--git-dir", "--git-common-dir")
         self.git_dir = folder / git_dir
         self.common_dir = folder / common_dir
         self.bare = bare == "true"
-        self._batch: subprocess.Popen[bytes] | None = None
+        self._blobs = CatFile(self._cat_file)
 
     @staticmethod
     def here() -> Repository:
@@ -98,7 +97,11 @@ class Repository:
         """Run git and return how it ended and what it printed."""
         try:
             return subprocess.run(
-                ["git", *arguments], cwd=self.folder, env=self._environment, input=stdin, capture_output=True
+                ["git", *arguments],
+                cwd=self.folder,
+                env=self._environment,
+                input=b"" if stdin is None else stdin,  # our own is a pipe that git talks to us through
+                capture_output=True,
             )
         except FileNotFoundError:
             raise ThetaError(
@@ -117,7 +120,7 @@ class Repository:
     @property
     def work_tree(self) -> Path:
         """The top folder of the work tree. Raises ThetaError in a bare repository."""
-        return self.folder / os.fsdecode(self.git("rev-parse", "--show-toplevel").rstrip(b"\n"))
+        return self.folder / self._rev_parse("--show-toplevel")[0]
 
     @cached_property
     def theta(self) -> Path:
@@ -153,52 +156,27 @@ class Repository:
 
         Never for `:PATH`: the process that answers reads the index only once.
         """
-        found = self.blobs([name])
-        return found[0]
+        return self._blobs.blob(name)
 
     def blobs(self, names: Sequence[str], limit: int | None = None) -> list[bytes | None]:
         """The contents of several blobs; None for what is no blob, or larger than `limit` bytes."""
-        pipe_in, pipe_out = self._cat_file()
-        found: list[bytes | None] = []
-        for name in names:
-            if "\n" in name:
-                found.append(None)
-                continue
-            pipe_in.write(os.fsencode(name) + b"\n")
-            pipe_in.flush()
-            header = pipe_out.readline()
-            fields = header.split()
-            if len(fields) < 3 or fields[-1] == b"missing" or fields[-2] not in _KINDS:
-                found.append(None)
-                continue
-            size = int(fields[-1])
-            data = pipe_out.read(size + 1)[:-1]
-            wanted = fields[-2] == b"blob" and (limit is None or size <= limit)
-            found.append(data if wanted else None)
-        return found
+        return [self._blobs.blob(name, limit) for name in names]
 
     def close(self) -> None:
         """End the helper process, and let go of files."""
         self.index.close()
-        if self._batch is not None:
-            assert self._batch.stdin
-            assert self._batch.stdout
-            self._batch.stdin.close()
-            self._batch.stdout.close()
-            self._batch.wait()
-            self._batch = None
+        self._blobs.close()
 
-    def _cat_file(self) -> tuple[IO[bytes], IO[bytes]]:
-        if self._batch is None or self._batch.poll() is not None:
-            self._batch = self.popen(
-                ["cat-file", "--batch"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-        assert self._batch.stdin
-        assert self._batch.stdout
-        return self._batch.stdin, self._batch.stdout
+    def _rev_parse(self, *questions: str) -> list[str]:
+        answers = os.fsdecode(self.git("rev-parse", *questions)).removesuffix("\n").split("\n")
+        if len(answers) == len(questions):
+            return answers
+        # The name of a folder has line breaks in it.
+        return [os.fsdecode(self.git("rev-parse", one)).removesuffix("\n") for one in questions]
+
+    def _cat_file(self) -> subprocess.Popen[bytes]:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        return self.popen(["cat-file", "--batch"], **pipes)
 
     def _alternates(self) -> list[Path]:
         """The `theta` folders of the repositories that this one borrows objects from, transitively."""

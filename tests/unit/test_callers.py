@@ -34,6 +34,7 @@ def test_command_lines(line: str, command: list[str]) -> None:
         (["diff-index HEAD", "stash push"], ["diff-index", "HEAD"]),
         (["diff-files"], ["diff-files"]),
         (["diff", "log -p"], ["diff"]),
+        (["diff HEAD~1", "difftool -y HEAD~1"], ["difftool", "-y", "HEAD~1"]),
         (["add .", "commit -a"], ["add", "."]),
     ],
 )
@@ -46,6 +47,14 @@ def test_hunks_work_for_the_command_that_stages_them(commands: list[str], respon
 )
 def test_only_commands_that_surely_store_nothing_look_only(command: str, looks: bool) -> None:
     assert callers.only_looks(command.split()) == looks
+
+
+@pytest.mark.parametrize(
+    ("command", "may"),
+    [("add .", True), ("commit -a", True), ("", True), ("checkout main", False), ("merge", False)],
+)
+def test_what_is_cleaned_for_some_commands_may_be_kept(command: str, may: bool) -> None:
+    assert callers.may_store(command.split()) == may
 
 
 @pytest.mark.parametrize(
