@@ -51,6 +51,7 @@ CALLED_BY_GIT = {
     "hook": "Run one of Git's hooks.",
     "diff-driver": "Show one file's difference.",
     "textconv": "Print a checkpoint as text.",
+    "merge-driver": "Merge one file.",
 }
 
 SUMMARIES = {name: text for section in COMMANDS.values() for name, text in section.items()} | CALLED_BY_GIT

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, ThetaError
+from git_theta.git import conflicts
 from git_theta.git.attributes import filtered
 from git_theta.git.blobs import Blob, sizes, staged_manifests
 from git_theta.git.changes import ChangedPath, parse_raw
 from git_theta.git.fetching import missing
+from git_theta.git.operation import how_to_finish
 from git_theta.git.recorded import beside_index
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
@@ -65,6 +67,12 @@ def check_manifests(repository: Repository) -> list[ThetaError]:
     return problems
 
 
+def check_conflicts(repository: Repository) -> list[ThetaError]:
+    """No checkpoint is staged as a merge has left it, with tensors that nobody has decided on."""
+    left = conflicts.unsettled(repository)
+    return [conflicts.refusal(conflict, how_to_finish(repository)) for conflict in left]
+
+
 def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None:
     again = f"git add {blob.path}"
     try:
@@ -88,5 +96,5 @@ def _lost(manifest: Manifest, lacking: set[str]) -> str:
     return f"{len(lacking)} of its {len(manifest.oids())} objects are not here{first}"
 
 
-CHECKS: Sequence[Callable[[Repository], list[ThetaError]]] = (check_manifests,)
+CHECKS: Sequence[Callable[[Repository], list[ThetaError]]] = (check_manifests, check_conflicts)
 """Each looks at the index and returns what is wrong."""

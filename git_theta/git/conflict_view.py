@@ -36,7 +36,7 @@ def three_way(
     Raises:
         ThetaError: as for `render`.
     """
-    stages = _stages(repository, path)
+    stages = conflicts.stages(repository, path)
     if not stages:
         raise ThetaError(f"{path} has no conflict", f"git status {path}")
     labels = [
@@ -49,13 +49,6 @@ def three_way(
     return compare_three(repository, (base, ours, theirs), only, visible=visible)
 
 
-def _stages(repository: Repository, path: str) -> dict[int, tuple[str, str]]:
-    """Mode and oid by stage."""
-    listed = repository.git("ls-files", "-u", "-z", "--full-name", "--", f":(top,literal){path}")
-    rows = (row.partition(b"\t")[0].decode().split() for row in listed.split(b"\0")[:-1])
-    return {int(stage): (mode, oid) for mode, oid, stage in rows}
-
-
 def _labels(repository: Repository, path: str) -> tuple[str, str, str]:
     """How base, ours and theirs are called."""
     record = conflicts.find(repository, path)
@@ -64,4 +57,4 @@ def _labels(repository: Repository, path: str) -> tuple[str, str, str]:
     for name in _THEIRS:
         if repository.run("rev-parse", "-q", "--verify", name).returncode == 0:
             return "base", "HEAD", name
-    return "base", "ours", "theirs"
+    return "base", "stage 2", "stage 3"

@@ -2,19 +2,26 @@
 
 Git leaves no markers in a checkpoint, so a `git commit -a` would silently take ours. The merge driver
 therefore writes down what it left open, and the hooks refuse to commit a manifest that still is what the
-driver wrote. A record is void once HEAD has moved.
+driver wrote. A record is void once HEAD has moved, or Git has forgotten the conflict (`git merge --abort`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from git_theta.errors import ThetaError
+from git_theta.git import operation
+from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
+
+Stages = Mapping[int, tuple[str, str]]
+"""Mode and oid of a path with a conflict by stage: 1 base, 2 ours, 3 theirs."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +31,11 @@ class Conflict:
     Attributes:
         head: commit that HEAD was on.
         path: of the file, from the top of the work tree.
-        base, ours, theirs: oids of the three manifests' blobs; base is "" where there is none.
+        base, ours, theirs: oids of the three versions' blobs; base is "" where there is none.
         ours_name, theirs_name: how the sides are called (a branch, a commit).
-        root: of the manifest that the driver wrote.
-        tensors: names of the open tensors.
+        root: of the manifest that was left for the work tree; "" where ours has none.
+        tensors: names of the open tensors; none where the file as a whole could not be merged.
+        merged: oid of the manifest of what could be merged; "" where that is nothing.
     """
 
     head: str
@@ -38,13 +46,19 @@ class Conflict:
     ours_name: str
     theirs_name: str
     root: str
-    tensors: tuple[str, ...]
+    tensors: tuple[str, ...] = ()
+    merged: str = ""
 
 
 def write(repository: Repository, conflict: Conflict) -> None:
-    """Write a record down; one for the same path is replaced."""
+    """Write a record down; one for the same path is replaced, and those that are void are removed."""
+    folder = _folder(repository)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in folder.glob("*.json"):
+        old = _read(file)
+        if old is None or old.head != conflict.head:
+            file.unlink(missing_ok=True)
     file = _file(repository, conflict.path)
-    file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".new")
     temporary.write_text(json.dumps(asdict(conflict), indent=1))
     temporary.replace(file)
@@ -53,16 +67,18 @@ def write(repository: Repository, conflict: Conflict) -> None:
 def find(repository: Repository, path: str) -> Conflict | None:
     """The record of a path, if there is one and HEAD has not moved since."""
     found = _read(_file(repository, path))
-    if found is None or found.head != _head(repository):
+    if found is None or found.path != path or found.head != head(repository):
         return None
     return found
 
 
 def everything(repository: Repository) -> list[Conflict]:
-    """All records that are not void, by path."""
-    head = _head(repository)
-    found = (_read(file) for file in _folder(repository).glob("*.json"))
-    return sorted((one for one in found if one is not None and one.head == head), key=lambda one: one.path)
+    """All records since HEAD has moved, by path."""
+    found = [one for file in _folder(repository).glob("*.json") if (one := _read(file)) is not None]
+    if not found:
+        return []
+    current = head(repository)
+    return sorted((one for one in found if one.head == current), key=lambda one: one.path)
 
 
 def clear(repository: Repository, path: str) -> None:
@@ -70,19 +86,78 @@ def clear(repository: Repository, path: str) -> None:
     _file(repository, path).unlink(missing_ok=True)
 
 
-def still_open(conflict: Conflict, root: str, tensors: Sequence[str]) -> Conflict:
-    """The record after some of its tensors were decided."""
-    return replace(conflict, root=root, tensors=tuple(tensors))
+def head(repository: Repository) -> str:
+    """The commit that HEAD is on; "" before the first one."""
+    return repository.run("rev-parse", "--verify", "-q", "HEAD").stdout.decode().strip()
 
 
-def refusal(conflict: Conflict) -> ThetaError:
-    """The error for committing a file with open tensors."""
-    count = len(conflict.tensors)
-    shown = ", ".join(conflict.tensors[:3]) + (f" and {count - 3} more" if count > 3 else "")
+def stages(repository: Repository, path: str) -> Stages:
+    """The versions of a path (from the top) that has a conflict in the index; none where it has none."""
+    return _listed(repository, "-u", path)
+
+
+def resolved_stages(repository: Repository, path: str) -> Stages:
+    """Those of a path whose conflict was ended by `git add` or `git theta resolve`, as Git remembers them."""
+    return _listed(repository, "--resolve-undo", path)
+
+
+def unsettled(repository: Repository) -> list[Conflict]:
+    """The records of files that are staged just as the driver has left them."""
+    return [conflict for conflict in everything(repository) if as_left(repository, conflict)]
+
+
+def as_left(repository: Repository, conflict: Conflict) -> bool:
+    """Whether a file is staged as the driver has left it, with its conflict."""
+    top = repository.folder if repository.bare else repository.work_tree.absolute()
+    listed = repository.git("-C", str(top), "ls-files", "-s", "-z", "--", f":(top,literal){conflict.path}")
+    rows = [row.partition(b"\t")[0].decode().split() for row in listed.split(b"\0")[:-1]]
+    staged = next((oid for _, oid, stage in rows if stage == "0"), None)
+    if staged is None or _root(repository, staged) != conflict.root:
+        return False
+    if _root(repository, f"{conflict.head}:{conflict.path}") != conflict.root:
+        return True
+    # Nothing could be merged, so this is also how the file was before.
+    undone = resolved_stages(repository, conflict.path)
+    sides = [undone.get(stage, ("", ""))[1] for stage in (2, 3)]
+    return operation.under_way(repository) and sides == [conflict.ours, conflict.theirs]
+
+
+def refusal(conflict: Conflict, finish: str) -> ThetaError:
+    """The error for committing a file with open tensors.
+
+    Args:
+        finish: the command that ends the merge.
+    """
+    path = shlex.quote(conflict.path)
+    what = f"{_counted(conflict.tensors)} not merged yet" if conflict.tensors else "it is not merged yet"
     return ThetaError(
-        f"{conflict.path}: {count} tensors changed on both sides and are not merged yet: {shown}",
-        f"git theta resolve {conflict.path} --strategy average (or --ours, or --theirs), then commit",
+        f"{conflict.path}: {what}",
+        f"git theta resolve {path} --strategy average (or --ours, or --theirs), then {finish}",
     )
+
+
+def _counted(tensors: tuple[str, ...]) -> str:
+    count = len(tensors)
+    shown = ", ".join(tensors[:3]) + (f" and {count - 3} more" if count > 3 else "")
+    return f"{count} tensors are" if count > 3 else f"{shown} {'is' if count == 1 else 'are'}"
+
+
+def _listed(repository: Repository, option: str, path: str) -> Stages:
+    listed = repository.git("ls-files", option, "-z", "--full-name", "--", f":(top,literal){path}")
+    found = {}
+    for row in listed.split(b"\0")[:-1]:
+        about, _, name = row.partition(b"\t")
+        mode, oid, stage = about.decode().split()
+        if os.fsdecode(name) == path:
+            found[int(stage)] = mode, oid
+    return found
+
+
+def _root(repository: Repository, name: str) -> str | None:
+    """The root of the manifest in a blob; None where that is none."""
+    blob = repository.blob(name)
+    manifest = parsed(blob) if blob is not None else None
+    return manifest.root if manifest is not None else None
 
 
 def _folder(repository: Repository) -> Path:
@@ -94,15 +169,9 @@ def _file(repository: Repository, path: str) -> Path:
     return _folder(repository) / f"{name}.json"
 
 
-def _head(repository: Repository) -> str:
-    return repository.run("rev-parse", "--verify", "-q", "HEAD").stdout.decode().strip()
-
-
 def _read(file: Path) -> Conflict | None:
     try:
         record = json.loads(file.read_text())
         return Conflict(**{**record, "tensors": tuple(record["tensors"])})
-    except FileNotFoundError:
-        return None
     except (ValueError, TypeError, KeyError, OSError):
         return None  # a damaged record must not keep anybody from committing

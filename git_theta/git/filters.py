@@ -58,11 +58,22 @@ class Filters:
         )
 
     def _known(self, request: Request) -> Known:
-        return Known(
-            [manifest for _, manifest in request.recorded],
-            request.related,
-            self._repository.index,
-            self._repository.objects,
-            doubts=self._may_store,
-            has_remote=bool(self._repository.config.subsections("remote")),
-        )
+        recorded = [manifest for _, manifest in request.recorded]
+        return known(self._repository, recorded, request.related, self._may_store)
+
+
+def known(
+    repository: Repository,
+    recorded: Sequence[Manifest],
+    related: Callable[[], Sequence[Manifest]] = tuple,
+    doubts: bool = True,
+) -> Known:
+    """What is known in a repository about a file; see Known."""
+    return Known(
+        recorded,
+        related,
+        repository.index,
+        repository.objects,
+        doubts=doubts,
+        has_remote=bool(repository.config.subsections("remote")),
+    )

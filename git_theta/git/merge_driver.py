@@ -1,0 +1,190 @@
+"""The merge driver: what Git runs for a file with `merge=theta` (gitattributes(5), "Defining a custom merge
+driver").
+
+It is given three manifests in files and writes the result over ours. Git takes every failure for a conflict
+and goes on, so whatever happens, ours stays as it was until a result is complete, and a record says that the
+file is not merged.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from git_theta.errors import ThetaError
+from git_theta.git import callers, conflicts, operation
+from git_theta.git.conflicts import Conflict
+from git_theta.git.merge_settings import rules_for
+from git_theta.git.merging import CheckpointMerge, manifest_text
+from git_theta.git.operation import Operation
+from git_theta.git.progress_bar import ProgressBar
+from git_theta.git.recorded import parsed
+from git_theta.git.repository import Repository
+from git_theta.merges.apply import Applied
+from git_theta.merges.decisions import Plan
+from git_theta.merges.device import MissingTorch
+from git_theta.merges.narrowing import without_torch
+
+_SHOWN = 5  # reasons
+
+
+@dataclass(frozen=True)
+class Call:
+    """What git gives: files with the three versions, and the path from the top."""
+
+    base: Path
+    ours: Path
+    theirs: Path
+    path: str
+
+    @property
+    def versions(self) -> list[Path | None]:
+        """What each side has, base first; an empty base is none: both sides have added the file."""
+        return [self.base if self.base.stat().st_size else None, self.ours, self.theirs]
+
+
+def run(call: Call) -> int:
+    """Merge one file: 0 if there is a result, 1 if there is a conflict."""
+    repository = Repository.here()
+    doing = operation.from_command(repository, callers.calling_command())
+    record = _record(repository, call, doing)
+    conflicts.write(repository, record)  # already here: a driver that is killed has left a conflict, too
+    try:
+        plan, applied = _merge(repository, call, doing)
+    except ThetaError as error:
+        _say(f"{error.message}" if call.path in error.message else f"{call.path}: {error.message}")
+        if error.remedy:
+            _say(f"hint: {error.remedy}")
+        _say_how(call, doing)
+        return 1
+    finally:
+        repository.close()
+    if applied is None:
+        _say(f"{call.path}: {plan.skeleton.reason}")
+        _say_how(call, doing)
+        return 1
+    _write(call.ours, applied.text)
+    for line in _summary(call.path, plan, applied):
+        _say(line)
+    open_tensors = tuple(decision.name for decision in plan.conflicts())
+    if not open_tensors:
+        conflicts.clear(repository, call.path)
+        return 0
+    merged = _stored(repository, applied.text)
+    conflicts.write(
+        repository, replace(record, root=applied.manifest.root, tensors=open_tensors, merged=merged)
+    )
+    _say_how(call, doing)
+    return 1
+
+
+def explain(plan: Plan) -> list[str]:
+    """Why there are conflicts, in lines: the commonest reasons, with tensors that they are about."""
+    names: dict[str, list[str]] = {}
+    for decision in plan.conflicts():
+        names.setdefault(decision.reason, []).append(decision.name)
+    lines = []
+    for reason, found in sorted(names.items(), key=lambda item: -len(item[1]))[:_SHOWN]:
+        more = f" and {len(found) - 2} more" if len(found) > 3 else ""
+        shown = found[: 2 if more else 3]
+        lines.append(f"  {', '.join(shown)}{more}: {reason}")
+    if len(names) > _SHOWN:
+        lines.append(f"  ... and {len(names) - _SHOWN} more reasons")
+    return lines
+
+
+def _merge(repository: Repository, call: Call, doing: Operation) -> tuple[Plan, Applied | None]:
+    """The plan and its result; None where the file as a whole is a conflict."""
+    settings = repository.config.settings()
+    rules = rules_for(repository, call.path)
+    merge = CheckpointMerge(repository, call.path, call.versions, ("base", doing.ours, doing.theirs))
+    try:
+        plan = merge.plan(rules)
+        if plan.skeleton.action == "conflict":
+            return plan, None
+        # Else the work tree's file could not be written, which would stop git half-way.
+        whole = not (repository.bare or settings.skip_smudge or settings.skip_missing)
+        merge.fetch(plan, whole)
+        with ProgressBar(f"Merging {call.path}") as progress:
+            try:
+                return plan, merge.apply(plan, progress=progress, warn=_say)
+            except MissingTorch as error:
+                _say(f"{call.path}: {error.message}")
+                _say(f"hint: {error.remedy}")
+                plan = without_torch(plan, "torch is not installed")
+                return plan, merge.apply(plan, progress=progress, warn=_say)
+    finally:
+        merge.close()
+
+
+def _record(repository: Repository, call: Call, doing: Operation) -> Conflict:
+    """The record of a file of which nothing has been merged."""
+    base, ours_oid, theirs_oid = (
+        _oid(repository, version) if version is not None else "" for version in call.versions
+    )
+    ours = parsed(manifest_text(call.ours) or b"")
+    return Conflict(
+        conflicts.head(repository),
+        call.path,
+        base,
+        ours_oid,
+        theirs_oid,
+        doing.ours,
+        doing.theirs,
+        ours.root if ours is not None else "",
+    )
+
+
+def _oid(repository: Repository, file: Path) -> str:
+    return repository.git("hash-object", "-w", "--no-filters", "--", str(file)).decode().strip()
+
+
+def _stored(repository: Repository, text: bytes) -> str:
+    return repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
+
+
+def _write(file: Path, text: bytes) -> None:
+    """Replace a file's contents by complete ones."""
+    temporary = file.with_name(f"{file.name}.theta")
+    try:
+        temporary.write_bytes(text)
+        temporary.replace(file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ThetaError(f"cannot write {file}: {error.strerror}") from None
+
+
+def _summary(path: str, plan: Plan, applied: Applied) -> list[str]:
+    """What was merged, in lines."""
+    counts = Counter(decision.action for decision in plan.decisions)
+    taken = sum(one.action == "take" and one.state != "unchanged" for one in plan.decisions)
+    strategies = Counter(
+        decision.combination.strategy.name for decision in plan.decisions if decision.combination
+    )
+    parts = [f"{count} merged ({name})" for name, count in strategies.most_common()]
+    numbers = (
+        ("taken from one side", taken),
+        ("added", counts["add"]),
+        ("removed", counts["remove"]),
+        ("in conflict", counts["conflict"]),
+    )
+    parts += [f"{count} {word}" for word, count in numbers if count]
+    lines = [f"{path}: {len(plan.decisions)} tensors: {', '.join(parts) or 'none changed'}"]
+    for name, count in applied.not_finite.items():
+        lines.append(f"warning: {path}: {count} entries of {name} are not finite in the result")
+    return lines + explain(plan)
+
+
+def _say_how(call: Call, doing: Operation) -> None:
+    path = shlex.quote(call.path)
+    _say(
+        f"to finish: git theta resolve {path} --strategy average (or --ours, or --theirs), "
+        f"then: {doing.finish}"
+    )
+
+
+def _say(line: str) -> None:
+    print(f"git-theta: {line}" if not line.startswith(" ") else line, file=sys.stderr, flush=True)

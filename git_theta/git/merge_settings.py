@@ -1,0 +1,62 @@
+"""Where the rules of a merge come from: command line, environment, git's configuration, `.thetaconfig`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from git_theta.errors import ThetaError
+from git_theta.git.repository import Repository
+from git_theta.merges import places
+from git_theta.merges.places import Layer
+from git_theta.merges.rules import Rules
+
+FILE = ".thetaconfig"
+"""Versioned settings, in the syntax of git's configuration, at the top of a repository."""
+
+VARIABLE = "GIT_THETA_MERGE"
+
+
+def rules_for(repository: Repository, path: str, *first: Layer) -> Rules:
+    """What is said about merging a checkpoint.
+
+    Args:
+        path: from the top of the repository.
+        first: places that go before all others: the command line.
+
+    Raises:
+        ThetaError: something there makes no sense; names the place and the rule.
+    """
+    return places.resolve([*first, *_layers(repository, path)])
+
+
+def _layers(repository: Repository, path: str) -> Sequence[Layer]:
+    config = repository.config
+    configured = [("theta.merge", value) for value in config.all("theta.merge")]
+    for option, values in config.section("theta.merge").items():
+        configured += [(f"theta.merge.{option}", value) for value in values]
+    return (
+        places.environment(os.environ.get(VARIABLE)),
+        places.git_config(configured),
+        places.thetaconfig(_versioned(repository), path),
+    )
+
+
+def _versioned(repository: Repository) -> list[tuple[str, str]]:
+    """The keys and values of `.thetaconfig`: of the work tree's, or of HEAD's where there is no work tree."""
+    if repository.bare:
+        name = f"HEAD:{FILE}"
+        if repository.blob(name) is None:
+            return []
+        source = ("--blob", name)
+    else:
+        file = repository.work_tree / FILE
+        if not file.is_file():
+            return []
+        source = ("--file", str(file.absolute()))
+    done = repository.run("config", *source, "-z", "--list")
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
+        raise ThetaError(f"{FILE} cannot be read: {said}", f"mend {FILE}, or remove what is wrong in it")
+    pairs = (item.partition(b"\n") for item in done.stdout.split(b"\0")[:-1])
+    return [(os.fsdecode(key), os.fsdecode(value) if equals else "true") for key, equals, value in pairs]

@@ -1,0 +1,78 @@
+"""Plans made from other plans: without what torch is needed for, and going on where a merge was left open."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from git_theta.manifest import Manifest, ViewLine
+from git_theta.merges.arithmetic import linear_coefficients
+from git_theta.merges.decisions import OURS, Decision, Line, Plan, lines_of
+from git_theta.merges.skeletons import decide_skeleton
+
+
+def needs_torch(plan: Plan) -> list[Decision]:
+    """The combinations that are more than a linear one with fixed coefficients."""
+    return [decision for decision in plan.decisions if _needs_torch(decision)]
+
+
+def without_torch(plan: Plan, reason: str) -> Plan:
+    """The plan with conflicts in place of the combinations that need torch.
+
+    Args:
+        reason: why they cannot be made, in words.
+    """
+    decisions = (
+        replace(decision, action="conflict", side=OURS, combination=None, reason=reason)
+        if _needs_torch(decision)
+        else decision
+        for decision in plan.decisions
+    )
+    return replace(plan, decisions=tuple(decisions))
+
+
+def continued(
+    plan: Plan, manifests: Sequence[Manifest | None], merged: Manifest, still_open: Collection[str]
+) -> Plan:
+    """The plan for the tensors that are still open; everything else is as it has been merged before.
+
+    Args:
+        manifests: of the plan's sides, base first.
+        merged: what has been merged. In the new plan it is a further side, after the others.
+        still_open: names of tensors.
+    """
+    before: dict[str, Line] = {line.name: line for line in lines_of(merged)}
+    further = len(manifests)
+    decisions = []
+    for decision in plan.decisions:
+        line = before.pop(decision.name, None)
+        decisions.append(decision if decision.name in still_open else _settled(decision, line, further))
+    nothing = (None,) * further
+    decisions += [
+        _settled(Decision(name, "take", "unchanged", nothing), line, further) for name, line in before.items()
+    ]
+    decisions.sort(key=lambda decision: decision.name)
+    sides = [*manifests, merged]
+    skeleton = decide_skeleton(sides, decisions, [*plan.labels, "what was merged before"])
+    return replace(plan, decisions=tuple(decisions), skeleton=skeleton)
+
+
+def _settled(decision: Decision, line: Line | None, side: int) -> Decision:
+    """The decision for what a further side has."""
+    return replace(
+        decision,
+        action="remove" if line is None else "take",
+        lines=(*decision.lines, line),
+        side=side,
+        combination=None,
+        reason="",
+        of=line.of if isinstance(line, ViewLine) else "",
+    )
+
+
+def _needs_torch(decision: Decision) -> bool:
+    combination = decision.combination
+    if combination is None:
+        return False
+    count = len(combination.sides)
+    return linear_coefficients(combination.strategy, combination.options, count) is None
