@@ -29,6 +29,9 @@ COMMANDS: dict[str, dict[str, str]] = {
         "du": "Count what is stored, by commit, path and update kind.",
         "fsck": "Verify every object and manifest.",
     },
+    "Merge": {
+        "strategies": "List the strategies of merges, or explain one.",
+    },
     "Exchange": {
         "fetch": "Bring missing objects from a remote.",
         "pull": "Fetch, and write checkpoints whose objects were missing.",
