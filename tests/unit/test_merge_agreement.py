@@ -126,7 +126,7 @@ def compare(name, options, shape, count, dtype_name, seed):
 
 
 @pytest.mark.parametrize("name", sorted(REFERENCES))
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(data=st.data(), shape=st.sampled_from(SHAPES), seed=st.integers(0, 10_000))
 def test_agrees_with_its_definition(name, data, shape, seed):
     strategy = registry.by_name(name)

@@ -366,7 +366,7 @@ VALUES = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=120, deadline=None, derandomize=True)
 @given(
     sides=st.lists(st.fixed_dictionaries({f"w{n}": VALUES for n in range(4)}), min_size=3, max_size=4),
     chosen=st.sampled_from(
