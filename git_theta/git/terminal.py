@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import IO
@@ -40,11 +40,19 @@ def _coloured(command: Sequence[str]) -> bool:
         return asked == "always"
     if os.environ.get("NO_COLOR"):
         return False
-    terminal = paged_by_git() or sys.stdout.isatty()
+    environment = dict(os.environ)
+    if paged_by_git() and _configured("--type=bool", "color.pager") == "false":
+        del environment["GIT_PAGER_IN_USE"]  # the next question takes it for a terminal
+    terminal = str(sys.stdout.isatty()).lower()
+    return _configured("--get-colorbool", "color.diff", terminal, environment=environment) == "true"
+
+
+def _configured(*question: str, environment: Mapping[str, str] | None = None) -> str:
+    """What git's configuration says; "" where it says nothing."""
     with suppress(OSError):
-        query = ["git", "config", "--get-colorbool", "color.diff", str(terminal).lower()]
-        return subprocess.run(query, capture_output=True).stdout.strip() == b"true"
-    return False
+        asked = ["git", "config", *question]
+        return subprocess.run(asked, capture_output=True, text=True, env=environment).stdout.strip()
+    return ""
 
 
 def _width() -> int:
@@ -128,10 +136,7 @@ class Output:
 
 def _pager() -> str:
     """The pager's command line; empty for none."""
-    if (
-        subprocess.run(["git", "config", "--type=bool", "pager.theta"], capture_output=True).stdout
-        == b"false\n"
-    ):
+    if _configured("--type=bool", "pager.theta") == "false":
         return ""
     asked = subprocess.run(["git", "var", "GIT_PAGER"], capture_output=True, text=True)
     command = asked.stdout.strip()
