@@ -1,3 +1,5 @@
+import os
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -126,6 +128,21 @@ def test_completion_scripts_cover_both_spellings(shell: str, capsys: pytest.Capt
     shown = capsys.readouterr().out
     assert "_GIT_THETA_COMPLETE" in shown
     assert {"bash": "_git_theta()", "zsh": "_git-theta()", "fish": "theta"}[shell] in shown
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("words", "offered"), [("git theta untr", "untrack"), ("git theta ls-files --js", "--json")]
+)
+def test_bash_completes_what_git_hands_on(words: str, offered: str) -> None:
+    program = Path(sys.executable).with_name("git-theta")
+    script = (
+        f'source <("{program}" completion bash); COMP_WORDS=({words}); '
+        'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _git_theta; echo "${COMPREPLY[@]}"'
+    )
+    environment = os.environ | {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == [offered]
 
 
 def test_columns_are_aligned() -> None:
