@@ -30,7 +30,10 @@ COMMANDS: dict[str, dict[str, str]] = {
         "fsck": "Verify every object and manifest.",
     },
     "Merge": {
+        "merge": "Merge branches, two or more at once.",
         "strategies": "List the strategies of merges, or explain one.",
+        "resolve": "Merge the tensors that a merge has left open.",
+        "checkout": "Take out one side of a conflict.",
     },
     "Exchange": {
         "fetch": "Bring missing objects from a remote.",

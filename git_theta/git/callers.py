@@ -6,6 +6,7 @@ The first ancestor that is a git with a subcommand other than ours; a shell may 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ _STORES = {"add", "stage", "commit", "stash", "update-index", "hash-object"}
 _SHOWS = {"diff", "log", "show", "whatchanged", "blame", "annotate", "range-diff", "format-patch"}
 _PLUMBING = {"diff-files", "diff-index"}
 _PICKS = {"-p", "--patch", "-i", "--interactive"}
+_MERGES = re.compile(r"-[a-zA-Z]*m|--merge\Z|--conflict\b")
 _HIGHEST = 12  # ancestors looked at
 
 
@@ -96,6 +98,13 @@ def only_looks(command: Sequence[str]) -> bool:
 def may_store(command: Sequence[str]) -> bool:
     """Whether what this git command cleans may be kept; the others ask whether a file is as Git has it."""
     return not command or command[0] in _STORES
+
+
+def makes_conflicts_again(command: Sequence[str]) -> bool:
+    """Whether git puts conflicts back: it crashes (2.39) if the filter then delays a file."""
+    if not command or command[0] not in ("checkout", "restore", "switch"):
+        return False
+    return any(_MERGES.match(option) for option in command[1:])
 
 
 def wants_manifests(command: Sequence[str]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 from git_theta.errors import ThetaError
 from git_theta.git import operation
 from git_theta.git.recorded import parsed
-from git_theta.git.repository import Repository
+from git_theta.git.repository import IndexEntry, Repository
 
 Stages = Mapping[int, tuple[str, str]]
 """Mode and oid of a path with a conflict by stage: 1 base, 2 ours, 3 theirs."""
@@ -93,12 +93,17 @@ def head(repository: Repository) -> str:
 
 def stages(repository: Repository, path: str) -> Stages:
     """The versions of a path (from the top) that has a conflict in the index; none where it has none."""
-    return _listed(repository, "-u", path)
+    return _by_stage(_listed(repository, "-u", path))
 
 
 def resolved_stages(repository: Repository, path: str) -> Stages:
     """Those of a path whose conflict was ended by `git add` or `git theta resolve`, as Git remembers them."""
-    return _listed(repository, "--resolve-undo", path)
+    return _by_stage(_listed(repository, "--resolve-undo", path))
+
+
+def staged(repository: Repository, path: str) -> IndexEntry | None:
+    """What the index has for a path (from the top) without a conflict."""
+    return next((entry for entry in _listed(repository, "-s", path) if entry.stage == 0), None)
 
 
 def unsettled(repository: Repository) -> list[Conflict]:
@@ -108,11 +113,8 @@ def unsettled(repository: Repository) -> list[Conflict]:
 
 def as_left(repository: Repository, conflict: Conflict) -> bool:
     """Whether a file is staged as the driver has left it, with its conflict."""
-    top = repository.folder if repository.bare else repository.work_tree.absolute()
-    listed = repository.git("-C", str(top), "ls-files", "-s", "-z", "--", f":(top,literal){conflict.path}")
-    rows = [row.partition(b"\t")[0].decode().split() for row in listed.split(b"\0")[:-1]]
-    staged = next((oid for _, oid, stage in rows if stage == "0"), None)
-    if staged is None or _root(repository, staged) != conflict.root:
+    entry = staged(repository, conflict.path)
+    if entry is None or _root(repository, entry.oid) != conflict.root:
         return False
     if _root(repository, f"{conflict.head}:{conflict.path}") != conflict.root:
         return True
@@ -142,15 +144,19 @@ def _counted(tensors: tuple[str, ...]) -> str:
     return f"{count} tensors are" if count > 3 else f"{shown} {'is' if count == 1 else 'are'}"
 
 
-def _listed(repository: Repository, option: str, path: str) -> Stages:
+def _listed(repository: Repository, option: str, path: str) -> list[IndexEntry]:
     listed = repository.git("ls-files", option, "-z", "--full-name", "--", f":(top,literal){path}")
-    found = {}
+    found = []
     for row in listed.split(b"\0")[:-1]:
         about, _, name = row.partition(b"\t")
         mode, oid, stage = about.decode().split()
         if os.fsdecode(name) == path:
-            found[int(stage)] = mode, oid
+            found.append(IndexEntry(mode, oid, int(stage), path))
     return found
+
+
+def _by_stage(entries: Sequence[IndexEntry]) -> Stages:
+    return {entry.stage: (entry.mode, entry.oid) for entry in entries}
 
 
 def _root(repository: Repository, name: str) -> str | None:

@@ -46,7 +46,7 @@ def from_command(repository: Repository, command: Sequence[str]) -> Operation:
     theirs = heads[0] if len(heads) == 1 else "theirs"
     if len(theirs) >= 40 and not theirs.strip("0123456789abcdef"):
         theirs = theirs[:_SHORT]
-    return Operation(_branch(repository) if heads else "ours", theirs, "git commit")
+    return Operation(_branch(repository) if heads else "ours", theirs, how_to_finish(repository))
 
 
 def how_to_finish(repository: Repository) -> str:
@@ -89,6 +89,4 @@ _OTHERS = {
     "revert": ("the state before the reverted commit", "git revert --continue"),
     "stash": ("the stash", "git stash drop"),
     "am": ("the patch", "git am --continue"),
-    "checkout": ("the work tree", "git add PATH"),
-    "switch": ("the work tree", "git add PATH"),
 }

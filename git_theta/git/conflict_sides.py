@@ -1,0 +1,126 @@
+"""The sides of a conflict, and taking one of them out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from git_theta import manifest as manifests
+from git_theta.errors import ThetaError, cannot_write
+from git_theta.filters.smudge import Smudger, Write
+from git_theta.git import conflicts, recovery
+from git_theta.git.conflicts import Conflict, Stages
+from git_theta.git.fetching import fetch_missing
+from git_theta.git.repository import Repository
+
+Side = Literal["base", "ours", "theirs"]
+STAGES: dict[str, int] = {"base": 1, "ours": 2, "theirs": 3}
+
+
+@dataclass(frozen=True)
+class Open:
+    """A path whose conflict is not resolved.
+
+    Attributes:
+        path: from the top of the work tree.
+        stages: its versions.
+        record: what the merge driver has left; None where it was not asked.
+    """
+
+    path: str
+    stages: Stages
+    record: Conflict | None
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """What base, ours and theirs are called."""
+        if self.record is None:
+            return "base", "ours", "theirs"
+        return "base", self.record.ours_name, self.record.theirs_name
+
+
+def find(repository: Repository, paths: Sequence[str]) -> list[Open]:
+    """The open conflicts among paths, which are pathspecs as for git.
+
+    A file that was staged as the merge driver had left it counts as well.
+
+    Raises:
+        ThetaError: there are none for one of the paths.
+    """
+    found: dict[str, Open] = {}
+    for given in paths:
+        listed = repository.git("ls-files", "-z", "--full-name", "--", given).split(b"\0")[:-1]
+        names = sorted({os.fsdecode(name) for name in listed})
+        some = [one for name in names if (one := _open(repository, name)) is not None]
+        if not some:
+            raise ThetaError(f"{given} has no conflict", "git status lists the files that have one")
+        found |= {one.path: one for one in some}
+    return list(found.values())
+
+
+def take_out(repository: Repository, path: str, side: Side, target: Path | None) -> Path:
+    """Write one side of a conflict as a file: over the work tree's, unless a target is given.
+
+    The conflict stays.
+
+    Raises:
+        ThetaError: there is no conflict, that side has no such file, or its data are not to be had.
+    """
+    [one] = find(repository, [path])
+    version = one.stages.get(STAGES[side])
+    if version is None:
+        raise ThetaError(f"{one.path}: {side} has no such file", "git status")
+    blob = repository.blob(version[1])
+    if blob is None:
+        raise ThetaError(f"{one.path}: git has no blob {version[1][:12]}", "git fsck")
+    target = target or repository.work_tree / one.path
+    write_file(repository, one.path, blob, target)
+    return target
+
+
+def write_file(repository: Repository, path: str, text: bytes, target: Path) -> None:
+    """Write what a blob stands for, whole or not at all.
+
+    Raises:
+        MissingObject: its data are not to be had.
+        ThetaError: the file cannot be written.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.theta")
+    try:
+        with temporary.open("wb") as file:
+            if manifests.is_manifest(text):
+                _smudge(repository, path, text, file.write)
+            else:
+                file.write(text)
+        with suppress(FileNotFoundError):
+            temporary.chmod(target.stat().st_mode & 0o777)
+        temporary.replace(target)
+    except OSError as error:
+        raise cannot_write(target, error) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _open(repository: Repository, path: str) -> Open | None:
+    record = conflicts.find(repository, path)
+    stages = conflicts.stages(repository, path)
+    if stages:
+        oids = [stages.get(stage, ("", ""))[1] for stage in (1, 2, 3)]
+        same = record is not None and oids == [record.base, record.ours, record.theirs]
+        return Open(path, stages, record if same else None)
+    entry = conflicts.staged(repository, path) if record is not None else None
+    if record is None or entry is None or not conflicts.as_left(repository, record):
+        return None
+    oids = [record.base, record.ours, record.theirs]
+    return Open(path, {stage: (entry.mode, oid) for stage, oid in enumerate(oids, 1) if oid}, record)
+
+
+def _smudge(repository: Repository, path: str, text: bytes, write: Write) -> None:
+    manifest = manifests.parse(text)
+    if reasons := fetch_missing(repository, manifest.oids()):
+        raise recovery.named(path, recovery.missing(manifest, sorted(reasons), reasons))
+    Smudger(repository.objects).smudge(manifest, write)

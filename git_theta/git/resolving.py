@@ -1,0 +1,218 @@
+"""`git theta resolve`: decides on tensors that a merge has left open, until none is left."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from git_theta import manifest as manifests
+from git_theta.errors import DamagedManifest, ThetaError
+from git_theta.git import checkpoint, conflict_sides, conflicts
+from git_theta.git.conflict_sides import STAGES, Open
+from git_theta.git.conflicts import Conflict
+from git_theta.git.merge_driver import explain
+from git_theta.git.merge_settings import rules_for
+from git_theta.git.merging import CheckpointMerge
+from git_theta.git.operation import how_to_finish
+from git_theta.git.progress_bar import ProgressBar
+from git_theta.git.repository import Repository
+from git_theta.merges import places
+from git_theta.merges.decisions import Plan
+from git_theta.merges.narrowing import continued
+from git_theta.merges.options import parse, parse_pairs
+from git_theta.merges.rules import Choice, Rule, Rules, parse_rows, parse_strategy
+
+Say = Callable[[str], None]
+_PLACE = "the command line"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user has said.
+
+    Attributes:
+        strategy: with options; "" for none.
+        options: key=value each.
+        tensors: globs; the strategy is for those that match one, for all if there are none.
+        rules: further ones, which go before the strategy.
+        device: where to compute.
+    """
+
+    strategy: str = ""
+    options: tuple[str, ...] = ()
+    tensors: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    device: str = "auto"
+
+    @property
+    def whole_side(self) -> str:
+        """The side that is to be taken for all that is open; "" if it is not as simple."""
+        simple = not (self.options or self.tensors or self.rules)
+        return self.strategy if simple and self.strategy in STAGES else ""
+
+
+def resolve(repository: Repository, paths: Sequence[str], wanted: Wanted, say: Say) -> bool:
+    """Resolve the conflicts of paths, as far as what is wanted does.
+
+    Args:
+        paths: pathspecs, as for git.
+
+    Returns:
+        Whether nothing is open any more in these files.
+
+    Raises:
+        ThetaError: a path has no conflict, what is wanted makes no sense, or a file cannot be merged like
+            this. Files before that one are resolved.
+    """
+    done = [_resolve(repository, one, wanted, say) for one in conflict_sides.find(repository, paths)]
+    if all(done):
+        say(f"To finish: {how_to_finish(repository)}")
+    return all(done)
+
+
+def settle(repository: Repository, path: str, mode: str, text: bytes) -> None:
+    """Stage a manifest as the resolution of a conflict, write its file, and forget the record.
+
+    Raises:
+        ThetaError: git could not do that.
+    """
+    oid = repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
+    top = str(repository.work_tree.absolute())
+    repository.git("-C", top, "update-index", "--add", "--cacheinfo", f"{mode},{oid},{path}")
+    conflicts.clear(repository, path)
+    name = os.fsencode(path) + b"\0"
+    repository.git("-C", top, "checkout-index", "-f", "-u", "-z", "--stdin", stdin=name)
+
+
+def _resolve(repository: Repository, one: Open, wanted: Wanted, say: Say) -> bool:
+    removed = [side for side in ("ours", "theirs") if STAGES[side] not in one.stages]
+    if removed and not wanted.whole_side:
+        raise ThetaError(
+            f"{one.path} was removed on one side ({removed[0]}), and changed on the other", _take_a_side(one)
+        )
+    _check_untouched(repository, one)
+    merge = _opened(repository, one)
+    try:
+        if removed:
+            _take_whole(repository, one, merge, wanted.whole_side, say)
+            return True
+        return _merge(repository, one, merge, wanted, say)
+    finally:
+        merge.close()
+
+
+def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wanted, say: Say) -> bool:
+    plan = merge.plan(_rules(repository, one, wanted))
+    record = one.record
+    if record is not None and record.merged:
+        *sides, merged = merge.manifests
+        assert merged is not None
+        plan = continued(plan, sides, merged, record.tensors)
+    try:
+        if plan.skeleton.action == "conflict":
+            raise ThetaError(f"{one.path}: {plan.skeleton.reason}", _take_a_side(one))
+        merge.fetch(plan, whole=True)
+        with ProgressBar(f"Merging {one.path}") as progress:
+            applied = merge.apply(plan, device=wanted.device, progress=progress, warn=say)
+    except ThetaError as error:
+        if not wanted.whole_side:
+            raise
+        say(f"The tensors of {one.path} cannot be merged: {error.message}")
+        _take_whole(repository, one, merge, wanted.whole_side, say)
+        return True
+    still_open = plan.conflicts()
+    if still_open:
+        _leave_open(repository, one, plan, applied.text)
+        say("\n".join([f"{one.path}: {len(still_open)} tensors are still open:", *explain(plan)]))
+        return False
+    settle(repository, one.path, one.stages[STAGES["ours"]][0], applied.text)
+    say(f"{one.path}: all {len(plan.decisions)} tensors are merged, and the file is staged.")
+    return True
+
+
+def _leave_open(repository: Repository, one: Open, plan: Plan, text: bytes) -> None:
+    """Write what has been merged by now into the work tree, and down for the next time."""
+    manifest = manifests.parse(text)
+    conflict_sides.write_file(repository, one.path, text, repository.work_tree / one.path)
+    base, ours, theirs = (one.stages.get(stage, ("", ""))[1] for stage in (1, 2, 3))
+    record = one.record or Conflict(
+        conflicts.head(repository), one.path, base, ours, theirs, *one.names[1:], manifest.root
+    )
+    merged = repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
+    names = tuple(decision.name for decision in plan.conflicts())
+    conflicts.write(repository, replace(record, root=manifest.root, tensors=names, merged=merged))
+
+
+def _take_whole(repository: Repository, one: Open, merge: CheckpointMerge, side: str, say: Say) -> None:
+    """Take a side's file as it is; where it has none, remove the file."""
+    manifest = merge.manifests[STAGES[side] - 1]
+    if manifest is None:
+        top = str(repository.work_tree.absolute())
+        repository.git("-C", top, "rm", "-q", "-f", "--", f":(top,literal){one.path}")
+        conflicts.clear(repository, one.path)
+        say(f"{one.path}: removed, as in {side}.")
+        return
+    settle(repository, one.path, one.stages[STAGES[side]][0], manifests.write(manifest))
+    say(f"{one.path}: as {side} has it, and the file is staged.")
+
+
+def _take_a_side(one: Open) -> str:
+    return f"git theta resolve {shlex.quote(one.path)} --ours, or --theirs"
+
+
+def _opened(repository: Repository, one: Open) -> CheckpointMerge:
+    """The sides, and what was merged before, if anything was."""
+    oids = [one.stages.get(stage, ("", ""))[1] for stage in (1, 2, 3)]
+    if one.record is not None and one.record.merged:
+        oids.append(one.record.merged)
+    return CheckpointMerge(repository, one.path, [_blob(repository, one, oid) for oid in oids], one.names)
+
+
+def _blob(repository: Repository, one: Open, oid: str) -> bytes | None:
+    if not oid:
+        return None
+    blob = repository.blob(oid)
+    if blob is None:
+        raise ThetaError(f"{one.path}: git has no blob {oid[:12]}", "git fsck")
+    return blob
+
+
+def _rules(repository: Repository, one: Open, wanted: Wanted) -> Rules:
+    """What is configured, and before that what was typed, as rules: they decide on additions, too."""
+    layer = places.command_line(None, (), wanted.rules)
+    rules = rules_for(repository, one.path, layer)
+    if not wanted.strategy:
+        if wanted.options:
+            raise ThetaError("options are given with -o, but no merge strategy", "add --strategy NAME")
+        return rules
+    strategy, values, rows = parse_strategy(wanted.strategy, _PLACE)
+    values |= parse_pairs(wanted.options, "-o")
+    rows = values.pop("rows", rows)
+    choice = Choice(strategy, parse(strategy, values, _PLACE), parse_rows(rows, _PLACE), True, _PLACE)
+    typed = tuple(Rule(glob, choice) for glob in wanted.tensors or ("*",))
+    kept = len(rules.rules) - len(wanted.rules)
+    return replace(rules, rules=(*rules.rules[:kept], *typed, *rules.rules[kept:]))
+
+
+def _check_untouched(repository: Repository, one: Open) -> None:
+    """Refuse to overwrite a file that somebody has changed since the merge."""
+    file = repository.work_tree / one.path
+    if not file.is_file():
+        return
+    try:
+        opened = checkpoint.from_file(repository, file, one.path)
+    except DamagedManifest:
+        return  # a text merge of manifests
+    opened.close()
+    roots = {one.record.root} if one.record is not None else set()
+    for _, oid in one.stages.values():
+        blob = repository.blob(oid)
+        roots.add(manifests.parse(blob).root if blob and manifests.is_manifest(blob) else "")
+    if opened.manifest.root not in roots and "" not in roots:
+        path = shlex.quote(one.path)
+        raise ThetaError(
+            f"{one.path} was changed since the merge; what is in it would be lost",
+            f"to keep it: git add {path}; to do without it: git checkout -m -- {path}, then this again",
+        )
