@@ -1,0 +1,70 @@
+"""git theta merge."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command
+@click.argument("revisions", nargs=-1, metavar="[REV]...")
+@click.option("-s", "--strategy", metavar="NAME", help="For tensors changed on several sides.")
+@click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="Of the strategy.")
+@click.option("--rule", "rules", multiple=True, metavar="'GLOB: STRATEGY ...'", help="For some tensors.")
+@click.option("--rename", "renames", multiple=True, metavar="'OLD -> NEW'", help="Tensors one side renamed.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only print the plan, and how far the sides disagree.")
+@click.option("--no-commit", is_flag=True, help="Stop before committing, as git merge --no-commit.")
+@click.option("-m", "--message", default="", metavar="MSG", help="Of the commit.")
+@click.option("--abort", is_flag=True, help="Undo a merge that is not committed yet.")
+@click.option("--redo", metavar="COMMIT", help="Repeat a recorded merge; exit code 1 if it gives another.")
+@click.pass_context
+def command(
+    context: click.Context,
+    revisions: tuple[str, ...],
+    strategy: str | None,
+    options: tuple[str, ...],
+    rules: tuple[str, ...],
+    renames: tuple[str, ...],
+    device: str,
+    dry_run: bool,
+    no_commit: bool,
+    message: str,
+    abort: bool,
+    redo: str | None,
+) -> int:
+    """Merges one or more branches into the current one. Checkpoints are merged tensor by tensor, all
+    versions at once; other files as git merge does it. Where anything is left to decide, nothing is changed.
+    The commit's message says how tensors were merged.
+
+    \b
+    Examples:
+      git theta merge medicine --strategy average
+      git theta merge medicine law --strategy ties -o density=0.3 --rule 'lm_head.*: ours'
+      git theta merge --dry-run medicine
+      git theta merge --redo HEAD
+    """
+    from git_theta.git import merge_command
+    from git_theta.git.merge_move import abort as abort_merge
+    from git_theta.git.repository import Repository
+    from git_theta.merges import places
+
+    if bool(revisions) + abort + (redo is not None) != 1:
+        raise click.UsageError("give revisions to merge, or --abort, or --redo COMMIT", context)
+    repository = Repository.here()
+    try:
+        if abort:
+            abort_merge(repository)
+            return 0
+        if redo is not None:
+            return merge_command.redo(repository, redo, click.echo)
+        request = merge_command.Request(
+            revisions,
+            places.command_line(strategy, options, rules, renames),
+            device,
+            message,
+            commit=not no_commit,
+        )
+        run = merge_command.dry_run if dry_run else merge_command.merge
+        return run(repository, request, click.echo)
+    finally:
+        repository.close()

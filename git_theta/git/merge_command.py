@@ -1,0 +1,270 @@
+"""`git theta merge`: several branches at once, checkpoints tensor by tensor, all other files as Git does.
+
+Everything is computed before anything is written: blobs and objects that nobody names yet, then a commit,
+then one `git merge --ff-only`. Whatever stops it before that leaves the repository as it was.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from git_theta.errors import ThetaError
+from git_theta.git import merge_record
+from git_theta.git.merge_driver import explain, summary
+from git_theta.git.merge_heads import heads_to_merge, our_head
+from git_theta.git.merge_move import commit_merge, stage_merge
+from git_theta.git.merge_settings import rules_for
+from git_theta.git.merge_trees import Contested, Head, MergedTrees, merge_trees, with_blobs
+from git_theta.git.merging import CheckpointMerge
+from git_theta.git.progress_bar import ProgressBar
+from git_theta.git.recorded import parsed
+from git_theta.git.repository import Repository
+from git_theta.merges.apply import Applied
+from git_theta.merges.decisions import Plan
+from git_theta.merges.device import check_name, choose
+from git_theta.merges.places import Layer
+from git_theta.merges.rules import Rules
+
+Say = Callable[[str], None]
+RulesOf = Callable[[str], Rules]
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for.
+
+    Attributes:
+        revisions: what to merge.
+        layer: strategy, options and rules of the command line.
+        message: of the commit; "" for the usual one.
+    """
+
+    revisions: tuple[str, ...]
+    layer: Layer
+    device: str = "auto"
+    message: str = ""
+    commit: bool = True
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One contested checkpoint."""
+
+    about: Contested
+    rules: Rules
+    merge: CheckpointMerge
+    plan: Plan
+
+    @property
+    def open(self) -> bool:
+        """Whether something is left to decide."""
+        return self.plan.skeleton.action == "conflict" or bool(self.plan.conflicts())
+
+
+class Merge:
+    """A merge of commits, planned. Use it in a `with`.
+
+    Args:
+        rules_of: what is said about a checkpoint, by its path.
+
+    Attributes:
+        checkpoints: those that more than one side changed.
+
+    Raises:
+        ThetaError: there is no common ancestor, a checkpoint cannot be read, a setting makes no sense.
+    """
+
+    def __init__(
+        self, repository: Repository, ours: Head, theirs: Sequence[Head], rules_of: RulesOf, device: str
+    ) -> None:
+        self.ours, self.theirs = ours, theirs
+        self._repository = repository
+        self._device = check_name(device)
+        self._stack = ExitStack()
+        with self._stack:
+            self.scratch = Path(self._stack.enter_context(TemporaryDirectory(prefix="git-theta-")))
+            self.trees: MergedTrees = merge_trees(repository, ours, theirs, self.scratch)
+            self.checkpoints = [self._planned(one, rules_of(one.path)) for one in self.trees.contested]
+            self._stack = self._stack.pop_all()
+
+    def __enter__(self) -> Merge:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def check(self) -> None:
+        """Raises ThetaError where something is left to decide."""
+        self.check_files()
+        self.check_tensors()
+
+    def check_files(self) -> None:
+        """Raises ThetaError where Git has a conflict in other files."""
+        lines = list(self.trees.conflicts)
+        if lines:
+            raise ThetaError(
+                "\n".join([f"{len(lines)} conflicts that are not of tensors; nothing was changed", *lines]),
+                f"git merge {self._names()}, mend them there, then git commit"
+                if len(self.theirs) == 1
+                else "merge the branches one after the other, with git merge",
+            )
+
+    def check_tensors(self) -> None:
+        """Raises ThetaError where a tensor is in conflict."""
+        for one in self.checkpoints:
+            if one.open:
+                raise self._undecided(one)
+
+    def fetch(self) -> None:
+        """Bring here what computing and checking out the result need. Raises MissingObject."""
+        settings = self._repository.config.settings()
+        for one in self.checkpoints:
+            one.merge.fetch(one.plan, whole=not (settings.skip_smudge or settings.skip_missing))
+
+    def carry_out(self, say: Say) -> dict[str, Applied]:
+        """Merge the checkpoints; the results by path. Raises ThetaError as merges.apply does."""
+        results = {}
+        for one in self.checkpoints:
+            with ProgressBar(f"Merging {one.about.path}") as progress:
+                applied = one.merge.apply(one.plan, device=self._device, progress=progress, warn=say)
+            for line in summary(one.about.path, one.plan, applied):
+                say(line)
+            results[one.about.path] = applied
+        return results
+
+    def tree(self, results: Mapping[str, Applied]) -> str:
+        """The tree with these results."""
+        entries = {}
+        for one in self.checkpoints:
+            text = results[one.about.path].text
+            oid = self._repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
+            entries[one.about.path] = one.about.mode, oid
+        return with_blobs(self._repository, self.trees.tree, entries, self.scratch)
+
+    def record(self) -> list[str]:
+        """The trailers that say how this was merged."""
+        combined = any(decision.combination for one in self.checkpoints for decision in one.plan.decisions)
+        device = choose(self._device).type if combined and self._computes() else ""
+        return merge_record.trailers({one.about.path: one.rules for one in self.checkpoints}, device)
+
+    def _computes(self) -> bool:
+        """Whether torch is needed, and so decides on the device."""
+        from git_theta.merges.narrowing import needs_torch
+
+        return any(needs_torch(one.plan) for one in self.checkpoints)
+
+    def _planned(self, about: Contested, rules: Rules) -> Planned:
+        labels = ["base", *(name for name, _ in about.versions)]
+        oids = [about.base, *(oid for _, oid in about.versions)]
+        contents = [self._repository.blob(oid) if oid else None for oid in oids]
+        merge = CheckpointMerge(self._repository, about.path, contents, labels)
+        self._stack.callback(merge.close)
+        return Planned(about, rules, merge, merge.plan(rules))
+
+    def _undecided(self, one: Planned) -> ThetaError:
+        path, names = one.about.path, self._names()
+        reasons = explain(one.plan) if one.plan.conflicts() else [f"  {one.plan.skeleton.reason}"]
+        count = len(one.plan.conflicts())
+        lines = [f"{path}: {count} tensors are in conflict; nothing was changed", *reasons]
+        how = f"git theta merge {names} --strategy average (see git theta strategies), or --rule 'GLOB: ours'"
+        if len(self.theirs) == 1:
+            how += f"; or git merge {names}, then git theta mergetool {shlex.quote(path)}"
+        return ThetaError("\n".join(lines), how)
+
+    def _names(self) -> str:
+        return " ".join(shlex.quote(head.name) for head in self.theirs)
+
+
+def merge(repository: Repository, request: Request, say: Say) -> int:
+    """Merge. Returns git's exit code.
+
+    Raises:
+        ThetaError: it is not possible; nothing has been changed.
+    """
+    ours = our_head(repository)
+    theirs = heads_to_merge(repository, ours, request.revisions)
+    if not theirs:
+        say("Already up to date.")
+        return 0
+    if len(theirs) == 1 and _is_ancestor(repository, ours, theirs[0]) and request.commit:
+        return repository.popen(["merge", "--ff-only", request.revisions[0]]).wait()
+    with Merge(
+        repository, ours, theirs, lambda path: rules_for(repository, path, request.layer), request.device
+    ) as planned:
+        planned.check()
+        planned.fetch()
+        results = planned.carry_out(say)
+        tree, record = planned.tree(results), planned.record()
+        if request.commit:
+            commit_merge(repository, ours, theirs, tree, request.message, record, planned.scratch)
+        else:
+            stage_merge(repository, ours, theirs, tree, request.message, record)
+            say("The merge is staged, not committed: git commit, or git theta merge --abort")
+    return 0
+
+
+def dry_run(repository: Repository, request: Request, say: Say) -> int:
+    """Show what `merge` would do. Returns 1 if it would stop."""
+    from git_theta.git.merge_preview import preview
+
+    ours = our_head(repository)
+    theirs = heads_to_merge(repository, ours, request.revisions)
+    if not theirs:
+        say("Already up to date.")
+        return 0
+    with Merge(
+        repository, ours, theirs, lambda path: rules_for(repository, path, request.layer), request.device
+    ) as planned:
+        return preview(repository, planned, say)
+
+
+def redo(repository: Repository, revision: str, say: Say) -> int:
+    """Repeat the merge that a commit records, and say whether it gives the same. Returns 1 if not.
+
+    Nothing but objects that nobody names is written.
+
+    Raises:
+        ThetaError: the commit records no merge, or it cannot be repeated.
+    """
+    found = repository.run("rev-list", "--parents", "-n1", revision, "--")
+    if found.returncode:
+        raise ThetaError(f"there is no commit {revision}", "git log --merges")
+    commit, *parents = found.stdout.decode().split()
+    rules, device = merge_record.read(repository, commit)
+    if len(parents) < 2:
+        raise ThetaError(f"{revision} is no merge", "git log --merges")
+    heads = [Head(parent[:10], parent) for parent in parents]
+    with Merge(repository, heads[0], heads[1:], lambda path: rules.get(path, Rules()), device) as planned:
+        planned.check_tensors()
+        planned.fetch()
+        results = planned.carry_out(lambda line: None)
+    same = [_compare(repository, commit, path, results.get(path), say) for path in sorted({*rules, *results})]
+    return 0 if all(same) else 1
+
+
+def _compare(repository: Repository, commit: str, path: str, again: Applied | None, say: Say) -> bool:
+    """Whether a commit has this result of a merge, and say so."""
+    recorded = parsed(repository.blob(f"{commit}:{path}") or b"")
+    if again is None or recorded is None:
+        why = "the merge has nothing to combine there" if again is None else "the commit has no checkpoint"
+        say(f"{path}: another result: {why}")
+        return False
+    if again.manifest.root == recorded.root:
+        say(f"{path}: the same result, {recorded.root[:12]}")
+        return True
+    before = {line.name: line for line in recorded.tensors}
+    now = {line.name: line for line in again.manifest.tensors}
+    other = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    shown = ", ".join(other[:3]) + (f" and {len(other) - 3} more" if len(other) > 3 else "")
+    say(f"{path}: another result: {shown or 'the bytes around the tensors'}")
+    return False
+
+
+def _is_ancestor(repository: Repository, one: Head, other: Head) -> bool:
+    return repository.run("merge-base", "--is-ancestor", one.commit, other.commit).returncode == 0

@@ -1,0 +1,130 @@
+"""The last steps of a merge: the commit with its hooks, and the move of branch, index and work tree to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from git_theta.errors import ThetaError
+from git_theta.git.conflicts import clear, everything
+from git_theta.git.merge_record import with_trailers
+from git_theta.git.merge_trees import Head
+from git_theta.git.repository import Repository
+
+_MESSAGE, _HEAD, _MODE = "MERGE_MSG", "MERGE_HEAD", "MERGE_MODE"
+
+
+def commit_merge(
+    repository: Repository,
+    ours: Head,
+    theirs: Sequence[Head],
+    tree: str,
+    message: str,
+    record: list[str],
+    scratch: Path,
+) -> None:
+    """Commit a merged tree, and move to it as a fast-forward does.
+
+    The hooks pre-merge-commit, prepare-commit-msg, commit-msg and post-merge run as for git merge.
+
+    Args:
+        message: "" for the usual one.
+        record: trailers.
+        scratch: an existing folder, for an index.
+
+    Raises:
+        ThetaError: a hook refused, or local changes would be overwritten. Nothing has been changed.
+    """
+    file = repository.git_dir.absolute() / _MESSAGE
+    file.write_text(_message(repository, theirs, message, record), errors="surrogateescape")
+    try:
+        index = {"GIT_INDEX_FILE": str(scratch.absolute() / "index")}
+        staged = repository.with_environment(index)
+        staged.git("read-tree", tree)
+        _hook(staged, "pre-merge-commit")
+        _hook(staged, "prepare-commit-msg", str(file), "merge")
+        _hook(staged, "commit-msg", str(file))
+        cleaned = repository.git("stripspace", stdin=file.read_bytes())
+        sign = ["-S"] if repository.config.boolean("commit.gpgSign", False) else []
+        parents = [word for head in (ours, *theirs) for word in ("-p", head.commit)]
+        commit = repository.git("commit-tree", *sign, *parents, tree, stdin=cleaned).decode().strip()
+    finally:
+        file.unlink(missing_ok=True)
+    names = " ".join(head.name for head in theirs)
+    moving = repository.with_environment({"GIT_REFLOG_ACTION": f"merge {names}"})
+    options = ["-q", "--ff-only", "--no-verify-signatures", "--no-autostash"]
+    if moving.popen(["merge", *options, commit]).wait():
+        raise ThetaError(
+            "the merge is complete, but git could not move to it; your branch is as it was",
+            f"mend what git says, then: git merge --ff-only {commit[:12]}",
+        )
+    if repository.config.boolean("merge.stat", True):
+        shown = ["--no-pager", "diff", "--stat", "--summary", ours.commit, commit]
+        repository.popen(shown).wait()
+
+
+def stage_merge(
+    repository: Repository,
+    ours: Head,
+    theirs: Sequence[Head],
+    tree: str,
+    message: str,
+    record: list[str],
+) -> None:
+    """Put a merged tree into index and work tree, for `git commit` to commit.
+
+    Raises:
+        ThetaError: local changes would be overwritten. Nothing has been changed.
+    """
+    repository.git("update-index", "-q", "--refresh", check=False)
+    exclude = "--exclude-per-directory=.gitignore"
+    done = repository.run("read-tree", "-m", "-u", exclude, ours.commit, tree)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().removeprefix("error: ")
+        raise ThetaError(said, "git commit or git stash, then merge again")
+    folder = repository.git_dir
+    repository.git("update-ref", "ORIG_HEAD", ours.commit)
+    text = _message(repository, theirs, message, record)
+    (folder / _MESSAGE).write_text(text, errors="surrogateescape")
+    (folder / _MODE).write_text("no-ff")
+    (folder / _HEAD).write_text("".join(f"{head.commit}\n" for head in theirs))
+
+
+def abort(repository: Repository) -> None:
+    """Undo a merge that was not committed. Raises ThetaError if there is none."""
+    records = everything(repository)
+    done = repository.run("merge", "--abort")
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
+        raise ThetaError(said, "git status")
+    for record in records:
+        clear(repository, record.path)
+
+
+def _message(repository: Repository, theirs: Sequence[Head], message: str, record: list[str]) -> str:
+    return with_trailers(repository, message or _usual_message(repository, theirs), record)
+
+
+def _usual_message(repository: Repository, theirs: Sequence[Head]) -> str:
+    """What git merge would say."""
+    rows = []
+    for head in theirs:
+        full = repository.run("rev-parse", "--symbolic-full-name", head.name).stdout.decode().strip()
+        for prefix, kind in _KINDS.items():
+            if full.startswith(prefix):
+                rows.append(f"{head.commit}\t\t{kind} '{full.removeprefix(prefix)}' of .\n")
+                break
+        else:
+            rows.append(f"{head.commit}\t\tcommit '{head.name}' of .\n")
+    return repository.git("fmt-merge-msg", stdin="".join(rows).encode(errors="surrogateescape")).decode(
+        errors="surrogateescape"
+    )
+
+
+def _hook(repository: Repository, name: str, *arguments: str) -> None:
+    done = repository.popen(["hook", "run", "--ignore-missing", name, "--", *arguments]).wait()
+    if done:
+        raise ThetaError(f"the hook {name} refused the merge; nothing was changed", "see what it says above")
+
+
+_KINDS = {"refs/heads/": "branch", "refs/remotes/": "remote-tracking branch", "refs/tags/": "tag"}

@@ -1,0 +1,264 @@
+"""What Git makes of the files of several commits, without touching index or work tree: `git merge-tree`.
+
+Checkpoints that more than one side changed are left to git-theta. For two sides Git says which three versions
+belong together, across renames and criss-cross histories. More sides are merged one after the other, as Git's
+octopus does; checkpoints go by their path then, and all versions of one are merged at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from git_theta.errors import ThetaError
+from git_theta.git.places import SUBMODULE, SYMLINK
+from git_theta.git.repository import Repository
+from git_theta.git.version import git_version
+
+_NEEDED = (2, 38)
+_EVERY_CHECKPOINT_CONFLICTS = ("-c", "merge.theta.driver=false")
+_OURS_FOR_EVERY_CHECKPOINT = ("-c", "merge.theta.driver=true")
+
+Entry = tuple[str, str]
+"""Mode and oid of a file in a tree."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A commit that is merged, and what it is called."""
+
+    name: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class Contested:
+    """A checkpoint that more than one side changed.
+
+    Attributes:
+        mode: of the result.
+        base: oid of the common ancestor's blob; "" where there is none.
+        versions: the sides that have it, ours first: what each is called, and the oid of its blob.
+    """
+
+    path: str
+    mode: str
+    base: str
+    versions: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class MergedTrees:
+    """What Git made of it.
+
+    Attributes:
+        tree: the result; some side's version stands for each contested checkpoint.
+        conflicts: what Git cannot merge, in lines.
+    """
+
+    tree: str
+    contested: tuple[Contested, ...] = ()
+    conflicts: tuple[str, ...] = ()
+
+
+def merge_trees(repository: Repository, ours: Head, theirs: Sequence[Head], scratch: Path) -> MergedTrees:
+    """Merge the files of commits.
+
+    Args:
+        scratch: an existing folder, for an index.
+
+    Raises:
+        ThetaError: git is too old, there is no common ancestor, or git failed.
+    """
+    _check_version()
+    if len(theirs) == 1:
+        return _two(repository, ours, theirs[0])
+    return _several(repository, ours, theirs, scratch)
+
+
+def with_blobs(repository: Repository, tree: str, blobs: Mapping[str, Entry | None], scratch: Path) -> str:
+    """A tree with other files at some paths; None removes one. Arguments are those of `merge_trees`."""
+    if not blobs:
+        return tree
+    apart = repository.with_environment({"GIT_INDEX_FILE": str(scratch.absolute() / "index")})
+    apart.git("read-tree", tree)
+    rows = []
+    for path, entry in blobs.items():
+        mode, oid = entry or ("0", "0" * len(tree))
+        rows.append(f"{mode} {oid}\t".encode() + os.fsencode(path) + b"\0")
+    apart.git("update-index", "-z", "--index-info", stdin=b"".join(rows))
+    return apart.git("write-tree").decode().strip()
+
+
+def _two(repository: Repository, ours: Head, theirs: Head) -> MergedTrees:
+    done = _merge_tree(repository, _EVERY_CHECKPOINT_CONFLICTS, ours, theirs)
+    mine = _checkpoints(repository, done.stages)
+    modes = _entries(repository, done.tree, mine)
+    contested, others = [], {path: stages for path, stages in done.stages.items() if path not in mine}
+    for path in sorted(mine):
+        stages = done.stages[path]
+        regular = all(mode not in (SYMLINK, SUBMODULE) for mode, _ in stages.values())
+        if regular and {2, 3} <= stages.keys() and path in modes:
+            versions = (ours.name, stages[2][1]), (theirs.name, stages[3][1])
+            contested.append(Contested(path, modes[path][0], stages.get(1, ("", ""))[1], versions))
+        else:
+            others[path] = stages
+    return MergedTrees(done.tree, tuple(contested), tuple(done.explained(others)))
+
+
+def _several(repository: Repository, ours: Head, theirs: Sequence[Head], scratch: Path) -> MergedTrees:
+    base = _common_ancestor(repository, [ours, *theirs])
+    merged = ours
+    conflicts: list[str] = []
+    for head in theirs:
+        done = _merge_tree(repository, _OURS_FOR_EVERY_CHECKPOINT, merged, head)
+        mine = _checkpoints(repository, done.stages)
+        conflicts += done.explained({path: one for path, one in done.stages.items() if path not in mine})
+        parents = ["-p", merged.commit, "-p", head.commit]
+        commit = repository.git("commit-tree", *parents, "-m", "files of several heads", done.tree)
+        merged = Head(f"{merged.name} with {head.name}", commit.decode().strip())
+    contested, settled = [], {}
+    for path, entries in _changed_checkpoints(repository, base, [ours, *theirs]).items():
+        found = _settle(path, entries, [ours, *theirs])
+        if isinstance(found, Contested):
+            contested.append(found)
+        elif isinstance(found, str):
+            conflicts.append(found)
+        else:
+            settled[path] = found[0]
+    tree = repository.git("rev-parse", f"{merged.commit}^{{tree}}").decode().strip()
+    # A contested one may have been removed, or moved, by the merges of two sides each.
+    settled |= {one.path: (one.mode, one.versions[0][1]) for one in contested}
+    return MergedTrees(
+        with_blobs(repository, tree, settled, scratch), tuple(contested), tuple(dict.fromkeys(conflicts))
+    )
+
+
+def _settle(
+    path: str, entries: Sequence[Entry | None], heads: Sequence[Head]
+) -> Contested | str | tuple[Entry | None]:
+    """What becomes of a path: to be merged, a conflict in words, or (the entry that Git would take,)."""
+    base, *sides = entries
+    changed = [entry for entry in sides if entry != base]
+    if len(set(changed)) == 1:
+        return (changed[0],)
+    if None in changed:
+        removed = ", ".join(head.name for head, entry in zip(heads, sides, strict=True) if entry is None)
+        return f"CONFLICT: {path}: removed by {removed}, changed by others"
+    found = [(head.name, entry) for head, entry in zip(heads, sides, strict=True) if entry is not None]
+    if any(mode in (SYMLINK, SUBMODULE) for _, (mode, _) in found):
+        return f"CONFLICT: {path}: not a regular file on every side"
+    mode = next((entry[0] for _, entry in found if base and entry[0] != base[0]), found[0][1][0])
+    versions = tuple((name, oid) for name, (_, oid) in found)
+    if len({oid for _, oid in versions}) == 1:
+        return ((mode, versions[0][1]),)
+    return Contested(path, mode, base[1] if base else "", versions)
+
+
+@dataclass
+class _Done:
+    """What git merge-tree has printed: the tree, the versions of conflicting paths by stage, messages."""
+
+    tree: str
+    stages: dict[str, dict[int, Entry]] = field(default_factory=dict)
+    messages: list[tuple[set[str], str]] = field(default_factory=list)
+
+    def explained(self, paths: Mapping[str, object]) -> Iterator[str]:
+        """The messages about these paths that are conflicts."""
+        told = set()
+        for about, message in self.messages:
+            if about & paths.keys() and message.startswith("CONFLICT"):
+                told |= about
+                yield message
+        for path in paths.keys() - told:
+            yield f"CONFLICT: {path}"
+
+
+def _merge_tree(repository: Repository, settings: Sequence[str], ours: Head, theirs: Head) -> _Done:
+    command = ["merge-tree", "--write-tree", "--messages", "-z", ours.commit, theirs.commit]
+    ended = repository.run(*settings, *command)
+    if ended.returncode > 1 or not ended.stdout:
+        said = ended.stderr.decode(errors="replace").strip()
+        if "unrelated histories" in said:
+            raise _no_common_ancestor(repository, [ours, theirs])
+        raise ThetaError(f"git merge-tree failed: {said}", "git fsck")
+    fields = [os.fsdecode(one) for one in ended.stdout.split(b"\0")]
+    done = _Done(fields.pop(0))
+    while fields and fields[0]:
+        about, _, path = fields.pop(0).partition("\t")
+        mode, oid, stage = about.split()
+        done.stages.setdefault(path, {})[int(stage)] = mode, oid
+    fields = fields[1:]
+    while fields and fields[0]:
+        count = int(fields[0])
+        paths, message = fields[1 : count + 1], fields[count + 2]
+        done.messages.append((set(paths), message.strip()))
+        fields = fields[count + 3 :]
+    return done
+
+
+def _checkpoints(repository: Repository, paths: Mapping[str, object]) -> set[str]:
+    """Those paths that git-theta merges (attribute merge=theta)."""
+    if not paths:
+        return set()
+    given = b"".join(os.fsencode(path) + b"\0" for path in paths)
+    top = str(repository.work_tree.absolute())
+    fields = repository.git("-C", top, "check-attr", "-z", "--stdin", "merge", stdin=given).split(b"\0")
+    found = zip(fields[::3], fields[2::3], strict=False)
+    return {os.fsdecode(path) for path, value in found if value == b"theta"}
+
+
+def _changed_checkpoints(
+    repository: Repository, base: str, heads: Sequence[Head]
+) -> dict[str, list[Entry | None]]:
+    """The checkpoints that some head has not as the base has them: entries of base and heads, by path."""
+    paths: dict[str, None] = {}
+    for head in heads:
+        listed = repository.git("diff-tree", "-r", "-z", "--name-only", "--no-renames", base, head.commit)
+        paths |= dict.fromkeys(map(os.fsdecode, listed.split(b"\0")[:-1]))
+    mine = sorted(_checkpoints(repository, paths))
+    trees = [_entries(repository, tree, mine) for tree in (base, *(head.commit for head in heads))]
+    return {path: [tree.get(path) for tree in trees] for path in mine}
+
+
+def _entries(repository: Repository, tree: str, paths: Sequence[str] | set[str]) -> dict[str, Entry]:
+    if not paths:
+        return {}
+    listed = repository.git(
+        "--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", tree, "--", *sorted(paths)
+    )
+    found = {}
+    for row in listed.split(b"\0")[:-1]:
+        about, _, path = row.partition(b"\t")
+        mode, _, oid = about.decode().split()
+        found[os.fsdecode(path)] = mode, oid
+    return found
+
+
+def _common_ancestor(repository: Repository, heads: Sequence[Head]) -> str:
+    found = repository.run("merge-base", "--octopus", *(head.commit for head in heads)).stdout.decode()
+    if not found:
+        raise _no_common_ancestor(repository, heads)
+    return found.split()[0]
+
+
+def _no_common_ancestor(repository: Repository, heads: Sequence[Head]) -> ThetaError:
+    names = ", ".join(head.name for head in heads)
+    shallow = repository.git("rev-parse", "--is-shallow-repository").strip() == b"true"
+    if shallow:
+        return ThetaError(
+            f"this clone is shallow and lacks the common ancestor of {names}",
+            "git fetch --deepen=100 (or git fetch --unshallow), then merge again",
+        )
+    return ThetaError(f"{names} have no common ancestor", "git merge --allow-unrelated-histories")
+
+
+def _check_version() -> None:
+    version = git_version()
+    if tuple(int(part) for part in version.split(".")[:2]) < _NEEDED:
+        raise ThetaError(
+            f"git theta merge needs Git 2.38 or newer, this is {version}",
+            "use git merge with: git config theta.merge STRATEGY",
+        )
