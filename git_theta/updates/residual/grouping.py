@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import gt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,9 +31,6 @@ _RARE = 1024  # an exponent at the edge that fewer than one item in this many ha
 _GAIN = 0.03  # of the bits that grouping must save
 _SAMPLE = 8192
 _OWN_LIST = 4096  # differences of one class that make a list of their own
-
-
-_Run = tuple[int, int, int]  # class, begin, end
 
 
 @dataclass(frozen=True)
@@ -78,26 +74,35 @@ def lists(counts: Sequence[int]) -> list[list[int]]:
 
 
 def gather(differences: Bits, bits: Bits, dtype: DType, classes: Classes) -> list[int]:
-    """Sort an even number of differences in place, into their lists. Returns the counts of the classes."""
-    pieces: list[list[Bits]] = [[] for _ in range(classes.count)]
+    """Sort an even number of differences in place, into their lists. Returns the counts of the classes.
+
+    A class's list has, block by block, the second items of pairs and then the first ones, by the class of
+    the second.
+    """
     pairs = differences.view(f"<u{2 * dtype.itemsize}")
     half = 8 * dtype.itemsize
+    sorted_blocks: list[tuple[Bits, Bits, list[int]]] = []
+    total = np.zeros(classes.count, np.int64)
     with (
         scratch.borrow(differences.size, differences.dtype) as staged,
         scratch.borrow(min(_BLOCK, pairs.size), pairs.dtype) as room,
     ):
-        for start, order, runs in _blocks(bits, dtype, classes):
+        for start, order, bounds in _blocks(bits, dtype, classes):
             taken = room[: order.size]
             np.take(pairs[start : start + order.size], order, out=taken, mode="clip")
             firsts, seconds = staged[2 * start :][: 2 * order.size].reshape(2, -1)
             np.copyto(firsts, taken, casting="unsafe")
             np.right_shift(taken, half, out=seconds, casting="unsafe")
-            for lane, found in zip((seconds, firsts), runs, strict=True):
-                for number, begin, end in found:
-                    pieces[number].append(lane[begin:end])
-        counts = [sum(map(len, parts)) for parts in pieces]
-        ordered = [piece for members in lists(counts) for number in members for piece in pieces[number]]
-        np.concatenate(ordered, out=differences)
+            sorted_blocks.append((firsts, seconds, bounds.tolist()))
+            runs = _runs(bounds, classes)
+            total += runs.sum(axis=0) + runs.sum(axis=1)
+        counts: list[int] = total.tolist()
+        pieces: list[Bits] = []
+        for number in (number for members in lists(counts) for number in members):
+            for firsts, seconds, at in sorted_blocks:
+                pieces.append(seconds[at[16 * number] : at[16 * number + 16]])
+                pieces += [firsts[at[code] : at[code + 1]] for code in range(number, 16 * classes.count, 16)]
+        np.concatenate(pieces, out=differences)
     return counts
 
 
@@ -111,7 +116,7 @@ def scatter(
     Raises:
         DamagedObject: the counts are not those of the bits' exponents.
     """
-    at, ends, position = [0] * len(counts), [0] * len(counts), 0
+    at, ends, position = np.zeros(len(counts), np.int64), np.zeros(len(counts), np.int64), 0
     for number in (number for members in lists(counts) for number in members):
         at[number], position = position, position + counts[number]
         ends[number] = position
@@ -122,18 +127,20 @@ def scatter(
         scratch.borrow(size, f"<u{2 * dtype.itemsize}") as joined,
         scratch.borrow(size, joined.dtype) as room,
     ):
-        for start, order, runs in _blocks(bits, dtype, classes):
-            lanes = parts[: 2 * order.size].reshape(2, -1)
-            for lane, found in zip(lanes, runs, strict=True):
-                pieces = []
-                for number, begin, end in found:
-                    position = at[number]
-                    at[number] = position + end - begin
-                    pieces.append(differences[position : at[number]])
-                if any(map(gt, at, ends)):
+        for start, order, bounds in _blocks(bits, dtype, classes):
+            runs = _runs(bounds, classes)
+            seconds_end = at + runs.sum(axis=1)
+            firsts_end = seconds_end + runs.cumsum(axis=0)
+            firsts, seconds = parts[: 2 * order.size].reshape(2, -1)
+            for lane, begins, stops in (
+                (seconds, at, seconds_end),
+                (firsts, (firsts_end - runs).ravel(), firsts_end.ravel()),
+            ):
+                if (stops[begins < stops] > np.resize(ends, stops.shape)[begins < stops]).any():
                     raise DamagedObject("a residual is grouped by other exponents than its base has")
-                np.concatenate(pieces, out=lane)
-            seconds, firsts = lanes
+                ranges = zip(begins.tolist(), stops.tolist(), strict=True)
+                np.concatenate([differences[begin:stop] for begin, stop in ranges], out=lane)
+            at = firsts_end[-1]
             pairs = joined[: order.size]
             np.copyto(pairs, seconds)
             np.left_shift(pairs, half, out=pairs)
@@ -144,8 +151,10 @@ def scatter(
 
 def _blocks(
     bits: Bits, dtype: DType, classes: Classes
-) -> Iterator[tuple[int, NDArray[np.intp], tuple[list[_Run], list[_Run]]]]:
-    """For each block its first pair, the order of its pairs, and the runs of the second and first items."""
+) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
+    """For each block its first pair, the order of its pairs by class of the second and then the first item,
+    and where in that order the pairs of each code, 16 * second + first, begin.
+    """
     codes = np.arange(257)
     # The minimum with a scalar takes ten times as long.
     last = np.full(min(2 * _BLOCK, bits.size), classes.count - 1, np.uint8)
@@ -158,12 +167,13 @@ def _blocks(
         np.bitwise_or(pairs, work, out=work)
         code = work.astype(np.uint8)
         order = code.argsort(kind="stable")
-        bounds = np.searchsorted(code[order], codes)
-        present = np.flatnonzero(np.diff(bounds)).tolist()
-        bounds = bounds.tolist()
-        firsts = [(number & 15, bounds[number], bounds[number + 1]) for number in present]
-        seconds = [(number, bounds[16 * number], bounds[16 * number + 16]) for number in range(classes.count)]
-        yield start, order, (seconds, firsts)
+        yield start, order, np.searchsorted(code[order], codes)
+
+
+def _runs(bounds: NDArray[np.intp], classes: Classes) -> NDArray[np.int64]:
+    """How many pairs have each class of the second (row) and the first item (column)."""
+    lengths: NDArray[np.int64] = np.diff(bounds).reshape(16, 16)[: classes.count, : classes.count]
+    return lengths
 
 
 def _exponents(bits: Bits, dtype: DType) -> NDArray[np.uint8]:
