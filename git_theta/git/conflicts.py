@@ -131,11 +131,28 @@ def refusal(conflict: Conflict, finish: str) -> ThetaError:
         finish: the command that ends the merge.
     """
     path = shlex.quote(conflict.path)
-    what = f"{_counted(conflict.tensors)} not merged yet" if conflict.tensors else "it is not merged yet"
     return ThetaError(
-        f"{conflict.path}: {what}",
+        f"{conflict.path}: {_what(conflict)}",
         f"git theta resolve {path} --strategy average (or --ours, or --theirs), then {finish}",
     )
+
+
+def warning(repository: Repository, path: str, text: bytes) -> str:
+    """What to tell somebody who stages a file with a conflict as it was left; "" if that is not so."""
+    conflict = find(repository, path)
+    manifest = parsed(text) if conflict is not None else None
+    if conflict is None or manifest is None or manifest.root != conflict.root or not stages(repository, path):
+        return ""
+    return (
+        f"{path}: {_what(conflict)}, and this takes ours; "
+        f"rather type: git theta resolve {shlex.quote(path)} --strategy average (or --ours, or --theirs)"
+    )
+
+
+def _what(conflict: Conflict) -> str:
+    if not conflict.tensors:
+        return "it is not merged yet"
+    return f"{_counted(conflict.tensors)} not merged yet"
 
 
 def _counted(tensors: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
 from git_theta.filters.known import Known
 from git_theta.filters.smudge import Smudger, Write
-from git_theta.git import callers
+from git_theta.git import callers, conflicts
 from git_theta.git.recorded import recorded, related
 from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
@@ -31,8 +31,10 @@ class Filters:
     ) -> None:
         self._repository = repository
         self._settings = settings
+        self._warn = warn
         self._looks_only = callers.only_looks(command)
         self._may_store = callers.may_store(command)
+        self._adds = list(command[:1]) == ["add"]
         self._smudger = Smudger(repository.objects)
         self._cleaner = Cleaner(repository.objects, self._known, settings, warn)
         repository.store.clean_up()
@@ -46,9 +48,12 @@ class Filters:
             self._looks_only,
         )
         try:
-            return self._cleaner.clean(content, request)
+            text = self._cleaner.clean(content, request)
         except ThetaError as error:
             raise named(pathname, error) from None
+        if self._adds and (warning := conflicts.warning(self._repository, pathname, text)):
+            self._warn(warning)
+        return text
 
     def smudge(self, manifest: Manifest, write: Write) -> None:
         """Write a file's bytes; see Smudger.smudge for what is raised."""

@@ -24,7 +24,7 @@ from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.merges.apply import Applied
-from git_theta.merges.decisions import Plan
+from git_theta.merges.decisions import BASE, Plan
 from git_theta.merges.device import MissingTorch
 from git_theta.merges.narrowing import without_torch
 
@@ -67,8 +67,12 @@ def run(call: Call) -> int:
         _say_how(call, doing)
         return 1
     _write(call.ours, applied.text)
-    for line in _summary(call.path, plan, applied):
+    for line in summary(call.path, plan, applied):
         _say(line)
+    if call.versions[BASE] is None and _is_shallow(repository):
+        _say(
+            f"hint: {call.path}: this clone is shallow, and lacks the common ancestor: git fetch --deepen=100"
+        )
     open_tensors = tuple(decision.name for decision in plan.conflicts())
     if not open_tensors:
         conflicts.clear(repository, call.path)
@@ -138,6 +142,10 @@ def _record(repository: Repository, call: Call, doing: Operation) -> Conflict:
     )
 
 
+def _is_shallow(repository: Repository) -> bool:
+    return repository.git("rev-parse", "--is-shallow-repository").strip() == b"true"
+
+
 def _oid(repository: Repository, file: Path) -> str:
     return repository.git("hash-object", "-w", "--no-filters", "--", str(file)).decode().strip()
 
@@ -157,7 +165,7 @@ def _write(file: Path, text: bytes) -> None:
         raise ThetaError(f"cannot write {file}: {error.strerror}") from None
 
 
-def _summary(path: str, plan: Plan, applied: Applied) -> list[str]:
+def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
     """What was merged, in lines."""
     counts = Counter(decision.action for decision in plan.decisions)
     taken = sum(one.action == "take" and one.state != "unchanged" for one in plan.decisions)

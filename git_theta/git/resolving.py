@@ -90,7 +90,8 @@ def _resolve(repository: Repository, one: Open, wanted: Wanted, say: Say) -> boo
     removed = [side for side in ("ours", "theirs") if STAGES[side] not in one.stages]
     if removed and not wanted.whole_side:
         raise ThetaError(
-            f"{one.path} was removed on one side ({removed[0]}), and changed on the other", _take_a_side(one)
+            f"{one.path} was removed on one side ({removed[0]}), and changed on the other",
+            f"{_take_a_side(one)}; if it was renamed there, abort, and repeat with -Xfind-renames=15",
         )
     _check_untouched(repository, one)
     merge = _opened(repository, one)
