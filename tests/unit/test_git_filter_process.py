@@ -204,7 +204,7 @@ def test_delayed_files_that_fail_come_last_and_all_are_named(folder: Path) -> No
     code, said = talk.end()
     assert code == 0
     for name in bad:
-        assert f"git-theta: {name}: " in said
+        assert f"{name}: " in said
     assert "Traceback" not in said
 
 
