@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from git_theta.diffs.text import printable
 from git_theta.errors import ThetaError, cannot_write
 from git_theta.git import diff_changes, diff_sides, terminal
 from git_theta.git.comparison import Question, compare, compare_three
@@ -161,7 +162,9 @@ class _Run:
         if options.stat:
             from git_theta.diffs import stat
 
-            return stat.render(report, style, sort=options.sort or "name", top=options.shown(None))
+            rows = stat.render(report, style, sort=options.sort or "name", top=options.shown(None))
+            paths = filter(None, (report.old_path, report.path))
+            return style.paint(f" {style.arrow} ".join(map(printable, paths)), "1") + "\n" + rows
         from git_theta.diffs import table
 
         return table.render(
