@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from git_theta.errors import ThetaError
 from git_theta.git.attributes import filtered
 from git_theta.git.repository import Repository
-from git_theta.manifest import is_manifest
+from git_theta.manifest import LARGEST, is_manifest
 
 SMALLEST = 200  # bytes; no manifest is as small
-LARGEST = 256 << 20
 _USUAL = 4 << 20
 _REGULAR = ("100644", "100755")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +28,7 @@ _STATE = ("HEAD", "config", "objects", "refs")  # what every repository has, wha
 def folder(scope: str) -> Path:
     """Where the template lies."""
     if scope == "system":
-        return Path("/usr/local/share/git-theta/template")
+        return Path(sys.prefix) / "share" / "git-theta" / "template"
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(data).expanduser() / "git-theta" / "template"
 

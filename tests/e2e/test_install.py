@@ -43,6 +43,21 @@ def test_uninstall_undoes_install(plain: GitRepo, home: Path, scope: str) -> Non
     assert (tree(home), tree(plain.path)) == before
 
 
+def test_for_all_users(plain: GitRepo, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "system"
+    config.write_text("[core]\n\tabbrev = 12\n")
+    monkeypatch.delenv("GIT_CONFIG_NOSYSTEM")
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", str(config))
+    before = tree(home), config.read_text()
+    plain.theta("install", "--system")
+    template = Path(plain.git("config", "--system", "init.templateDir").stdout.strip())
+    assert (template / "hooks" / "post-index-change").exists()
+    assert plain.git("config", "--system", "filter.theta.required").stdout == "true\n"
+    plain.theta("uninstall", "--system")
+    assert (tree(home), config.read_text()) == before
+    assert not template.parent.exists()
+
+
 def test_install_outside_of_a_repository(home: Path) -> None:
     done = GitRepo(home).theta("install")
     assert "for all your repositories" in done.stdout
