@@ -32,6 +32,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Merge": {
         "merge": "Merge branches, two or more at once.",
         "strategies": "List the strategies of merges, or explain one.",
+        "mergetool": "Go through the tensors that a merge has left open, and ask.",
         "resolve": "Merge the tensors that a merge has left open.",
         "checkout": "Take out one side of a conflict.",
     },

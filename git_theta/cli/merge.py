@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import click
 
+from git_theta.cli.merge_options import merge_options
+
 
 @click.command
 @click.argument("revisions", nargs=-1, metavar="[REV]...")
-@click.option("-s", "--strategy", metavar="NAME", help="For tensors changed on several sides.")
-@click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="Of the strategy.")
-@click.option("--rule", "rules", multiple=True, metavar="'GLOB: STRATEGY ...'", help="For some tensors.")
 @click.option("--rename", "renames", multiple=True, metavar="'OLD -> NEW'", help="Tensors one side renamed.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only print the plan, and how far the sides disagree.")
 @click.option("--no-commit", is_flag=True, help="Stop before committing, as git merge --no-commit.")
 @click.option("-m", "--message", default="", metavar="MSG", help="Of the commit.")
 @click.option("--abort", is_flag=True, help="Undo a merge that is not committed yet.")
 @click.option("--redo", metavar="COMMIT", help="Repeat a recorded merge; exit code 1 if it gives another.")
+@merge_options
 @click.pass_context
 def command(
     context: click.Context,
     revisions: tuple[str, ...],
-    strategy: str | None,
+    strategy: str,
     options: tuple[str, ...],
     rules: tuple[str, ...],
     renames: tuple[str, ...],

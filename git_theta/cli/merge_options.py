@@ -34,6 +34,7 @@ def merge_options(function: _Function) -> _Function:
             help="An option of the strategy, or rows=common|pad|ours. Repeatable.",
         ),
         click.option(
+            "-s",
             "--strategy",
             default="",
             metavar="NAME",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from git_theta.diffs.style import Style
     from git_theta.diffs.three_way import ThreeWay
 
-_THEIRS = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD")
+THEIRS = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD")
 
 
 def render(repository: Repository, path: str, style: Style, *, tensors: bool = False) -> str:
@@ -54,7 +54,7 @@ def _labels(repository: Repository, path: str) -> tuple[str, str, str]:
     record = conflicts.find(repository, path)
     if record is not None:
         return "base", record.ours_name, record.theirs_name
-    for name in _THEIRS:
+    for name in THEIRS:
         if repository.run("rev-parse", "-q", "--verify", name).returncode == 0:
             return "base", "HEAD", name
     return "base", "stage 2", "stage 3"

@@ -1,0 +1,206 @@
+"""`git theta mergetool`: asks about each tensor that a merge has left open, and resolves it as answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import groupby
+
+from git_theta.diffs import layers, text
+from git_theta.diffs.three_way import TaskRow
+from git_theta.errors import ThetaError
+from git_theta.git import conflict_sides, conflicts
+from git_theta.git.comparison import compare_three
+from git_theta.git.conflict_sides import STAGES, Open
+from git_theta.git.conflict_view import THEIRS
+from git_theta.git.places import Place
+from git_theta.git.repository import Repository
+from git_theta.git.resolving import Wanted, resolve
+from git_theta.merges.rules import parse_rule
+
+Ask = Callable[[str], str | None]
+"""Shows a prompt and returns a line; None when there are no more."""
+Say = Callable[[str], None]
+
+HELP = """\
+Answer with what to do:  ours, theirs, base, or a strategy with its options: ties density=0.3
+                         (o, t, b for short; git theta strategies lists all), or skip (s): leave it open
+and, after an @, for which tensors:  @layer, @all that are left, @GLOB; without it, for this one
+                         for example: average @layer    ours @*.bias    ties @all
+done: carry out what was answered, leave the rest open.   quit: change nothing.   ?: this text"""
+
+_SHORT = {"o": "ours", "t": "theirs", "b": "base", "s": "skip"}
+
+
+class Given(Exception):
+    """An answer that makes no sense; says why."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to do, and for which tensors: "" for this one, layer, all, or a glob."""
+
+    choice: str
+    scope: str
+
+
+def run(
+    repository: Repository, paths: Sequence[str], ask: Ask, say: Say, *, patient: bool, device: str = "auto"
+) -> bool:
+    """Go through the conflicts of paths.
+
+    Args:
+        paths: pathspecs; all conflicts of checkpoints, unless any are given.
+        ask: where answers come from.
+        patient: whether to ask again after an answer that makes no sense.
+
+    Returns:
+        Whether nothing is open any more in these files.
+
+    Raises:
+        ThetaError: there is no conflict, an answer makes no sense, or as `resolve` does.
+    """
+    done = [
+        _walk(repository, one, ask, say, patient, device)
+        for one in conflict_sides.find(repository, paths or _all(repository))
+    ]
+    return all(done)
+
+
+def _all(repository: Repository) -> list[str]:
+    found = [f":(top,literal){one.path}" for one in conflicts.everything(repository)]
+    if not found:
+        raise ThetaError("no checkpoint has a conflict", "git status lists the files that have one")
+    return found
+
+
+def _walk(repository: Repository, one: Open, ask: Ask, say: Say, patient: bool, device: str) -> bool:
+    say(f"{one.path}:")
+    for line in _context(repository, one):
+        say(f"  {line}")
+    removed = [side for side in ("ours", "theirs") if STAGES[side] not in one.stages]
+    if removed:
+        say(f"  {removed[0]} has removed the file, the other side has changed it")
+        answer = _asked(ask, say, patient, "take ours or theirs? ", ("ours", "theirs"))
+        wanted = Wanted(answer.choice if answer is not None else "")
+    else:
+        rows = _open_rows(repository, one)
+        choices = _choices(rows, ask, say, patient)
+        wanted = Wanted(rules=tuple(f"{name}: {choice}" for name, choice in choices.items()), device=device)
+    if not wanted.strategy and not wanted.rules:
+        say(f"{one.path}: nothing was decided, nothing is changed")
+        return False
+    return resolve(repository, [f":(top,literal){one.path}"], wanted, say)
+
+
+def _choices(rows: Sequence[TaskRow], ask: Ask, say: Say, patient: bool) -> dict[str, str]:
+    """What is to be done with each tensor, by name; none for those that stay open."""
+    decided: dict[str, str] = {}
+    skipped: set[str] = set()
+    for layer, group in groupby(rows, key=lambda row: row.layer):
+        members = list(group)
+        if all(row.name in decided or row.name in skipped for row in members):
+            continue
+        for line in _table(layer, members):
+            say(line)
+        for row in members:
+            while row.name not in decided and row.name not in skipped:
+                answer = _asked(ask, say, patient, f"{text.printable(row.name)}? ")
+                if answer is None or answer.choice == "done":
+                    return decided
+                if answer.choice == "quit":
+                    return {}
+                left = [other for other in rows if other.name not in decided and other.name not in skipped]
+                meant = [other.name for other in left if _means(answer, row, other)]
+                if not meant:
+                    say(f"no tensor that is left matches {answer.scope}")
+                elif answer.choice == "skip":
+                    skipped |= set(meant)
+                else:
+                    decided |= dict.fromkeys(meant, answer.choice)
+    return decided
+
+
+def _means(answer: Answer, asked: TaskRow, other: TaskRow) -> bool:
+    if answer.scope == "":
+        return other is asked
+    if answer.scope == "layer":
+        return other.layer == asked.layer
+    return answer.scope == "all" or fnmatchcase(other.name, answer.scope)
+
+
+def _asked(ask: Ask, say: Say, patient: bool, prompt: str, allowed: Sequence[str] = ()) -> Answer | None:
+    """An answer that makes sense; None where there are no more."""
+    while (line := ask(prompt)) is not None:
+        if line.strip() in ("?", "help"):
+            say(HELP)
+            continue
+        try:
+            return _parsed(line, allowed)
+        except Given as error:
+            if not patient:
+                raise ThetaError(
+                    f"the answer {line.strip()!r}: {error}", "git theta mergetool --help"
+                ) from None
+            say(f"{error}; ? explains what to answer")
+    return None
+
+
+def _parsed(line: str, allowed: Sequence[str]) -> Answer:
+    """Raises Given."""
+    choice, at, scope = (part.strip() for part in line.partition("@"))
+    choice = _SHORT.get(choice, choice)
+    if at and not scope:
+        raise Given("after the @ comes layer, all or a glob")
+    if not choice:
+        raise Given("nothing is chosen")
+    if allowed and choice not in allowed:
+        raise Given(f"choose one of {', '.join(allowed)}")
+    if choice not in ("skip", "done", "quit"):
+        try:
+            parse_rule(f"*: {choice}", "an answer")
+        except ThetaError as error:
+            raise Given(error.message) from None
+    return Answer(choice, scope)
+
+
+def _open_rows(repository: Repository, one: Open) -> list[TaskRow]:
+    """The open tensors, by layer."""
+    base, ours, theirs = (
+        Place(one.path, *one.stages.get(stage, ("", "")), label=name)
+        for stage, name in enumerate(one.names, 1)
+    )
+    rows = compare_three(repository, (base, ours, theirs)).rows
+    still_open = set(one.record.tensors) if one.record is not None and one.record.tensors else None
+    found = [row for row in rows if (row.both if still_open is None else row.name in still_open)]
+    return sorted(found, key=lambda row: (layers.natural(row.layer), layers.natural(row.name)))
+
+
+def _table(layer: str, rows: Sequence[TaskRow]) -> Iterator[str]:
+    width = max(10, *(text.width(text.printable(row.name)) for row in rows))
+    title = text.fit(text.printable(layer) or "of no layer", width + 2)
+    yield f"{title} {'shape':>14} {'|ours|':>9} {'|theirs|':>9} {'cosine':>7} {'conflicts':>9}"
+    for row in rows:
+        found = row.agreement
+        shape = text.shape(row.shape)
+        if found is None:
+            yield f"  {text.fit(text.printable(row.name), width)} {shape:>14} ours {row.ours}, theirs {row.theirs}"
+            continue
+        cosine = "-" if found.cosine is None else f"{found.cosine:+.3f}"
+        yield (
+            f"  {text.fit(text.printable(row.name), width)} {shape:>14} {text.number(found.ours_norm):>9} "
+            f"{text.number(found.theirs_norm):>9} {cosine:>7} {text.fraction(found.conflict_fraction):>9}"
+        )
+
+
+def _context(repository: Repository, one: Open) -> Iterator[str]:
+    """Who changed the file last on each side."""
+    theirs = next(
+        (head for head in THEIRS if not repository.run("rev-parse", "-q", "--verify", head).returncode),
+        "",
+    )
+    for name, head in zip(one.names[1:], ("HEAD", theirs), strict=True):
+        told = ["log", "-1", "--format=%h %an, %ar: %s", head, "--", f":(top,literal){one.path}"]
+        line = repository.run(*told).stdout.decode(errors="replace").strip() if head else ""
+        yield f"{name}: {line}" if line else name
