@@ -29,6 +29,8 @@ from git_theta.errors import DamagedManifest, ThetaError
 
 VERSION = 1
 MAGIC = b'{"git-theta":'
+TEXT_MAGIC = b"git-theta tensors "
+"""What a manifest as text for people begins with (see diffs.textconv), by which clean knows it."""
 LARGEST = 256 << 20
 """Bytes of a manifest, at most: what is larger is a mistake or an attack."""
 _NAME_OF_UPDATE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")

@@ -1,6 +1,6 @@
 """A checkpoint as a stable text, for Git's own line diff: `diff.theta.textconv`.
 
-The first line is TEXTCONV_MAGIC, by which clean recognises such a text when Git hands it back (`git blame`
+The first line is FIRST_LINE, by which clean recognises such a text when Git hands it back (`git blame`
 does). Then comes one line for each tensor, sorted by name, so that the unified diff of two such texts lists
 exactly the tensors that changed, with their norms before and after.
 """
@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from git_theta.checkpoints.registry import OPAQUE
 from git_theta.diffs import text
 from git_theta.diffs.entries import Entry, entries
-from git_theta.manifest import Manifest
+from git_theta.manifest import TEXT_MAGIC, Manifest
 
-TEXTCONV_MAGIC = "git-theta tensors 1"
+FIRST_LINE = f"{TEXT_MAGIC.decode()}1"
 
 _DIGITS = 12
 
@@ -25,7 +25,7 @@ def render(manifest: Manifest, norms: Mapping[str, float]) -> str:
     Args:
         norms: 2-norms of stored tensors by digest; those that are missing are shown as "-".
     """
-    head = f"{TEXTCONV_MAGIC} {manifest.format}"
+    head = f"{FIRST_LINE} {manifest.format}"
     if manifest.format == OPAQUE:
         lines = [f"{text.size(manifest.size)}  {manifest.root[:_DIGITS]}"]
     else:

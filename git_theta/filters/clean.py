@@ -21,8 +21,6 @@ from git_theta.objects.reader import Objects
 from git_theta.objects.writer import TensorWriter
 from git_theta.settings import Settings
 
-TEXTCONV_MAGIC = b"git-theta tensors "
-
 
 @dataclass(frozen=True)
 class Request:
@@ -80,7 +78,7 @@ class Cleaner:
             if not request.looks_only:
                 manifests.parse(text)
             return text
-        if head.startswith(TEXTCONV_MAGIC):
+        if head.startswith(manifests.TEXT_MAGIC):
             return content.rest(manifests.LARGEST)
         with ExitStack() as stack:
             form = registry.detect(head, request.pathname)

@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 from diff_examples import changed, random_model, tensor, version
 
-from git_theta.diffs.textconv import TEXTCONV_MAGIC, render
+from git_theta.diffs.textconv import FIRST_LINE, render
 from git_theta.dtypes import dtype
-from git_theta.filters import clean
-from git_theta.manifest import Manifest, ViewLine
+from git_theta.manifest import TEXT_MAGIC, Manifest, ViewLine
 
 MODEL = random_model(2)
 
@@ -23,8 +22,8 @@ def manifest(*args: object, **options: object) -> Manifest:
 
 
 def test_clean_recognises_it() -> None:
-    assert render(manifest(MODEL), {}).encode().startswith(clean.TEXTCONV_MAGIC)
-    assert render(manifest(MODEL), {}).startswith(f"{TEXTCONV_MAGIC} safetensors\n")
+    assert render(manifest(MODEL), {}).encode().startswith(TEXT_MAGIC)
+    assert render(manifest(MODEL), {}).startswith(f"{FIRST_LINE} safetensors\n")
 
 
 def test_one_line_for_each_tensor_sorted_by_name() -> None:
@@ -60,7 +59,7 @@ def test_views_say_whose_data_they_are() -> None:
 
 def test_opaque_files_are_one_line() -> None:
     found = manifest({"file": ("U8", (3,), b"abc")}, form="opaque")
-    assert render(found, {}) == f"{TEXTCONV_MAGIC} opaque\n3 B  {found.root[:12]}\n"
+    assert render(found, {}) == f"{FIRST_LINE} opaque\n3 B  {found.root[:12]}\n"
 
 
 def test_a_name_is_no_line_of_its_own() -> None:
