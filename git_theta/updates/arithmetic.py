@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from git_theta.dtypes import DType
-from git_theta.values import Overflow, from_float, to_float
+from git_theta.values import Overflow, round_finite, to_float
 
 if TYPE_CHECKING:
     from git_theta.tensors import Bits
@@ -34,10 +34,10 @@ def settle(values: Floats, dtype: DType, base: Bits, out: Bits, overflow: Overfl
     """
     finite = np.isfinite(values)
     if finite.all():
-        from_float(values, dtype, out, overflow)
+        round_finite(values, dtype, out, overflow)
         return
     kept = base[~finite]
-    from_float(values, dtype, out, overflow)
+    round_finite(values, dtype, out, overflow)
     out[~finite] = kept
 
 

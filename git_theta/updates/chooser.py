@@ -13,13 +13,15 @@ from git_theta.updates.interface import Base, Proposal, Target
 _NEAR = 0.03
 """A base from which a delta takes less than this part of the tensor is near enough not to look for others."""
 _EXACT = 0.001
-"""Below this part of the tensor there is little left to gain."""
+"""An update that takes less than this part of the tensor ends the search."""
 _WORTH = 0.97
 """An update is worth its bases only if it takes less than this part of dense data."""
 _FARTHER = 0.3
 """Bits an item by which a delta from the oldest base exceeds one from the newest where versions follow each
 other: a step as large as the one between them adds half a bit."""
 
+_CHEAPEST_FIRST = ("rows", "cast", "scale", "combine", "low-rank")
+"""Kinds by what their search costs."""
 _LOOKS = 7
 """Bases that are looked at, at most."""
 
@@ -48,12 +50,13 @@ def rank(target: Target, bases: Sequence[Base]) -> Ranking:
     dense = sampling.dense_bytes(target.tensor)
     target, kept = sampling.with_samples(target, bases)
     found = _nearest(target, alike(target, kept), dense)
-    if not found or found[0][0] > _EXACT * nbytes:
-        near = [proposal.bases[0] for _, proposal in found]
-        ordered = [*near, *(base for base in kept if base not in near)]
-        for name in registry.names():
-            if name not in ("dense", "delta"):
-                found += _estimates(name, target, ordered)
+    near = [proposal.bases[0] for _, proposal in found]
+    ordered = [*near, *(base for base in kept if base not in near)]
+    for name in dict.fromkeys((*_CHEAPEST_FIRST, *registry.names())):
+        if min(map(_bytes, found), default=dense) <= _EXACT * nbytes:
+            break
+        if name not in ("dense", "delta"):
+            found += _estimates(name, target, ordered)
     found = sorted((one for one in found if one[0] < _WORTH * dense), key=_bytes)
     return Ranking((*(proposal for _, proposal in found), Proposal("dense", ())), dense)
 

@@ -112,7 +112,7 @@ class _Sum:
                 sums = sums[first - row * columns : last - row * columns]
                 part = out[first - start : last - start]
                 np.add(sums, to_float(part, dtype), out=sums)
-                settle(sums, dtype, part.copy(), part)
+                settle(sums, dtype, part, part)
 
 
 def _needed(rank: int, bits: int) -> int:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from git_theta.dtypes import DType, dtype
 from git_theta.tensors import Tensor
-from git_theta.updates.arithmetic import blocks, settle
+from git_theta.updates.arithmetic import BLOCK, blocks, settle
 from git_theta.updates.checks import alike, array, integer, only_base, parameters_of
 from git_theta.updates.interface import Base, Parameters, Predictor, Proposal, Target
 from git_theta.updates.matrices import matrix_shape, row_blocks, submatrix
@@ -62,7 +62,8 @@ class Scale:
             inner = 1
             for length in shape[axis + 1 :]:
                 inner *= length
-        return _Scaled(base, vector, inner)
+        # With as many repeats as a block needs from any start.
+        return _Scaled(base, np.resize(vector, vector.size + BLOCK), vector.size, inner)
 
 
 def scaled(target: Target, base: Base, axis: int, vector: Floats) -> Proposal:
@@ -75,7 +76,8 @@ def scaled(target: Target, base: Base, axis: int, vector: Floats) -> Proposal:
 @dataclass(frozen=True)
 class _Scaled:
     base: Tensor
-    vector: NDArray[np.floating[Any]]
+    repeated: NDArray[np.floating[Any]]
+    size: int
     inner: int
 
     def predict(self, start: int, stop: int, out: Bits) -> None:
@@ -85,12 +87,12 @@ class _Scaled:
             for first, last in blocks(start, stop):
                 part = out[first - start : last - start]
                 values = to_float(part, kind) * self._factors(first, last)
-                settle(values, kind, part.copy(), part)
+                settle(values, kind, part, part)
 
     def _factors(self, start: int, stop: int) -> Floats:
         first, last = start // self.inner, (stop - 1) // self.inner + 1
-        where = first % self.vector.size
-        factors: Floats = np.take(self.vector, np.arange(where, where + last - first), mode="wrap")
+        where = first % self.size
+        factors: Floats = self.repeated[where : where + last - first]
         if self.inner == 1:
             return factors
         edges = np.clip(np.arange(first, last + 1) * self.inner, start, stop)
