@@ -9,6 +9,8 @@ Martinsson, Tropp 2011, arXiv:0909.4061).
 
 from __future__ import annotations
 
+import threading
+from contextlib import nullcontext
 from math import log2, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,8 @@ _PARTICIPATION = 50 / 192  # of the sample's size: LoRAs of rank up to 64 gave 1
 _GAIN = 1.2  # the bits that must be saved for each bit of a factor
 _ABOVE_NOISE = 3.0  # a singular value that counts, over their median; noise ends at 2.5
 _OVERSAMPLING = 10
+_LARGE = 16 << 20  # items of a matrix from which on one thread at a time decomposes, to bound the memory
+_one_at_a_time = threading.Lock()
 _REFINED_RANK = 48  # the cost grows with the square of the rank
 _ABOVE_EDGE = 1.5  # a weighted singular value that counts, over the largest that noise has
 _RARE = 50  # one value in this many is below the least exponent that is told apart
@@ -45,9 +49,16 @@ def factors(target: Target, base: Base) -> tuple[NDArray[Any], NDArray[Any]] | N
     rank = _rank_of_sample(target, base, shape)
     if rank == 0:
         return None
+    with _one_at_a_time if shape[0] * shape[1] > _LARGE else nullcontext():
+        return _factors_of_whole(target, base, shape, rank)
+
+
+def _factors_of_whole(
+    target: Target, base: Base, shape: tuple[int, int], rank: int
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    dtype, count = target.dtype, shape[0] * shape[1]
     refines = dtype.itemsize == 2 and rank <= _REFINED_RANK
     least = _least_exponent(target, shape[1]) if refines else 0
-    count = shape[0] * shape[1]
     with scratch.borrow(count, np.float32) as room, scratch.borrow(count * refines, np.float32) as more:
         matrix, weights = room.reshape(shape), more.reshape(shape) if refines else None
         pairs = zip(row_blocks(target.tensor, shape[1]), row_blocks(base.tensor, shape[1]), strict=True)
@@ -133,12 +144,12 @@ def _refined(
     squares without weights give all of them the same say, and take the rounding for more rank.
 
     Args:
+        matrix: overwritten.
         unit: the unit in the last place of values whose weight is 1.
     """
-    with scratch.borrow(matrix.size, np.float32) as room:
-        weighted = np.multiply(matrix, weights, out=room.reshape(matrix.shape))
-        left = _solved(weights, weighted, right)
-        right = _solved(weights.T, weighted.T, left.T)
+    np.multiply(matrix, weights, out=matrix)
+    left = _solved(weights, matrix, right)
+    right = _solved(weights.T, matrix.T, left.T)
     (left, left_part), (right, right_part) = np.linalg.qr(left), np.linalg.qr(right)
     before, roots, after = np.linalg.svd(left_part @ right_part.T)
     rows, columns = matrix.shape

@@ -122,23 +122,34 @@ def _fit(target: Target, base: Base, shape: tuple[int, int], axis: int) -> NDArr
     size = rows if axis == 0 else columns
     low, high = np.full(size, -np.inf), np.full(size, np.inf)
     above, below = np.zeros(size), np.zeros(size)
+    step = max(1, BLOCK // columns)
     pairs = zip(row_blocks(target.tensor, columns), row_blocks(base.tensor, columns), strict=True)
+    for (start, wanted), (_, given) in pairs:
+        for row in range(0, len(wanted), step):
+            y, x = wanted[row : row + step], given[row : row + step]
+            part = slice(start + row, start + row + len(y)) if axis == 0 else slice(None)
+            least, most, product, square = _allowed(y, x, target.dtype, axis)
+            low[part], high[part] = np.maximum(low[part], least), np.minimum(high[part], most)
+            above[part] += product
+            below[part] += square
     with np.errstate(all="ignore"):
-        for (row, wanted), (_, given) in pairs:
-            part = slice(row, row + len(wanted)) if axis == 0 else slice(None)
-            along = 1 if axis == 0 else 0
-            x = to_float(given.ravel(), target.dtype).astype(np.float64)
-            edges = np.sort([edge / x for edge in _edges(wanted.ravel(), target.dtype)], axis=0)
-            usable = np.isfinite(edges).all(axis=0) & (x != 0)
-            least = np.where(usable, edges[0], -np.inf).reshape(wanted.shape)
-            most = np.where(usable, edges[1], np.inf).reshape(wanted.shape)
-            low[part] = np.maximum(low[part], least.max(along, initial=-np.inf))
-            high[part] = np.minimum(high[part], most.min(along, initial=np.inf))
-            y = to_float(wanted.ravel(), target.dtype).astype(np.float64)
-            products = [np.where(usable, product, 0).reshape(wanted.shape) for product in (x * y, x * x)]
-            above[part] += products[0].sum(along)
-            below[part] += products[1].sum(along)
         return _simplest(low, high, np.where(below > 0, above / below, 1.0))
+
+
+def _allowed(wanted: Bits, given: Bits, kind: DType, axis: int) -> tuple[NDArray[np.float64], ...]:
+    """For each factor the bounds that all its items allow, and the sums of x * y and of x * x."""
+    shape, along = wanted.shape, 1 if axis == 0 else 0
+    with np.errstate(all="ignore"):
+        x, y = (to_float(bits.ravel(), kind).astype(np.float64) for bits in (given, wanted))
+        edges = [edge / x for edge in _edges(wanted.ravel(), kind)]
+        usable = (np.isfinite(edges).all(axis=0) & (x != 0)).reshape(shape)
+        least, most = (function(*edges).reshape(shape) for function in (np.minimum, np.maximum))
+        return (
+            least.max(along, initial=-np.inf, where=usable),
+            most.min(along, initial=np.inf, where=usable),
+            (x * y).reshape(shape).sum(along, where=usable),
+            (x * x).reshape(shape).sum(along, where=usable),
+        )
 
 
 def _edges(bits: Bits, kind: DType) -> list[NDArray[np.float64]]:

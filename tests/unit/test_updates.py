@@ -217,9 +217,9 @@ def test_rows_over_several_chunks_read_each_chunk_of_the_base_once() -> None:
 
 
 def test_rows_scattered_everywhere_are_left_alone() -> None:
-    before = weights(F32, (24_000, 1024), 1)
-    mixed = np.random.default_rng(0).permutation(24_000)[:23_000]
-    target = tensor_of(rows_of(before)[mixed].ravel(), F32, (23_000, 1024))
+    before = weights(F32, (6000, 1024), 1)
+    mixed = np.random.default_rng(0).permutation(6000)[:5800]
+    target = tensor_of(rows_of(before)[mixed].ravel(), F32, (5800, 1024))
     assert proposals("rows", target, before) == []
 
 
@@ -477,7 +477,7 @@ def test_predictions_of_parts_are_parts_of_the_prediction() -> None:
 # parameters from damaged objects
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_hostile_parameters_are_refused(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["delta", "cast", "scale", "rows", "low-rank", "combine"]))

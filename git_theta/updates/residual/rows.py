@@ -62,6 +62,8 @@ def decode(row: bytes | memoryview, width: int, bits: Bits, dtype: DType) -> Non
     """
     with frames.decompress(row, width) as reader:
         (flags,) = reader.numbers("B")
+        if flags & ~(_SPARSE | _GROUPED):
+            raise DamagedObject("a residual is coded in an unknown way")
         if flags & _SPARSE:
             positions = numbers.read_positions(reader, bits.size)
             changed = bits[positions]
