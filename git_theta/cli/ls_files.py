@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from git_theta.cli.console import align, human_size
+from git_theta.units import percent
 
 if TYPE_CHECKING:
-    from git_theta.git.listing import Listed
+    from collections.abc import Iterator
+
+    from git_theta.git.listing import Listed, ListedTensor
     from git_theta.git.repository import Repository
 
 
@@ -23,8 +26,8 @@ def command(revision: str, long: bool, as_json: bool) -> None:
     can be shared with other checkpoints and versions.
 
     Keys of --json: path, blob, format, size, stored_bytes, root, tensors (their number; with --long a list of
-    name, dtype, shape, size, digest, update, stored_bytes, chain). Sizes are in bytes. A damaged manifest has
-    path, blob and problem.
+    name, status, dtype, shape, size, digest, update, stored_bytes, chain). Sizes are in bytes. A damaged
+    manifest has path, blob and problem.
 
     \b
     Examples:
@@ -41,10 +44,10 @@ def command(revision: str, long: bool, as_json: bool) -> None:
         records = [entry.record() for entry in found]
         for entry, record in zip(found, records, strict=True):
             if long and entry.manifest:
-                record["tensors"] = [t.record() for t in listing.tensors(repository, entry.manifest)]
+                record["tensors"] = [t.record() for t in _listed(repository, entry, revision)]
         lines = [json.dumps(records, indent=2)]
     elif long:
-        lines = [line for entry in found for line in _tensors(repository, entry)]
+        lines = [line for entry in found for line in _tensors(repository, entry, revision)]
     else:
         lines = _checkpoints(found)
     for line in lines:
@@ -63,19 +66,26 @@ def _checkpoints(found: list[Listed]) -> list[str]:
     return align(rows, right=(2, 3, 4))
 
 
-def _tensors(repository: Repository, entry: Listed) -> list[str]:
-    from git_theta.git.listing import tensors
+def _listed(repository: Repository, entry: Listed, revision: str) -> Iterator[ListedTensor]:
+    from git_theta.git.listing import tensors, version_before
 
+    assert entry.manifest is not None
+    return tensors(repository, entry.manifest, version_before(repository, entry.path, revision))
+
+
+def _tensors(repository: Repository, entry: Listed, revision: str) -> list[str]:
     if entry.manifest is None:
         return [f"{entry.path} (damaged: {entry.problem})"]
     count, size = len(entry.manifest.tensors), human_size(entry.manifest.size)
     head = (
         f"{entry.path} ({entry.manifest.format}, {count} tensors, {size}, stored {human_size(entry.stored)})"
     )
-    rows = [("  TENSOR", "DTYPE", "SHAPE", "SIZE", "STORED", "UPDATE")]
-    for tensor in tensors(repository, entry.manifest):
+    rows = [("  TENSOR", "STATUS", "DTYPE", "SHAPE", "SIZE", "STORED", "RATIO", "UPDATE")]
+    for tensor in _listed(repository, entry, revision):
         stored = "not here" if tensor.stored is None else human_size(tensor.stored)
+        ratio = percent(tensor.stored, tensor.size) if tensor.stored is not None and tensor.size else ""
         update = f"{tensor.update} (chain of {tensor.depth})" if tensor.depth > 1 else tensor.update
         shape = "x".join(map(str, tensor.shape)) or "scalar"
-        rows.append((f"  {tensor.name}", tensor.dtype, shape, human_size(tensor.size), stored, update))
-    return [head, *align(rows, right=(3, 4))]
+        sizes = human_size(tensor.size), stored, ratio
+        rows.append((f"  {tensor.name}", tensor.status, tensor.dtype, shape, *sizes, update))
+    return [head, *align(rows, right=(4, 5, 6))]

@@ -10,6 +10,7 @@ from git_theta import manifest as manifests
 from git_theta.chains import costs
 from git_theta.errors import DamagedManifest, DamagedObject, MissingObject
 from git_theta.git import blobs
+from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine
 
@@ -48,6 +49,8 @@ class ListedTensor:
     """A tensor of a checkpoint.
 
     Attributes:
+        status: against the version before (HEAD's for the index, the first parent's for a revision): added,
+            modified or unchanged.
         size: bytes of its data.
         update: how it is stored; empty where the manifest does not say.
         stored: its own bytes in its object, without those of its bases; None if the object is not here.
@@ -55,6 +58,7 @@ class ListedTensor:
     """
 
     name: str
+    status: str
     dtype: str
     shape: tuple[int, ...]
     size: int
@@ -67,6 +71,7 @@ class ListedTensor:
         """For --json."""
         return {
             "name": self.name,
+            "status": self.status,
             "dtype": self.dtype,
             "shape": list(self.shape),
             "size": self.size,
@@ -91,14 +96,28 @@ def checkpoints(repository: Repository, revision: str = "") -> Iterator[Listed]:
             yield Listed(blob.path, blob.oid, None, error.message)
 
 
-def tensors(repository: Repository, manifest: Manifest) -> Iterator[ListedTensor]:
-    """The tensors of a checkpoint, by name."""
+def version_before(repository: Repository, path: str, revision: str = "") -> Manifest | None:
+    """The manifest of a path in HEAD, or in the first parent of a revision; None if there is none."""
+    blob = repository.blob(f"{revision}^:{path}" if revision else f"HEAD:{path}")
+    return parsed(blob) if blob is not None else None
+
+
+def tensors(
+    repository: Repository, manifest: Manifest, before: Manifest | None = None
+) -> Iterator[ListedTensor]:
+    """The tensors of a checkpoint, by name.
+
+    Args:
+        before: the version to compare with; None if there is none.
+    """
+    old = {line.name: line for line in before.tensors} if before else {}
     sharing = Counter(line.oid for line in manifest.storage.values())
     chains = costs(manifest.digests(), manifest.storage) if manifest.storage else {}
     for tensor in manifest.tensors:
         line = manifest.storage.get(tensor.digest)
         yield ListedTensor(
             tensor.name,
+            "added" if tensor.name not in old else "unchanged" if old[tensor.name] == tensor else "modified",
             tensor.dtype.name,
             tensor.shape,
             tensor.nbytes,

@@ -25,8 +25,15 @@ class TestLsFiles:
         lines = history.theta("ls-files", "--long").stdout.splitlines()
         assert lines[0].startswith("model.safetensors (safetensors, 5 tensors, 328 KB, stored ")
         assert [line.split()[0] for line in lines[2:]] == ["bias", *(f"layer.{n}.weight" for n in range(4))]
-        assert lines[2].split()[1:5] == ["F32", "16", "64", "B"]
-        assert lines[3].split()[1:5] == ["F32", "160x128", "82", "KB"]
+        assert lines[2].split()[1:6] == ["unchanged", "F32", "16", "64", "B"]
+        assert lines[3].split()[1:6] == ["unchanged", "F32", "160x128", "82", "KB"]
+
+    def test_status_against_the_version_before(self, history: GitRepo) -> None:
+        statuses = []
+        for revision in ("v0", "v1"):
+            (entry,) = json.loads(history.theta("ls-files", revision, "--json", "-l").stdout)
+            statuses.append({tensor["status"] for tensor in entry["tensors"]})
+        assert statuses == [{"added"}, {"modified", "unchanged"}]
 
     def test_json_of_a_revision(self, history: GitRepo) -> None:
         (entry,) = json.loads(history.theta("ls-files", "v0", "--json").stdout)
