@@ -35,6 +35,7 @@ _LOOKS_ONLY = {
 _STORES = {"add", "stage", "commit", "stash", "update-index", "hash-object"}
 _SHOWS = {"diff", "log", "show", "whatchanged", "blame", "annotate", "range-diff", "format-patch"}
 _PLUMBING = {"diff-files", "diff-index"}
+_HELPED = {("diff", "difftool"), ("reset", "worktree")}
 _PICKS = {"-p", "--patch", "-i", "--interactive"}
 _MERGES = re.compile(r"-[a-zA-Z]*m|--merge\Z|--conflict\b")
 _HIGHEST = 12  # ancestors looked at
@@ -49,14 +50,15 @@ def responsible(commands: Sequence[list[str]]) -> list[str]:
     """Which of the git commands that called each other, the last one first, the filter works for.
 
     `git add -p` and its like let `git diff-files` show hunks, and then store what it was shown;
-    `git difftool` lets `git diff` make the files that a tool is then given.
+    `git difftool` lets `git diff` make the files that a tool is then given; `git worktree add` lets
+    `git reset` write the files of the new work tree.
     """
     if not commands:
         return []
     first, *outer = commands
     if first[0] in _PLUMBING and outer and _PICKS & set(outer[0]):
         return outer[0]
-    if first[0] == "diff" and outer and outer[0][0] == "difftool":
+    if outer and (first[0], outer[0][0]) in _HELPED:
         return outer[0]
     return first
 

@@ -16,6 +16,7 @@ from git_theta import manifest as manifests
 from git_theta.errors import ThetaError
 from git_theta.git import callers, hook_files, recovery
 from git_theta.git.fetching import fetch_missing
+from git_theta.git.interrupted import interrupted
 from git_theta.git.pktline import PacketReader, PacketWriter, ProtocolError, widen_pipe
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
@@ -65,9 +66,12 @@ class _Server:
         self._filters: Filters | None = None
         self._delayed: dict[str, tuple[bytes, Manifest]] = {}  # asked for, not yet offered
         self._offered: dict[str, tuple[bytes, Manifest]] = {}
-        self._missing: dict[str, str] = {}
+        self._missing: dict[str, str] = {}  # why, by oid
+        self._damaged: dict[str, ThetaError] = {}
         self._failing: dict[str, ThetaError] = {}
+        self._treeish = ""  # what git is checking out, as far as it tells
         self._hooks_checked = callers.only_looks(self._command)
+        self._at_once = callers.makes_conflicts_again(self._command)
 
     def close(self) -> None:
         self._repository.close()
@@ -95,7 +99,9 @@ class _Server:
             _drain(self._reader)
             self._fail_all()
         elif command == "smudge":
-            self._begin_smudge(pathname, request.get("can-delay") == "1")
+            self._treeish = request.get("treeish", "")
+            can_delay = request.get("can-delay") == "1" and not self._at_once
+            self._begin_smudge(pathname, can_delay)
         else:
             _drain(self._reader)
             self._status("abort")
@@ -174,11 +180,11 @@ class _Server:
             wanted = {oid: size for _, m in self._delayed.values() for oid, size in m.oids().items()}
             self._fetch(wanted)
             if len(self._delayed) > 1:
-                self._missing |= self._repository.store.damaged(wanted.keys() - self._missing.keys())
+                self._damaged |= self._repository.store.damaged(wanted.keys() - self._missing.keys())
             for pathname, (text, manifest) in self._delayed.items():
-                lacking = self._lacking(manifest)
-                if lacking and not self._settings.skip_missing:
-                    self._failing[pathname] = recovery.missing(manifest, lacking, self._missing)
+                lost = self._lost(manifest)
+                if lost and not self._settings.skip_missing:
+                    self._failing[pathname] = lost
                 else:
                     self._offered[pathname] = text, manifest
             self._delayed = {}
@@ -193,17 +199,23 @@ class _Server:
         except ThetaError as error:
             self._missing |= dict.fromkeys(oids, error.message)
 
-    def _lacking(self, manifest: Manifest) -> list[str]:
-        return sorted(self._missing.keys() & manifest.oids().keys())
+    def _lost(self, manifest: Manifest) -> ThetaError | None:
+        """The error for the objects of a file that are known to be missing or damaged."""
+        oids = manifest.oids().keys()
+        if lacking := sorted(self._missing.keys() & oids):
+            return recovery.missing(manifest, lacking, self._missing)
+        if damaged := sorted(self._damaged.keys() & oids):
+            return recovery.damaged(manifest, [self._damaged[oid] for oid in damaged], damaged)
+        return None
 
     def _smudge(self, pathname: str, text: bytes, manifest: Manifest) -> None:
-        lacking = self._lacking(manifest)
-        if lacking and self._settings.skip_missing:
-            _warn(f"{pathname}: {len(lacking)} objects are missing; its manifest was written instead")
+        lost = self._lost(manifest)
+        if lost and self._settings.skip_missing:
+            _warn(f"{pathname}: {lost.message}; its manifest was written instead")
             self._send(text)
             return
-        if lacking:
-            self._fail(pathname, recovery.missing(manifest, lacking, self._missing))
+        if lost:
+            self._fail(pathname, lost)
             return
         started = False
 
@@ -221,7 +233,7 @@ class _Server:
             if not started:
                 self._fail(pathname, error)
                 return
-            _say(recovery.advised(pathname, error, self._command))
+            self._tell({pathname: error})
             self._writer.flush()
             self._status("error")
             return
@@ -231,14 +243,16 @@ class _Server:
         self._writer.flush()
 
     def _fail(self, pathname: str, error: ThetaError) -> None:
-        _say(recovery.advised(pathname, error, self._command))
+        self._tell({pathname: error})
         self._status("error")
 
     def _fail_all(self) -> None:
         """Git gives up at the first file that fails, so this tells of all."""
-        for pathname, error in self._failing.items():
-            _say(recovery.advised(pathname, error, self._command))
+        self._tell(self._failing)
         self._status("error")
+
+    def _tell(self, failures: Mapping[str, ThetaError]) -> None:
+        _say(recovery.advised(failures, interrupted(self._repository, self._command, self._treeish)))
 
     def _send(self, text: bytes) -> None:
         self._status("success")

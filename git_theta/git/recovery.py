@@ -1,41 +1,44 @@
-"""What to type when a smudge fails: git stops half-way, and each command leaves another mess."""
+"""Errors of smudge: which tensors are lost, and what to type."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from git_theta.errors import MissingObject, ThetaError
+from git_theta.errors import DamagedObject, MissingObject, ThetaError
+from git_theta.git.interrupted import Interrupted
 from git_theta.manifest import Manifest
 
-_REBUILD = {
-    "clone": "git theta fetch; git reset --hard",
-    "checkout": "git theta fetch; git reset --hard; then the same command again",
-    "merge": "git theta fetch; remove the new files that git status lists; git reset --hard; merge again",
-    "rebase": "git theta fetch; git rebase --abort, or as after a merge; rebase again",
-    "stash": "git theta fetch; git restore PATH; git stash pop",
-}
-_LIKE = {
-    "switch": "checkout",
-    "restore": "checkout",
-    "pull": "merge",
-    "cherry-pick": "rebase",
-    "revert": "rebase",
-}
+_SHOWN = 3  # tensors named in a message
 
 
 def missing(manifest: Manifest, lacking: Sequence[str], reasons: Mapping[str, str]) -> MissingObject:
-    """The error for objects that are not to be had: names the tensors that need them."""
-    lost = {digest for digest, line in manifest.storage.items() if line.oid in lacking}
+    """The error for objects that are not to be had."""
+    return MissingObject(
+        f"{len(lacking)} objects are missing ({reasons[lacking[0]]}), the first is {lacking[0]}; "
+        f"tensors that need them: {_needing(manifest, lacking)}",
+        oids=tuple(lacking),
+    )
+
+
+def damaged(manifest: Manifest, errors: Sequence[ThetaError], oids: Sequence[str]) -> DamagedObject:
+    """The error for objects that are here, but damaged."""
+    return DamagedObject(
+        "\n".join(
+            [f"tensors that need damaged objects: {_needing(manifest, oids)}", *(e.message for e in errors)]
+        ),
+        "; ".join(dict.fromkeys(error.remedy for error in errors)),
+    )
+
+
+def _needing(manifest: Manifest, oids: Sequence[str]) -> str:
+    """The names of the tensors that cannot be restored without these objects."""
+    lost = {digest for digest, line in manifest.storage.items() if line.oid in oids}
     while more := {d for d, line in manifest.storage.items() if set(line.bases) & lost} - lost:
         lost |= more
     names = [line.name for line in manifest.tensors if line.digest in lost] or ["the skeleton"]
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return MissingObject(
-        f"{len(lacking)} objects are missing ({reasons[lacking[0]]}), the first is {lacking[0]}; "
-        f"tensors that need them: {shown}",
-        oids=tuple(lacking),
-    )
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def named(pathname: str, error: ThetaError) -> ThetaError:
@@ -46,10 +49,16 @@ def named(pathname: str, error: ThetaError) -> ThetaError:
     return error
 
 
-def advised(pathname: str, error: ThetaError, command: Sequence[str]) -> ThetaError:
-    """The error with the file's name, and the way back for the git command that was interrupted."""
-    name = command[0] if command else ""
-    remedy = _REBUILD.get(
-        _LIKE.get(name, name), error.remedy or "git theta fetch, then the same command again"
-    )
-    return named(pathname, ThetaError(error.message, remedy))
+def advised(failures: Mapping[str, ThetaError], what: Interrupted) -> ThetaError:
+    """One error for all files that could not be written, with the way back and the way on."""
+    errors = [named(pathname, error) for pathname, error in failures.items()]
+    bring = list(dict.fromkeys(error.remedy for error in errors if error.remedy))
+    on = "; ".join([*(bring or [what.fetch()]), *what.again()])
+    if not what.moves:
+        cloned = f"cd {shlex.quote(str(Path.cwd()))}; " if what.command[:1] == ["clone"] else ""
+        remedy = f"then type: {cloned}{on}"
+    else:
+        back = "; ".join(what.way_back())
+        files = "" if what.target else " (and remove the new files that git status lists)"
+        remedy = f"to go back (uncommitted changes are lost){files}: {back}\n  to try again then: {on}"
+    return ThetaError("\n".join(error.message for error in errors), remedy)

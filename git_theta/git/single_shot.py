@@ -11,6 +11,7 @@ from git_theta.filters.content import Content, DescriptorStream
 from git_theta.git import callers, recovery
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.filters import Filters
+from git_theta.git.interrupted import interrupted
 from git_theta.git.repository import Repository
 
 
@@ -43,7 +44,8 @@ def smudge(pathname: str) -> None:
             raise recovery.missing(manifest, sorted(reasons), reasons)
         _filters(repository).smudge(manifest, _write)
     except ThetaError as error:
-        raise recovery.advised(pathname, error, command) from None
+        what = interrupted(repository, command, "")
+        raise recovery.advised({pathname: error}, what) from None
 
 
 def _filters(repository: Repository) -> Filters:

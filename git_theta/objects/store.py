@@ -98,21 +98,24 @@ class LocalStore:
                 self._containers.popitem(last=False)
         return opened
 
-    def damaged(self, oids: Iterable[str]) -> dict[str, str]:
-        """Those of these objects whose bytes are not what their names say, and what is wrong."""
+    def damaged(self, oids: Iterable[str]) -> dict[str, ThetaError]:
+        """Those of these objects whose bytes are not what their names say, or cannot be read."""
 
-        def check(oid: str) -> None:
-            path = self.find(oid)
-            if path is None:
-                raise MissingObject(f"object {oid[:12]} is not here", "git theta fetch", (oid,))
-            verify(path, oid)
+        def check(oid: str) -> ThetaError | None:
+            try:
+                path = self.find(oid)
+                if path is not None:
+                    verify(path, oid)
+            except ThetaError as error:
+                return error
+            except OSError as error:
+                return DamagedObject(f"object {oid[:12]} cannot be read: {error.strerror}", self.remedy(oid))
+            return None
 
-        found: dict[str, str] = {}
+        asked = list(oids)
         with ThreadPoolExecutor(_WORKERS) as executor:
-            for oid, future in [(oid, executor.submit(check, oid)) for oid in oids]:
-                if isinstance(error := future.exception(), (ThetaError, OSError)):
-                    found[oid] = str(error)
-        return found
+            found = zip(asked, executor.map(check, asked), strict=True)
+            return {oid: error for oid, error in found if error is not None}
 
     def remedy(self, oid: str) -> str:
         """What to type when an object is damaged."""

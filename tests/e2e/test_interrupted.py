@@ -1,0 +1,298 @@
+"""A smudge that fails stops git half-way. What its message says to type leads back, and then on.
+
+Every command here is taken from the message and run as it stands.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from git_repo import GitRepo, digest, safetensors_bytes, version, weights
+
+MODEL, LOST, OTHER = "model.safetensors", "a.safetensors", "b.safetensors"
+_LOST, _OTHER = (safetensors_bytes(weights(seed, shape=(96, 200))) for seed in (7, 8))
+
+
+@dataclass
+class Broken:
+    """A clone and its origin, in which objects of one file of the branch `other` are lost.
+
+    `other` has, beside what main has: new files a.safetensors (the lost one), b.safetensors, new.txt, z.txt;
+    another model, other notes. main has a commit of its own.
+    """
+
+    repo: GitRepo
+    origin: GitRepo
+    lost: Path
+
+    def mend(self) -> None:
+        """Someone pushes the objects again."""
+        shutil.copytree(self.lost, self.origin.path / "theta" / "objects", dirs_exist_ok=True)
+
+    def typed(self, said: str, before: str) -> None:
+        """Run the commands that stand in the message after these words."""
+        (line,) = [line for line in said.splitlines() if line.startswith(f"  {before}")]
+        self.repo.run("sh", "-e", "-c", line.partition(": ")[2])
+
+
+def build(folder: Path, history: Path) -> None:
+    source = GitRepo(shutil.copytree(history, folder / "source"))
+    source.git("switch", "-q", "-c", "other", "v0")
+    for name, data in ((LOST, _LOST), (OTHER, _OTHER), (MODEL, version(1))):
+        source.write(name, data)
+    for name in ("new.txt", "z.txt", "notes.txt"):
+        source.write(name, "of the other branch\n")
+    source.commit("other")
+    source.git("switch", "-q", "-c", "early", "v0")
+    source.git("switch", "-q", "-C", "main", "v0")
+    source.write("main.txt", "of main\n")
+    source.commit("on main")
+    origin = source.add_remote("origin")
+    source.git("push", "-q", "origin", "main", "early", "other")
+    clone = origin.clone("clone")
+    needed = {name: set(clone_oids(source, name)) for name in (LOST, OTHER, MODEL)}
+    for oid in needed[LOST] - needed[OTHER] - needed[MODEL]:
+        place = Path(oid[:2], oid[2:4], oid)
+        (folder / "lost" / place).parent.mkdir(parents=True, exist_ok=True)
+        (origin.path / "theta" / "objects" / place).rename(folder / "lost" / place)
+        (clone.path / ".git" / "theta" / "objects" / place).unlink(missing_ok=True)
+
+
+def clone_oids(repo: GitRepo, name: str) -> list[str]:
+    from git_theta import manifest
+
+    return list(manifest.parse(repo.blob(f"other:{name}")).oids())
+
+
+@pytest.fixture(scope="module")
+def built(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("interrupted")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("HOME", str(prepared / "home"))
+        build(folder, prepared / "history")
+    return folder
+
+
+@pytest.fixture
+def broken(built: Path, installed: Path, tmp_path: Path) -> Iterator[Broken]:
+    for name in ("origin.git", "clone", "lost"):
+        shutil.copytree(built / name, tmp_path / name)
+    repo, origin = GitRepo(tmp_path / "clone"), GitRepo(tmp_path / "origin.git")
+    repo.git("remote", "set-url", "origin", str(origin.path))
+    repo.git("reset", "-q", "--hard")
+    repo.git("branch", "-q", "other", "origin/other")
+    repo.write("mine.txt", "never added\n")
+    yield Broken(repo, origin, tmp_path / "lost")
+    assert (repo.path / "mine.txt").read_text() == "never added\n"
+
+
+def check_others_are_written(repo: GitRepo) -> None:
+    """All files but the failing one."""
+    assert not (repo.path / LOST).exists()
+    assert repo.digest(OTHER) == digest(_OTHER)
+    assert repo.digest(MODEL) == digest(version(1))
+    assert (repo.path / "z.txt").exists()
+
+
+def check_message(said: str) -> None:
+    assert f"git-theta: {LOST}: " in said
+    assert "objects are missing" in said
+    assert "layer.0.weight" in said
+    assert OTHER not in said
+
+
+COMMANDS = {
+    "checkout other": "main",
+    "merge --no-edit other": "main",
+    "rebase other": "main",
+    "switch -c new origin/other": "main",
+    "merge other": "early",
+    "pull --no-rebase --no-edit origin other": "main",
+    "cherry-pick early other": "main",
+    "cherry-pick other": "main",
+    "checkout --detach other": "main",
+}
+_FAST = ("checkout other", "merge --no-edit other", "rebase other")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(name, marks=[] if name in _FAST else pytest.mark.slow) for name in COMMANDS],
+)
+def test_way_back_and_on(broken: Broken, command: str) -> None:
+    repo = broken.repo
+    repo.git("checkout", "-q", COMMANDS[command])
+    if command == "cherry-pick early other":
+        repo.git("commit", "-q", "--allow-empty", "-m", "to be picked")
+        repo.git("branch", "-f", "early")
+        repo.git("reset", "-q", "--hard", "HEAD~1")
+        command = "cherry-pick --allow-empty early other"
+    head, branch = repo.head(), repo.git("symbolic-ref", "HEAD").stdout
+    failed = repo.git(*command.split(), check=False)
+    assert failed.returncode != 0
+    check_message(failed.stderr)
+    check_others_are_written(repo)
+    broken.typed(failed.stderr, "to go back")  # nothing that is lost is needed for this
+    assert repo.status() == ["?? mine.txt"]
+    assert (repo.head(), repo.git("symbolic-ref", "HEAD").stdout) == (head, branch)
+    broken.mend()
+    broken.typed(failed.stderr, "to try again")
+    check_done(repo)
+
+
+def check_done(repo: GitRepo) -> None:
+    assert repo.status() == ["?? mine.txt"]
+    assert repo.digest(LOST) == digest(_LOST)
+    assert repo.digest(OTHER) == digest(_OTHER)
+    assert repo.digest(MODEL) == digest(version(1))
+    assert (repo.path / "notes.txt").read_text() == "of the other branch\n"
+
+
+def test_checkout_of_the_previous_branch(broken: Broken) -> None:
+    """`-` means another branch after the way back."""
+    repo = broken.repo
+    repo.git("-c", "theta.skipSmudge=true", "checkout", "-q", "other")
+    repo.git("-c", "theta.skipSmudge=true", "checkout", "-q", "main")
+    failed = repo.git("checkout", "-", check=False)
+    assert failed.returncode != 0
+    broken.typed(failed.stderr, "to go back")
+    broken.mend()
+    broken.typed(failed.stderr, "to try again")
+    assert repo.git("symbolic-ref", "HEAD").stdout == "refs/heads/other\n"
+    check_done(repo)
+
+
+def test_rebase_that_stops_at_a_lost_commit(broken: Broken) -> None:
+    """The way back ends on the branch that lacks the file: its manifest is there instead."""
+    repo = broken.repo
+    repo.git("-c", "theta.skipMissing=true", "checkout", "-q", "other")
+    head = repo.head()
+    failed = repo.git("rebase", "main", check=False)
+    assert failed.returncode != 0
+    check_message(failed.stderr)
+    broken.typed(failed.stderr, "to go back")
+    assert repo.status() == ["?? mine.txt"]
+    assert (repo.head(), repo.git("symbolic-ref", "HEAD").stdout) == (head, "refs/heads/other\n")
+    assert repo.digest(OTHER) == digest(_OTHER)
+    assert (repo.path / LOST).read_bytes() == repo.blob(f"other:{LOST}")
+    broken.mend()
+    broken.typed(failed.stderr, "to try again")
+    check_done(repo)
+
+
+def test_half_done_clone(broken: Broken) -> None:
+    repo = broken.repo
+    folder = repo.path.parent / "new clone"
+    failed = repo.git("clone", "-b", "other", str(broken.origin.path), str(folder), check=False)
+    assert failed.returncode != 0
+    check_message(failed.stderr)
+    clone = GitRepo(folder)
+    check_others_are_written(clone)
+    broken.mend()
+    broken.typed(failed.stderr, "then type")
+    clone.write("mine.txt", "")
+    check_done(clone)
+    clone.write(MODEL, version(0))
+    clone.git("commit", "-q", "-a", "-m", "the clone can be pushed from")
+    clone.git("push", "-q", "origin", "other")
+    assert clone.clone("third", "-b", "other", source=str(broken.origin.path)).digest(MODEL) == digest(
+        version(0)
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["checkout other -- .", "restore --source=other [ab].safetensors", "reset --hard other"],
+)
+def test_commands_that_are_simply_repeated(broken: Broken, command: str) -> None:
+    repo = broken.repo
+    repo.write("main.txt", "changed\n")
+    repo.git("add", "main.txt")
+    failed = repo.git(*command.split(), check=False)
+    assert failed.returncode != 0
+    check_message(failed.stderr)
+    broken.mend()
+    broken.typed(failed.stderr, "then type")
+    assert repo.digest(LOST) == digest(_LOST)
+    assert repo.digest(OTHER) == digest(_OTHER)
+    if not command.startswith("reset"):
+        assert (repo.path / "main.txt").read_text() == "changed\n"
+
+
+def test_new_work_tree(broken: Broken) -> None:
+    repo = broken.repo
+    repo.write("notes.txt", "not committed\n")
+    failed = repo.git("worktree", "add", "../linked", "other", check=False)
+    assert failed.returncode != 0
+    broken.mend()
+    broken.typed(failed.stderr, "then type")
+    assert GitRepo(repo.path.parent / "linked").digest(LOST) == digest(_LOST)
+    assert (repo.path / "notes.txt").read_text() == "not committed\n"
+
+
+def test_half_done_stash_pop(broken: Broken) -> None:
+    """Objects of a stash are nowhere else; here they come back as from a backup."""
+    repo = broken.repo
+    repo.write(MODEL, version(1))
+    repo.write("notes.txt", "stashed\n")
+    added = safetensors_bytes(weights(11))
+    repo.write("added.safetensors", added)
+    before = set(repo.objects())
+    repo.git("add", MODEL, "notes.txt", "added.safetensors")
+    repo.git("stash")
+    kept = {path: path.read_bytes() for path in set(repo.objects()) - before}
+    for path in kept:
+        path.unlink()
+    failed = repo.git("stash", "pop", check=False)
+    assert failed.returncode != 0
+    assert "git-theta: added.safetensors: " in failed.stderr
+    broken.typed(failed.stderr, "to go back")
+    assert repo.status() == ["?? mine.txt"]
+    for path, data in kept.items():
+        path.write_bytes(data)
+    broken.typed(failed.stderr, "to try again")
+    assert repo.digest("added.safetensors") == digest(added)
+    assert repo.digest(MODEL) == digest(version(1))
+    assert (repo.path / "notes.txt").read_text() == "stashed\n"
+    assert repo.git("stash", "list").stdout == ""
+
+
+def test_damaged_object_among_several_files(broken: Broken) -> None:
+    """It is mended as the message says, and the other files are written all the same."""
+    repo = broken.repo
+    broken.mend()
+    repo.theta("fetch", "origin", "other")
+    damaged = []
+    for path in broken.lost.rglob("*"):
+        place = repo.path / ".git" / "theta" / "objects" / path.relative_to(broken.lost)
+        if path.is_file() and place.exists():
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 1
+            place.unlink()
+            place.write_bytes(data)
+            damaged.append(path.name)
+    assert damaged
+    failed = repo.git("checkout", "other", check=False)
+    assert failed.returncode != 0
+    assert f"git-theta: {LOST}: " in failed.stderr
+    assert damaged[0][:12] in failed.stderr
+    check_others_are_written(repo)
+    broken.typed(failed.stderr, "to go back")
+    assert repo.status() == ["?? mine.txt"]
+    broken.typed(failed.stderr, "to try again")
+    check_done(repo)
+
+
+def test_manifest_can_be_had_instead(broken: Broken) -> None:
+    done = broken.repo.git("-c", "theta.skipMissing=true", "checkout", "other")
+    assert f"{LOST}: " in done.stderr
+    assert "its manifest was written instead" in done.stderr
+    assert (broken.repo.path / LOST).read_bytes() == broken.repo.blob(f"other:{LOST}")
+    assert broken.repo.digest(OTHER) == digest(_OTHER)
+    broken.mend()
+    broken.repo.theta("pull")
+    check_done(broken.repo)
