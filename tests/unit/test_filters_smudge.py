@@ -159,6 +159,7 @@ def test_when_git_stops_listening_threads_come_to_rest(workshop: Workshop) -> No
 
     with pytest.raises(BrokenPipeError):
         workshop.smudger.smudge(manifest, write)
+    workshop.smudger._executor.submit(int).result()  # comes after all that was waiting
     assert workshop.smudger._executor._work_queue.empty()
     assert workshop.smudge(manifests.write(manifest)) == large()
 

@@ -78,7 +78,7 @@ def test_norms(index: Index) -> None:
     index.record_norms({(A, "F32"): 1.5, (A, "BF16"): float("inf")})
     index.record_norms({(A, "F32"): 2.5})
     assert index.norms([(A, "F32"), (A, "BF16"), (B, "F32")]) == {
-        (A, "F32"): 2.5,
+        (A, "F32"): 1.5,  # the first record stays
         (A, "BF16"): float("inf"),
     }
 
