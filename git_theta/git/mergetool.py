@@ -183,14 +183,14 @@ def _table(layer: str, rows: Sequence[TaskRow]) -> Iterator[str]:
     yield f"{title} {'shape':>14} {'|ours|':>9} {'|theirs|':>9} {'cosine':>7} {'conflicts':>9}"
     for row in rows:
         found = row.agreement
-        shape = text.shape(row.shape)
+        start = f"  {text.fit(text.printable(row.name), width)} {text.shape(row.shape):>14}"
         if found is None:
-            yield f"  {text.fit(text.printable(row.name), width)} {shape:>14} ours {row.ours}, theirs {row.theirs}"
+            yield f"{start} ours {row.ours}, theirs {row.theirs}"
             continue
         cosine = "-" if found.cosine is None else f"{found.cosine:+.3f}"
         yield (
-            f"  {text.fit(text.printable(row.name), width)} {shape:>14} {text.number(found.ours_norm):>9} "
-            f"{text.number(found.theirs_norm):>9} {cosine:>7} {text.fraction(found.conflict_fraction):>9}"
+            f"{start} {text.number(found.ours_norm):>9} {text.number(found.theirs_norm):>9} "
+            f"{cosine:>7} {text.fraction(found.conflict_fraction):>9}"
         )
 
 
