@@ -38,8 +38,8 @@ class Block:
 
     All tensors are float32, or float64 where an input is; on one device; finite: entries that are NaN or
     infinite in any input are 0 in all. They must not be written to. Their shape is [elements] for the unit
-    "element", [rows, elements] for "row", and that of the tensor for "tensor", where each access to
-    `models` reads the model anew and only one at a time is in memory.
+    "element", [rows, elements] for "row", and that of the tensor for "tensor". There, each access to an item
+    of `models` or `statistics` reads it anew, so that one at a time is in memory; the caller may write to it.
 
     Attributes:
         name: of the tensor.

@@ -94,8 +94,13 @@ def on_device(job: Job, device: torch.device) -> float:
             base, *models = (
                 torch.from_numpy(np.array(from_bits(one))).to(device) for one in (job.base, *job.models)
             )
-            block = Block(job.name, 0, base, models)
-            return best(lambda: (_rounded(strategy.combine(block, options, None), job.dtype), wait(device)))
+
+            def merged() -> None:
+                block = Block(job.name, 0, base, [model.clone() for model in models])
+                _rounded(strategy.combine(block, options, None), job.dtype)
+                wait(device)
+
+            return best(merged)
         blocks = DeviceBlocks(job, crew, True, True, device)
         blocks._keep = True
         blocks.map(lambda block: None)

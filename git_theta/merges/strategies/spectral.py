@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from git_theta.merges.interface import Block, Strategy, Unit
 from git_theta.merges.options import option
-from git_theta.merges.strategies.consensus import iterate_task_vectors, onto_base
+from git_theta.merges.strategies.consensus import onto_base
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ class SpectralStrategy(Strategy[SpectralOptions]):
         return "tensor"
 
     def combine(self, block: Block, options: SpectralOptions, state: Any) -> torch.Tensor:
-        vectors, count = iterate_task_vectors(block), len(block.models)
+        vectors, count = _changes(block), len(block.models)
         assert block.base is not None
         if block.base.ndim != 2:
             return onto_base(block, _sum(vectors).div_(count), options.lambda_)
@@ -87,28 +87,35 @@ class Tsv(SpectralStrategy):
     def merged(self, matrices: Iterator[torch.Tensor], count: int) -> torch.Tensor:
         import torch
 
-        lefts, sizes, rights, like = [], [], [], None
+        left, filled, sizes, rights = None, 0, [], []
         for matrix in matrices:
-            like = matrix
-            kept = max(1, matrix.shape[1] // count)
+            share = max(1, matrix.shape[1] // count)
+            if left is None:
+                left = matrix.new_zeros(matrix.shape[0], share * count)
             values, right = _right_singular(matrix)
-            values, right = values[:kept], right[:, :kept]
-            lefts.append(_times(matrix, right / values))
+            values, right = values[:share], right[:, :share]
+            _times(matrix, right / values, left[:, filled : filled + values.numel()])
+            filled += values.numel()
             sizes.append(values)
             rights.append(right)
-        assert like is not None
-        left, right, sizes_of_all = torch.cat(lefts, 1), torch.cat(rights, 1), torch.cat(sizes)
-        del lefts
-        if not sizes_of_all.numel():
-            return torch.zeros_like(like)
-        core = _whitening(left) * sizes_of_all @ (right @ _whitening(right)).T
+            del matrix  # before the next one is read
+        assert left is not None
+        left, right = left[:, :filled], torch.cat(rights, 1)
+        core = _whitening(left) * torch.cat(sizes) @ (right @ _whitening(right)).T
         return _times(left, core)
+
+
+def _changes(block: Block) -> Iterator[torch.Tensor]:
+    """The task vectors, made in the models' memory: a whole tensor is large."""
+    for place in range(len(block.models)):
+        yield block.models[place].sub_(block.base)
 
 
 def _sum(vectors: Iterator[torch.Tensor]) -> torch.Tensor:
     total = next(vectors)
     for vector in vectors:
         total += vector
+        del vector  # before the next one is read
     return total
 
 
@@ -141,11 +148,9 @@ def _eigen(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return values.flip(0).clamp_(min=0), vectors.flip(1)
 
 
-def _times(matrix: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """matrix @ right in float64, rounded to the matrix' type."""
-    import torch
-
-    result = torch.empty(matrix.shape[0], right.shape[1], dtype=matrix.dtype, device=matrix.device)
+def _times(matrix: torch.Tensor, right: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    """matrix @ right in float64, rounded to the matrix' type, in `out` or anew."""
+    result = matrix.new_empty(matrix.shape[0], right.shape[1]) if out is None else out
     start = 0
     for part in _parts(matrix):
         result[start : start + part.shape[0]] = part @ right
