@@ -255,12 +255,10 @@ def _row(
     with scratch.borrow(stop - start, target.dtype.storage) as predicted:
         predictor.predict(start, stop, predicted)
         bits = target.tensor.read(start, stop)
-        frame = residual.encode(predicted, bits, target.dtype, width, grouping)
-        if frame is not None:
-            residual.decode(frame, width, predicted, target.dtype)
-            if not np.array_equal(predicted, bits):
-                raise _NotWorthwhile
-        return frame
+        try:
+            return residual.encode(predicted, bits, target.dtype, width, grouping, verify=True)
+        except residual.NotExact:
+            raise _NotWorthwhile from None
 
 
 def _bounded(frames: Generator[bytes | None, None, None], limit: int) -> Generator[bytes | None, None, None]:

@@ -54,6 +54,9 @@ def round_trip(predicted: np.ndarray, target: np.ndarray, d: DType, grouping: bo
     restored = predicted.copy()
     residual.decode(row, width, restored, d)
     assert np.array_equal(restored, target)
+    verified = predicted.copy()
+    assert residual.encode(verified, target, d, width, grouping, verify=True) == row
+    assert np.array_equal(verified, target)
     return row
 
 
@@ -126,6 +129,13 @@ def test_grouping_makes_a_full_fine_tune_smaller(name: str, grouped: float, plai
     ]
     assert sizes[0] < grouped
     assert sizes[0] < sizes[1] < plain
+
+
+def test_a_row_that_does_not_give_the_target_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    predicted, target, d = fine_tuned("BF16", 2e-3, 1 << 15)
+    monkeypatch.setattr(differences, "add", lambda bits, numbers, dtype, out: None)
+    with pytest.raises(residual.NotExact):
+        residual.encode(predicted, target, d, target.nbytes + residual.MARGIN, True, verify=True)
 
 
 def test_sparse_changes_take_little() -> None:
@@ -243,7 +253,7 @@ def test_groups_hold_one_exponent_each(name: str) -> None:
     classes = grouping.choose(tagged, bits, d)
     assert classes is not None
     sorted_ = tagged.copy()
-    counts = grouping.gather(sorted_, bits, d, classes)
+    counts = grouping.gather(sorted_, d, classes, grouping.sorted_blocks(bits, d, classes))
     assert sum(counts) == count
     start = 0
     for members in grouping.lists(counts):
@@ -252,6 +262,11 @@ def test_groups_hold_one_exponent_each(name: str) -> None:
             assert np.unique(sorted_[start:end]).size == 1
         start = end
     restored = np.concatenate(
-        [part.copy() for _, part in grouping.scatter(sorted_, counts, bits, d, classes)]
+        [
+            part.copy()
+            for _, part in grouping.scatter(
+                sorted_, counts, d, classes, grouping.sorted_blocks(bits, d, classes)
+            )
+        ]
     )
     assert np.array_equal(restored, tagged)

@@ -10,6 +10,6 @@ where differences are lists of unsigned integers (see differences, numbers). A c
 exactly has no row; one whose streams would not fit in its row is written as byte planes.
 """
 
-from git_theta.updates.residual.rows import MARGIN, decode, encode
+from git_theta.updates.residual.rows import MARGIN, NotExact, decode, encode
 
-__all__ = ["MARGIN", "decode", "encode"]
+__all__ = ["MARGIN", "NotExact", "decode", "encode"]

@@ -11,7 +11,7 @@ down from the largest common one, `top`, in `classes` steps; the last class hold
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,11 @@ _RARE = 1024  # an exponent at the edge that fewer than one item in this many ha
 _GAIN = 0.03  # of the bits that grouping must save
 _SAMPLE = 8192
 _OWN_LIST = 4096  # differences of one class that make a list of their own
+
+
+Block = tuple[int, NDArray[np.intp], NDArray[np.intp]]
+"""The first pair of a block, the order of its pairs by the class of the second and then the first item, and
+where in that order the pairs of each code, 16 * second + first, begin."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def lists(counts: Sequence[int]) -> list[list[int]]:
     return [*long, short] if short else long
 
 
-def gather(differences: Bits, bits: Bits, dtype: DType, classes: Classes) -> list[int]:
+def gather(differences: Bits, dtype: DType, classes: Classes, blocks: Iterable[Block]) -> list[int]:
     """Sort an even number of differences in place, into their lists. Returns the counts of the classes.
 
     A class's list has, block by block, the second items of pairs and then the first ones, by the class of
@@ -81,25 +86,25 @@ def gather(differences: Bits, bits: Bits, dtype: DType, classes: Classes) -> lis
     """
     pairs = differences.view(f"<u{2 * dtype.itemsize}")
     half = 8 * dtype.itemsize
-    sorted_blocks: list[tuple[Bits, Bits, list[int]]] = []
+    lanes: list[tuple[Bits, Bits, list[int]]] = []
     total = np.zeros(classes.count, np.int64)
     with (
         scratch.borrow(differences.size, differences.dtype) as staged,
         scratch.borrow(min(_BLOCK, pairs.size), pairs.dtype) as room,
     ):
-        for start, order, bounds in _blocks(bits, dtype, classes):
+        for start, order, bounds in blocks:
             taken = room[: order.size]
             np.take(pairs[start : start + order.size], order, out=taken, mode="clip")
             firsts, seconds = staged[2 * start :][: 2 * order.size].reshape(2, -1)
             np.copyto(firsts, taken, casting="unsafe")
             np.right_shift(taken, half, out=seconds, casting="unsafe")
-            sorted_blocks.append((firsts, seconds, bounds.tolist()))
+            lanes.append((firsts, seconds, bounds.tolist()))
             runs = _runs(bounds, classes)
             total += runs.sum(axis=0) + runs.sum(axis=1)
         counts: list[int] = total.tolist()
         pieces: list[Bits] = []
         for number in (number for members in lists(counts) for number in members):
-            for firsts, seconds, at in sorted_blocks:
+            for firsts, seconds, at in lanes:
                 pieces.append(seconds[at[16 * number] : at[16 * number + 16]])
                 pieces += [firsts[at[code] : at[code + 1]] for code in range(number, 16 * classes.count, 16)]
         np.concatenate(pieces, out=differences)
@@ -107,11 +112,11 @@ def gather(differences: Bits, bits: Bits, dtype: DType, classes: Classes) -> lis
 
 
 def scatter(
-    differences: Bits, counts: Sequence[int], bits: Bits, dtype: DType, classes: Classes
+    differences: Bits, counts: Sequence[int], dtype: DType, classes: Classes, blocks: Iterable[Block]
 ) -> Iterator[tuple[int, Bits]]:
     """Undo `gather`: yields the start of each block and its differences in their own order.
 
-    Both arrays must be used before the next block is asked for; the block's `bits` may change then.
+    These must be used before the next block is asked for; the block's bits may change then.
 
     Raises:
         DamagedObject: the counts are not those of the bits' exponents.
@@ -121,13 +126,13 @@ def scatter(
         at[number], position = position, position + counts[number]
         ends[number] = position
     half = 8 * dtype.itemsize
-    size = min(_BLOCK, bits.size // 2)
+    size = min(_BLOCK, differences.size // 2)
     with (
         scratch.borrow(2 * size, dtype.storage) as parts,
         scratch.borrow(size, f"<u{2 * dtype.itemsize}") as joined,
         scratch.borrow(size, joined.dtype) as room,
     ):
-        for start, order, bounds in _blocks(bits, dtype, classes):
+        for start, order, bounds in blocks:
             runs = _runs(bounds, classes)
             seconds_end = at + runs.sum(axis=1)
             firsts_end = seconds_end + runs.cumsum(axis=0)
@@ -149,12 +154,8 @@ def scatter(
             yield 2 * start, room[: order.size].view(dtype.storage)
 
 
-def _blocks(
-    bits: Bits, dtype: DType, classes: Classes
-) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
-    """For each block its first pair, the order of its pairs by class of the second and then the first item,
-    and where in that order the pairs of each code, 16 * second + first, begin.
-    """
+def sorted_blocks(bits: Bits, dtype: DType, classes: Classes) -> Iterator[Block]:
+    """The order of an even number of items, by the exponents of their bits."""
     codes = np.arange(257)
     # The minimum with a scalar takes ten times as long.
     last = np.full(min(2 * _BLOCK, bits.size), classes.count - 1, np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,32 +23,47 @@ MARGIN = 64
 _SPARSE, _GROUPED = 1, 2
 
 
-def encode(predicted: Bits, target: Bits, dtype: DType, width: int, grouping: bool) -> bytes | None:
+class NotExact(Exception):
+    """A row does not give back what it was made from: the prediction is not the same every time."""
+
+
+def encode(
+    predicted: Bits, target: Bits, dtype: DType, width: int, grouping: bool, verify: bool = False
+) -> bytes | None:
     """The residual of a chunk as a compressed row of `width` bytes; None where the prediction is exact.
 
     Args:
-        predicted, target: bits of the chunk's items, contiguous; neither is changed.
+        predicted, target: bits of the chunk's items, contiguous.
         width: at least the chunk's bytes and MARGIN.
         grouping: whether differences may be grouped, where a sample says that it pays.
+        verify: decode the row and compare; `predicted` then becomes the target.
+
+    Raises:
+        NotExact: the row does not give the target.
     """
     changed = target != predicted
     count = np.count_nonzero(changed)
     if not count:
         return None
+    sparse = count * numbers.SPARSE < target.size
+    order: list[groups.Block] = []  # sorting is most of the work: once serves both ways
     with scratch.borrow(width - frames.OVERHEAD) as room:
         writer = Writer(room)
         try:
-            if count * numbers.SPARSE < target.size:
-                _write(predicted, target, dtype, grouping, np.flatnonzero(changed), writer)
-            else:
-                _write(predicted, target, dtype, grouping, None, writer)
+            positions = np.flatnonzero(changed) if sparse else None
+            _write(predicted, target, dtype, grouping, positions, writer, order)
         except NoRoom:
             writer = Writer(room)
             writer.note("B", 0)
             with scratch.borrow(target.size, target.dtype) as difference:
                 differences.difference(predicted, target, dtype, difference)
                 numbers.write_planes(difference, writer)
-        return frames.compress(writer, width)
+        row = frames.compress(writer, width)
+    if verify:
+        _decode(row, width, predicted, dtype, order)
+        if not np.array_equal(predicted, target):
+            raise NotExact
+    return row
 
 
 def decode(row: bytes | memoryview, width: int, bits: Bits, dtype: DType) -> None:
@@ -60,6 +76,12 @@ def decode(row: bytes | memoryview, width: int, bits: Bits, dtype: DType) -> Non
     Raises:
         DamagedObject: the row is damaged, or not the residual of this prediction.
     """
+    _decode(row, width, bits, dtype, None)
+
+
+def _decode(
+    row: bytes | memoryview, width: int, bits: Bits, dtype: DType, order: list[groups.Block] | None
+) -> None:
     with frames.decompress(row, width) as reader:
         (flags,) = reader.numbers("B")
         if flags & ~(_SPARSE | _GROUPED):
@@ -67,10 +89,10 @@ def decode(row: bytes | memoryview, width: int, bits: Bits, dtype: DType) -> Non
         if flags & _SPARSE:
             positions = numbers.read_positions(reader, bits.size)
             changed = bits[positions]
-            _restore(reader, flags, changed, dtype, 1)
+            _restore(reader, flags, changed, dtype, 1, order)
             bits[positions] = changed
         else:
-            _restore(reader, flags, bits, dtype, 0)
+            _restore(reader, flags, bits, dtype, 0, order)
         reader.finish()
 
 
@@ -81,6 +103,7 @@ def _write(
     grouping: bool,
     positions: NDArray[np.signedinteger[Any]] | None,
     writer: Writer,
+    order: list[groups.Block],
 ) -> None:
     if positions is not None:
         predicted, target = predicted[positions], target[positions]
@@ -95,14 +118,20 @@ def _write(
         if classes is None:
             numbers.write(difference, writer)
         else:
-            _write_groups(difference, predicted, dtype, classes, writer)
+            _write_groups(difference, predicted, dtype, classes, writer, order)
 
 
 def _write_groups(
-    difference: Bits, predicted: Bits, dtype: DType, classes: groups.Classes, writer: Writer
+    difference: Bits,
+    predicted: Bits,
+    dtype: DType,
+    classes: groups.Classes,
+    writer: Writer,
+    order: list[groups.Block],
 ) -> None:
     even = difference.size & ~1
-    counts = groups.gather(difference[:even], predicted[:even], dtype, classes)
+    order += groups.sorted_blocks(predicted[:even], dtype, classes)
+    counts = groups.gather(difference[:even], dtype, classes, order)
     writer.note(f"BB{classes.count}I", classes.top, classes.count, *counts)
     start = 0
     for members in groups.lists(counts):
@@ -113,11 +142,13 @@ def _write_groups(
         writer.note("I", int(difference[even]))
 
 
-def _restore(reader: Reader, flags: int, bits: Bits, dtype: DType, least: int) -> None:
+def _restore(
+    reader: Reader, flags: int, bits: Bits, dtype: DType, least: int, order: list[groups.Block] | None
+) -> None:
     """Add the differences that are read, and `least` (before the sign is taken off), to bits."""
     with scratch.borrow(bits.size, bits.dtype) as difference:
         if flags & _GROUPED:
-            _restore_groups(reader, bits, difference, dtype, least)
+            _restore_groups(reader, bits, difference, dtype, least, order)
             return
         numbers.read(reader, difference)
         if least:
@@ -125,7 +156,14 @@ def _restore(reader: Reader, flags: int, bits: Bits, dtype: DType, least: int) -
         differences.add(bits, difference, dtype, bits)
 
 
-def _restore_groups(reader: Reader, bits: Bits, difference: Bits, dtype: DType, least: int) -> None:
+def _restore_groups(
+    reader: Reader,
+    bits: Bits,
+    difference: Bits,
+    dtype: DType,
+    least: int,
+    order: Iterable[groups.Block] | None,
+) -> None:
     top, count = reader.numbers("BB")
     counts = reader.numbers(f"{count}I")
     even = bits.size & ~1
@@ -141,7 +179,9 @@ def _restore_groups(reader: Reader, bits: Bits, difference: Bits, dtype: DType, 
     if least:
         difference += least
     classes = groups.Classes(top, count)
-    for start, block in groups.scatter(difference[:even], counts, bits[:even], dtype, classes):
+    if order is None:
+        order = groups.sorted_blocks(bits[:even], dtype, classes)
+    for start, block in groups.scatter(difference[:even], counts, dtype, classes, order):
         part = bits[start : start + block.size]
         differences.add(part, block, dtype, part)
     if even < bits.size:
