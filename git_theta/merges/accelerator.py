@@ -23,6 +23,7 @@ from git_theta.tensors import CHUNK_BYTES, Tensor
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
     from git_theta.tensors import Bits
 
@@ -94,7 +95,7 @@ class DeviceBlocks:
                 bits = bits.masked_fill(holes.mask, nan).where(~holes.same, holes.ours)
                 finite |= holes.mask & holes.same
             bad += int((~finite).sum())
-            out[block.start : stop] = bits.cpu().numpy().view(out.dtype)
+            out[block.start : stop] = self._download(bits).view(out.dtype)
         self._crew.advance(out.nbytes)
         return bad
 
@@ -168,6 +169,14 @@ class DeviceBlocks:
         if self._keep:
             self._kept[start] = staged
         return staged
+
+    def _download(self, bits: torch.Tensor) -> NDArray[Any]:
+        import torch
+
+        pinned = self._device.type == "cuda"
+        host = torch.empty(bits.shape, dtype=bits.dtype, pin_memory=pinned).copy_(bits)
+        array: NDArray[Any] = host.numpy()
+        return array
 
     def _upload(self, tensor: Tensor, start: int, stop: int) -> torch.Tensor:
         import torch

@@ -62,6 +62,11 @@ def choose(name: str) -> torch.device:
     return torch.device(name)
 
 
+def computes_in(device: torch.device, float64: bool) -> bool:
+    """Whether a device has the arithmetic: Metal has no float64."""
+    return not float64 or device.type != "mps"
+
+
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether an error of torch says that a device has too little memory."""
     return type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error)

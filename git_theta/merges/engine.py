@@ -156,13 +156,13 @@ class _Run:
 
     def _surveys(self, jobs: Sequence[Job]) -> list[Any]:
         """What each job's strategy found out about all tensors that are merged with the same options."""
-        groups: dict[tuple[str, Any, int], list[int]] = {}
+        groups: dict[tuple[str, Any, tuple[int, ...], int], list[int]] = {}
         for place, job in enumerate(jobs):
             if job.elements and job.strategy.surveys(job.options):
-                key = job.strategy.name, job.options, len(job.models)
+                key = job.strategy.name, job.options, job.sides, len(job.models)
                 groups.setdefault(key, []).append(place)
         found: list[Any] = [None] * len(jobs)
-        for (_, options, _), places in groups.items():
+        for (_, options, *_), places in groups.items():
             strategy: Strategy[Any] = jobs[places[0]].strategy
 
             def survey(target: torch.device, places: list[int] = places) -> Any:
@@ -230,7 +230,7 @@ class _Run:
         base = job.strategy.needs_base(job.options)
         if job.strategy.unit(job.options) == "tensor":
             return WholeBlocks(job, self._crew, base, target)
-        if target.type != "cpu":
+        if target.type != "cpu" and devices.computes_in(target, job.wide):
             return DeviceBlocks(job, self._crew, base, keep, target)
         return HostBlocks(job, self._crew, base, keep)
 

@@ -39,6 +39,7 @@ class Job:
         dtype: of the result.
         statistics: one tensor per model, where the strategy asks for them.
         further: tensors whose rows, in our dtype, the result has after those that are merged.
+        sides: whose the models are; tensors of other sides are not measured together.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Job:
     dtype: DType
     statistics: tuple[Tensor, ...] = ()
     further: tuple[Tensor, ...] = ()
+    sides: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -65,6 +67,12 @@ class Job:
     def elements(self) -> int:
         """Of what is merged."""
         return self.models[0].items
+
+    @property
+    def wide(self) -> bool:
+        """Whether it is computed in float64."""
+        tensors, _ = read_tensors(self, base=True)
+        return number_type([tensor.dtype for tensor in tensors], self.dtype) == np.float64
 
     @property
     def nbytes(self) -> int:

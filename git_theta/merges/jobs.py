@@ -65,6 +65,7 @@ def job(
         combination.dtype,
         statistics,
         further,
+        combination.sides,
     )
 
 

@@ -14,9 +14,10 @@ from git_theta.manifest import TensorLine
 from git_theta.merges import engine, host, inputs, registry
 from git_theta.merges.arithmetic import arithmetic_for, linear_coefficients
 from git_theta.merges.decisions import Combination, Decision
-from git_theta.merges.device import check_name, choose
+from git_theta.merges.device import check_name, choose, computes_in
 from git_theta.merges.engine import merge
 from git_theta.merges.inputs import Job
+from git_theta.merges.interference import interference
 from git_theta.merges.jobs import job
 from git_theta.merges.options import fit
 from git_theta.tensors import ArrayTensor
@@ -230,6 +231,31 @@ def test_trimming_over_all_tensors():
     assert [numbers(made.tensor).tolist() for made in merge(alone)] == [[0, 0, 3, 40], [0, -20, 30, 0]]
 
 
+def test_models_of_other_sides_are_ranked_apart():
+    strategy = registry.by_name("ties")
+    options = fit(strategy, strategy.options(density=(0.5,), trim="global"), 1)
+    zero = tensor([0.0, 0.0])
+    jobs = [
+        Job(name, strategy, options, zero, (tensor(values),), dtype("F32"), sides=sides)
+        for name, values, sides in (("a", [1.0, 2.0], (1,)), ("b", [30.0, 40.0], (2,)))
+    ]
+    assert [numbers(made.tensor).tolist() for made in merge(jobs)] == [[0, 2], [0, 40]]
+
+
+def test_interference():
+    base, ours, theirs = (tensor(values) for values in ([0] * 4, [1, 1, -1, 0], [1, -1, -1, 5]))
+    found = interference(ours, theirs, base)
+    assert found.cosine == pytest.approx(1 / np.sqrt(84))
+    assert found.conflict_fraction == pytest.approx(1 / 3)
+
+    class Damaged(Stored):
+        def read(self, start, stop, out=None):
+            raise ThetaError("the object is damaged")
+
+    with pytest.raises(ThetaError, match="damaged"):
+        interference(ours, Damaged(theirs), base)
+
+
 def test_dtypes_may_differ():
     strategy = registry.by_name("average")
     ours, theirs = tensor([1.0, 2.5], "BF16"), tensor([1.0 + 2**-12, 3.5], "F32")
@@ -422,6 +448,8 @@ def test_devices():
             check_name(name)
     with pytest.raises(ThetaError, match="no device 'tpu'"):
         list(merge([], device="tpu"))
+    assert not computes_in(torch.device("mps"), float64=True)
+    assert computes_in(torch.device("mps"), float64=False)
     absent = "mps" if torch.cuda.is_available() else "cuda"
     with pytest.raises(ThetaError, match="has no device"):
         choose(absent)
