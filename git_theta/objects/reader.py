@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from git_theta.tensors import Bits
 
 _CACHED_BYTES = 16 << 20
+_ChunkKey = tuple[str, str, int]
 
 
 class StoredTensor:
@@ -86,7 +87,7 @@ class MemberData:
 
     def context(self) -> _Naming:
         """Adds the object's name to errors about its contents."""
-        return _Naming(self._oid)
+        return _Naming(self._oid, self._store)
 
     def check(self) -> None:
         """Check that the object's arrays are as long as the member says. Raises DamagedObject."""
@@ -151,18 +152,22 @@ class MemberData:
     def _data(self, part: Slice, start: int, stop: int, out: Bits) -> None:
         array, container = data_array(part.itemsize), self._container
         info = container.arrays[array]
+
+        def decode(number: int, whole: Bits) -> None:
+            frame = container.frame(array, number)
+            if frame is None:
+                whole[:] = 0
+            else:
+                codec.decode(frame, info.inner, whole)
+
         for number in range(start // info.inner, -(-stop // info.inner)):
             first, last = number * info.inner, min((number + 1) * info.inner, info.length)
             low, high = max(start, first), min(stop, last)
-            frame = container.frame(array, number)
-            if frame is None:
-                out[low - start : high - start] = 0
-            elif (low, high) == (first, last):
-                codec.decode(frame, info.inner, out[low - start : high - start])
+            if (low, high) == (first, last):
+                decode(number, out[low - start : high - start])
             else:
-                whole = self._cache.get(
-                    (self._oid, array, number), frame, info.inner, last - first, part.itemsize
-                )
+                key = (self._oid, array, number)
+                whole = self._cache.get(key, np.dtype(f"<u{part.itemsize}"), last - first, decode)
                 out[low - start : high - start] = whole[low - first : high - first]
 
 
@@ -185,7 +190,8 @@ class Objects:
         said = (line.digest, line.update, line.bases)
         if member is None or (member.digest, member.update, member.bases) != said:
             raise DamagedObject(
-                f"object {line.oid[:12]} does not hold {line.digest[:12]} as the manifest says", _REMEDY
+                f"object {line.oid[:12]} does not hold {line.digest[:12]} as the manifest says",
+                "git theta fsck",
             )
         data = MemberData(line.oid, member, self.store, self._cache)
         with data.context():
@@ -230,18 +236,19 @@ class _DecodedChunks:
     """The chunks of bundles that were decoded last, because their members are read one after the other."""
 
     def __init__(self) -> None:
-        self._chunks: OrderedDict[tuple[str, str, int], NDArray[np.unsignedinteger]] = OrderedDict()
+        self._chunks: OrderedDict[_ChunkKey, NDArray[np.unsignedinteger]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
     def get(
-        self, key: tuple[str, str, int], frame: bytes, padded: int, items: int, itemsize: int
+        self, key: _ChunkKey, kind: np.dtype[Any], items: int, decode: Callable[[int, Bits], None]
     ) -> NDArray[np.unsignedinteger]:
+        """A chunk: object, array and number; `decode` fills it where it is not there."""
         with self._lock:
             found = self._chunks.get(key)
             if found is None:
-                found = np.empty(items, f"<u{itemsize}")
-                codec.decode(frame, padded, found)
+                found = np.empty(items, kind)
+                decode(key[2], found)
                 self._chunks[key] = found
                 self._bytes += found.nbytes
                 while self._bytes > _CACHED_BYTES and len(self._chunks) > 1:
@@ -252,19 +259,20 @@ class _DecodedChunks:
 class _Naming:
     """Names the object in what is raised about its contents."""
 
-    def __init__(self, oid: str) -> None:
+    def __init__(self, oid: str, store: LocalStore) -> None:
         self._oid = oid
+        self._store = store
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, DamagedObject) and not error.message.startswith("object "):
-            raise DamagedObject(f"object {self._oid[:12]} is damaged: {error.message}", _REMEDY) from error
+            raise self._damaged(f": {error.message}") from error
         if isinstance(error, (ValueError, LookupError, TypeError, ArithmeticError)) and not isinstance(
             error, ThetaError
         ):
-            raise DamagedObject(f"object {self._oid[:12]} is damaged ({error})", _REMEDY) from error
+            raise self._damaged(f" ({error})") from error
 
-
-_REMEDY = "git theta fsck names the file to remove; then git theta fetch brings it again"
+    def _damaged(self, why: str) -> DamagedObject:
+        return DamagedObject(f"object {self._oid[:12]} is damaged{why}", self._store.remedy(self._oid))

@@ -85,7 +85,7 @@ def test_a_damaged_chunk_is_reported_with_its_tensor(workshop: Workshop, name: s
     before, error = written(workshop, manifest)
     assert isinstance(error, DamagedObject)
     assert error.message.startswith(f"tensor {name!r}: object {path.name[:12]} is damaged")
-    assert "fsck" in error.remedy
+    assert "git theta" in error.remedy
     assert data.startswith(before)
 
 
