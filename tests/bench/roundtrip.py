@@ -21,8 +21,6 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-
 WIDTH = 1024
 STEPS = ("first add", "checkout", "add of the touched file")
 FILTERS = {"theta": "git-theta filter-process", "lfs": "git-lfs filter-process"}
@@ -115,6 +113,8 @@ def watch(log: Path, command: list[str]) -> int:
 
 def make(path: Path, nbytes: int) -> None:
     """Write bf16 weights: an embedding, square matrices, and norms."""
+    import numpy as np  # not at the top: the peak memory of a child is at least that of the one who starts it
+
     random = np.random.default_rng(0)
     shapes = {"embedding": (4 * WIDTH, WIDTH)}
     size = 8 * WIDTH * WIDTH
