@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from git_theta.errors import DamagedObject, MissingObject
 from git_theta.updates import registry, sampling
 from git_theta.updates.checks import alike
 from git_theta.updates.interface import Base, Proposal, Target
+
+if TYPE_CHECKING:
+    from git_theta.updates.guides import Guide
 
 _NEAR = 0.03
 """A base from which a delta takes less than this part of the tensor is near enough not to look for others."""
@@ -39,24 +43,28 @@ class Ranking:
     dense_bytes: int
 
 
-def rank(target: Target, bases: Sequence[Base]) -> Ranking:
+def rank(target: Target, bases: Sequence[Base], guide: Guide | None = None) -> Ranking:
     """The updates that would take less than dense data, by samples. Deterministic.
 
     Args:
         bases: likeliest first: the newest version of each side, then earlier ones, newest first, then
             tensors of other checkpoints. Those that are alike the target are sampled for the nearest.
+        guide: what an adapter that was applied says about this tensor; then nothing else is searched for.
     """
     nbytes = target.dtype.nbytes(target.shape)
     dense = sampling.dense_bytes(target.tensor)
     target, kept = sampling.with_samples(target, bases)
     found = _nearest(target, alike(target, kept), dense)
     near = [proposal.bases[0] for _, proposal in found]
-    ordered = [*near, *(base for base in kept if base not in near)]
-    for name in dict.fromkeys((*_CHEAPEST_FIRST, *registry.names())):
-        if min(map(_bytes, found), default=dense) <= _EXACT * nbytes:
-            break
-        if name not in ("dense", "delta"):
-            found += _estimates(name, target, ordered)
+    if guide is not None and near:
+        found += _estimates(lambda target, bases: guide.propose(target, bases[0]), target, near)
+    else:
+        ordered = [*near, *(base for base in kept if base not in near)]
+        for name in dict.fromkeys((*_CHEAPEST_FIRST, *registry.names())):
+            if min(map(_bytes, found), default=dense) <= _EXACT * nbytes:
+                break
+            if name not in ("dense", "delta"):
+                found += _estimates(registry.by_name(name).propose, target, ordered)
     found = sorted((one for one in found if one[0] < _WORTH * dense), key=_bytes)
     return Ranking((*(proposal for _, proposal in found), Proposal("dense", ())), dense)
 
@@ -72,7 +80,7 @@ def _nearest(target: Target, bases: Sequence[Base], dense: int) -> list[tuple[in
         number = pending.pop(0)
         if 0 <= number <= last and number not in looked:
             looked.add(number)
-            for size, proposal in _estimates("delta", target, [bases[number]]):
+            for size, proposal in _estimates(registry.by_name("delta").propose, target, [bases[number]]):
                 sizes[number] = size
                 found.append((size, proposal))
         if not sizes:
@@ -96,13 +104,12 @@ def _between(sizes: Mapping[int, int]) -> tuple[int, int]:
     return (best + before) // 2, (best + after + 1) // 2
 
 
-def _estimates(name: str, target: Target, bases: Sequence[Base]) -> list[tuple[int, Proposal]]:
-    """A kind's proposals with estimates; none from bases that cannot be read."""
+def _estimates(
+    propose: Callable[[Target, Sequence[Base]], Iterable[Proposal]], target: Target, bases: Sequence[Base]
+) -> list[tuple[int, Proposal]]:
+    """Proposals with estimates; none from bases that cannot be read."""
     try:
-        return [
-            (sampling.estimate(proposal, target), proposal)
-            for proposal in registry.by_name(name).propose(target, bases)
-        ]
+        return [(sampling.estimate(proposal, target), proposal) for proposal in propose(target, bases)]
     except (DamagedObject, MissingObject):
         return []
 

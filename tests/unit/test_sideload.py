@@ -9,7 +9,7 @@ from stored_updates import Stored, assert_same, base, number_tensor, numbers_of,
 from git_theta.dtypes import DType, dtype
 from git_theta.errors import ThetaError
 from git_theta.tensors import ArrayTensor
-from git_theta.updates import sideload
+from git_theta.updates import chooser, sideload
 from git_theta.updates.interface import Target
 
 BF16, F32 = dtype("BF16"), dtype("F32")
@@ -63,6 +63,16 @@ def test_without_its_configuration_a_lora_is_fitted_to_the_result() -> None:
     guide = sideload.guides(adapter, None, {NAME: (96, 80)})[NAME]
     (proposal,) = guide.propose(Target(NAME, target), base(before))
     assert Stored(proposal, Target(NAME, target)).residual_bytes < 0.2 * target.bits.nbytes
+
+
+def test_the_chooser_follows_a_guide() -> None:
+    before = weights(BF16, (96, 80))
+    adapter = {f"{PEFT}.lora_A.weight": factor(2, 80, seed=1), f"{PEFT}.lora_B.weight": factor(96, 2, seed=2)}
+    guide = sideload.guides(adapter, {"lora_alpha": 2}, {NAME: (96, 80)})[NAME]
+    applied = Target(NAME, guide.apply(before))
+    ranking = chooser.rank(applied, [base(weights(F32, (3, 3))), base(before)], guide)
+    assert [one.update for one in ranking.proposals] == ["low-rank", "delta", "dense"]
+    assert chooser.rank(applied, [], guide).proposals[0].update == "dense"
 
 
 def test_transposed_and_convolution_and_embedding() -> None:

@@ -452,6 +452,28 @@ def test_chains_of_any_kinds_come_back(data: st.DataObject) -> None:
         versions.append(stored)  # type: ignore[arg-type]
 
 
+def test_bases_that_were_stored_as_something_else() -> None:
+    """Equal bytes are stored once, under the dtype and shape that came first."""
+    before, target = lora(F32, 90, 70, 2)
+    named = Target("w", target)
+    for proposal in (
+        Proposal("delta", (base(before),)),
+        low_rank.factored(named, base(before), np.ones((90, 2)), np.ones((2, 70))),
+        scale.scaled(named, base(before), 0, np.full(90, 2.0)),
+        Proposal("rows", (base(before),), Parameters({"rows": 90, "ranges": [[90, 0]]})),
+        combine.combined(named, [base(before), base(target)], [0.5, 0.5]),
+    ):
+        others = []
+        for one in proposal.bases:
+            raw = one.tensor.read(0, one.tensor.items).view(np.uint8)
+            others.append(base(tensor_of(raw, dtype("U8"), (raw.size,))))
+        other = Proposal(proposal.update, tuple(others), proposal.parameters)
+        assert np.array_equal(predicted(other, named), predicted(proposal, named))
+        short = Proposal(proposal.update, (base(weights(F32, (90, 69))),), proposal.parameters)
+        with pytest.raises(DamagedObject):
+            predicted(short, named)
+
+
 def test_predictions_of_parts_are_parts_of_the_prediction() -> None:
     before, target = lora(F32, 300, 70, 2)
     named = Target("w", target)
