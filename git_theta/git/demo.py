@@ -35,6 +35,7 @@ class Demo:
     def __init__(self, folder: Path, show: Callable[[str], None]) -> None:
         self._folder = folder
         self._work = folder / "work"
+        self._configuration = folder / "gitconfig"
         self._show = show
         self._random = np.random.default_rng(0)
 
@@ -47,6 +48,7 @@ class Demo:
         if self._folder.exists() and any(self._folder.iterdir()):
             raise ThetaError(f"{self._folder} is not empty", "git theta demo ANOTHER_FOLDER")
         self._work.mkdir(parents=True)
+        self._write_configuration()
         for command in (
             f"git init -q --bare -b main {shlex.quote(str(self._folder.resolve() / 'remote.git'))}",
             "git init -q -b main",
@@ -56,7 +58,7 @@ class Demo:
         ):
             self._git(command, quiet=True)
         model = self._save(self._base(), "a base model")
-        self._git("git theta install --local")
+        self._git("git theta install")
         self._git("git theta track '*.safetensors'")
         self._git("git add .gitattributes model.safetensors")
         self._git("git commit -q -m 'Base model'")
@@ -67,7 +69,7 @@ class Demo:
         self._git("git commit -q -a -m 'Fine-tune on dialogues'")
         self._merge(model)
         self._show("\n# The old model is back, byte for byte:")
-        self._git("git checkout -q HEAD~2")
+        self._git("git checkout -q HEAD~3")
         self._expect(first)
         self._git("git checkout -q main")
         last = self._digest()
@@ -77,6 +79,15 @@ class Demo:
         self._work = self._folder / "clone"
         self._expect(last)
         self._git("git theta ls-files")
+        for folder in ("work", "clone"):  # they go on working without the demo's own configuration
+            self._work = self._folder / folder
+            self._git("git theta install --local", quiet=True)
+
+    def _write_configuration(self) -> None:
+        """A global configuration of the demo's own, on top of the user's, so that that one stays as it is."""
+        users = [Path.home() / ".gitconfig", Path.home() / ".config" / "git" / "config"]
+        included = "".join(f"[include]\n\tpath = {file}\n" for file in users if file.exists())
+        self._configuration.write_text(included + "[init]\n\tdefaultBranch = main\n")
 
     def _merge(self, model: Model) -> None:
         self._show("\n# Two people fine-tune the model on two branches; git merge makes one model of them:")
@@ -140,9 +151,14 @@ class Demo:
         if arguments[0] == "sha256sum":
             self._show(f"{self._digest()}  {arguments[1]}")
             return
-        environment = {**os.environ, "GIT_PAGER": "cat"}
+        environment = {
+            **os.environ,
+            "GIT_PAGER": "cat",
+            "GIT_CONFIG_GLOBAL": str(self._configuration.resolve()),
+        }
         done = subprocess.run(arguments, cwd=self._work, env=environment, capture_output=True, text=True)
-        if output := (done.stdout + done.stderr).rstrip():
+        output = (done.stdout + done.stderr).rstrip()
+        if output and (done.returncode or not quiet):
             self._show(output)
         if done.returncode:
             raise ThetaError(f"{command!r} failed", "git theta doctor")
