@@ -17,4 +17,4 @@ def command(base: Path, ours: Path, theirs: Path, marker_size: int, path: str) -
     """Merges a checkpoint. Git calls it where merge=theta is set (see `git help attributes`)."""
     from git_theta.git.merge_driver import Call, run
 
-    return run(Call(base, ours, theirs, path))
+    return run(Call(base, ours, theirs, marker_size, path))

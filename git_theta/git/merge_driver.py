@@ -11,11 +11,12 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from git_theta.errors import ThetaError
-from git_theta.git import callers, conflicts, operation
+from git_theta.git import attributes, callers, conflicts, operation
 from git_theta.git.conflicts import Conflict
 from git_theta.git.merge_settings import rules_for
 from git_theta.git.merging import CheckpointMerge, manifest_text
@@ -27,17 +28,22 @@ from git_theta.merges.apply import Applied
 from git_theta.merges.decisions import BASE, Plan
 from git_theta.merges.device import MissingTorch
 from git_theta.merges.narrowing import without_torch
+from git_theta.merges.options import NoOptions
+from git_theta.merges.registry import by_name
+from git_theta.merges.rules import Choice, Rule
 
 _SHOWN = 5  # reasons
+_MARKER_SIZE = 7  # unless the attribute conflict-marker-size says otherwise
 
 
 @dataclass(frozen=True)
 class Call:
-    """What git gives: files with the three versions, and the path from the top."""
+    """What git gives: files with the three versions, the length of markers, and the path from the top."""
 
     base: Path
     ours: Path
     theirs: Path
+    marker_size: int
     path: str
 
     @property
@@ -48,7 +54,13 @@ class Call:
 
 def run(call: Call) -> int:
     """Merge one file: 0 if there is a result, 1 if there is a conflict."""
-    repository = Repository.here()
+    with closing(Repository.here()) as repository:
+        if _is_of_ancestors(repository, call):
+            return _merge_ancestors(repository, call)
+        return _merge_versions(repository, call)
+
+
+def _merge_versions(repository: Repository, call: Call) -> int:
     doing = operation.from_command(repository, callers.calling_command())
     record = _record(repository, call, doing)
     conflicts.write(repository, record)  # already here: a driver that is killed has left a conflict, too
@@ -60,8 +72,6 @@ def run(call: Call) -> int:
             _say(f"hint: {error.remedy}")
         _say_how(call, doing)
         return 1
-    finally:
-        repository.close()
     if applied is None:
         _say(f"{call.path}: {plan.skeleton.reason}")
         _say_how(call, doing)
@@ -85,6 +95,34 @@ def run(call: Call) -> int:
     return 1
 
 
+def _is_of_ancestors(repository: Repository, call: Call) -> bool:
+    """Whether git merges several common ancestors into one, for which it asks for longer markers."""
+    usual = attributes.values(repository, "conflict-marker-size", [call.path])[0][1]
+    return call.marker_size > (int(usual) if usual.isdigit() else _MARKER_SIZE)
+
+
+def _merge_ancestors(repository: Repository, call: Call) -> int:
+    """Merge two common ancestors of a criss-cross history; what they have a conflict in stays as before them.
+
+    Nobody sees the result: it is the base of the merge that was asked for.
+    """
+    try:
+        rules = rules_for(repository, call.path)
+        merge = CheckpointMerge(repository, call.path, call.versions, ("base", "ours", "theirs"))
+        with closing(merge):
+            names = [decision.name for decision in merge.plan(rules).conflicts()]
+            base = Choice(by_name("base"), NoOptions(), None, True, "")
+            plan = merge.plan(replace(rules, rules=(*rules.rules, *(Rule(name, base) for name in names))))
+            if plan.skeleton.action != "conflict" and not plan.conflicts():
+                merge.fetch(plan, whole=False)
+                _write(call.ours, merge.apply(plan).text)
+                return 0
+    except ThetaError:
+        pass  # the merge that was asked for says what is wrong
+    _write(call.ours, call.base.read_bytes())
+    return 1
+
+
 def explain(plan: Plan) -> list[str]:
     """Why there are conflicts, in lines: the commonest reasons, with tensors that they are about."""
     names: dict[str, list[str]] = {}
@@ -105,7 +143,7 @@ def _merge(repository: Repository, call: Call, doing: Operation) -> tuple[Plan, 
     settings = repository.config.settings()
     rules = rules_for(repository, call.path)
     merge = CheckpointMerge(repository, call.path, call.versions, ("base", doing.ours, doing.theirs))
-    try:
+    with closing(merge):
         plan = merge.plan(rules)
         if plan.skeleton.action == "conflict":
             return plan, None
@@ -120,8 +158,6 @@ def _merge(repository: Repository, call: Call, doing: Operation) -> tuple[Plan, 
                 _say(f"hint: {error.remedy}")
                 plan = without_torch(plan, "torch is not installed")
                 return plan, merge.apply(plan, progress=progress, warn=_say)
-    finally:
-        merge.close()
 
 
 def _record(repository: Repository, call: Call, doing: Operation) -> Conflict:

@@ -35,7 +35,7 @@ SETTINGS = (
     Setting("diff.theta.textconv", "git-theta textconv", "textconv"),
     Setting("merge.theta.name", "merge checkpoints tensor by tensor", "merge-driver", runs=False),
     Setting("merge.theta.driver", "git-theta merge-driver %O %A %B %L %P", "merge-driver"),
-    Setting("merge.theta.recursive", "binary", "merge-driver", runs=False),
+    Setting("merge.theta.recursive", "theta", "merge-driver", runs=False),
 )
 
 _OURS = re.compile(
