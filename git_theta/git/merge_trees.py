@@ -15,10 +15,16 @@ from pathlib import Path
 from git_theta.errors import ThetaError
 from git_theta.git.places import SUBMODULE, SYMLINK
 from git_theta.git.repository import Repository
+from git_theta.git.setup import DRIVER
 from git_theta.git.version import git_version
 
 _NEEDED = (2, 38)
-_EVERY_CHECKPOINT_CONFLICTS = ("-c", "merge.theta.driver=false")
+_EVERY_CHECKPOINT_CONFLICTS = (
+    *("-c", "merge.theta.driver=false"),
+    # The common ancestors of criss-cross histories are merged into one as by git merge.
+    *("-c", f"merge.theta-ancestors.driver={DRIVER}"),
+    *("-c", "merge.theta.recursive=theta-ancestors"),
+)
 _OURS_FOR_EVERY_CHECKPOINT = ("-c", "merge.theta.driver=true")
 
 Entry = tuple[str, str]

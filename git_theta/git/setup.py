@@ -26,6 +26,9 @@ class Setting:
     runs: bool = True
 
 
+DRIVER = "git-theta merge-driver %O %A %B %L %P"
+"""The command line of the merge driver."""
+
 SETTINGS = (
     Setting("filter.theta.process", "git-theta filter-process", "filter-process"),
     Setting("filter.theta.clean", "git-theta clean -- %f", "clean"),
@@ -34,7 +37,7 @@ SETTINGS = (
     Setting("diff.theta.command", "git-theta diff-driver", "diff-driver"),
     Setting("diff.theta.textconv", "git-theta textconv", "textconv"),
     Setting("merge.theta.name", "merge checkpoints tensor by tensor", "merge-driver", runs=False),
-    Setting("merge.theta.driver", "git-theta merge-driver %O %A %B %L %P", "merge-driver"),
+    Setting("merge.theta.driver", DRIVER, "merge-driver"),
     Setting("merge.theta.recursive", "theta", "merge-driver", runs=False),
 )
 

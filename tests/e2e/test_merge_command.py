@@ -87,6 +87,38 @@ def test_gives_what_git_merge_gives(forked: GitRepo) -> None:
     assert forked.head(f"HEAD:{MODEL}") == blob
 
 
+def test_criss_cross_as_git_merge(repo: GitRepo) -> None:
+    """With two common ancestors, the base is what merging these gives."""
+    base = weights(0, count=1, shape=(8, 8))
+    repo.git("config", "theta.merge", "task-arithmetic")
+    repo.write(MODEL, safetensors_bytes(base))
+    repo.commit("base")
+    repo.git("branch", "other")
+    for seed, branch in enumerate(("other", "main"), 1):
+        repo.git("checkout", "-q", branch)
+        repo.write(MODEL, safetensors_bytes(changed(base, seed=seed)))
+        repo.commit(f"tune {branch}")
+    repo.git("tag", "before")
+    repo.git("merge", "-q", "--no-edit", "other")
+    repo.git("checkout", "-q", "other")
+    repo.git("merge", "-q", "--no-edit", "before")
+    for seed, branch in enumerate(("other", "main"), 3):
+        repo.git("checkout", "-q", branch)
+        tuned_again = changed(values((repo.path / MODEL).read_bytes()), seed=seed)
+        repo.write(MODEL, safetensors_bytes(tuned_again))
+        repo.commit(f"tune {branch} again")
+    repo.theta("merge", "other")
+    blob = repo.head(f"HEAD:{MODEL}")
+    repo.git("reset", "-q", "--hard", "HEAD~")
+    repo.git("merge", "-q", "--no-edit", "other")
+    assert repo.head(f"HEAD:{MODEL}") == blob
+    sums = {
+        name: base[name] + sum(changed(base, seed=s)[name] - base[name] for s in (1, 2, 3, 4))
+        for name in base
+    }
+    check_model(repo, sums)
+
+
 def test_merges_three_at_once(forked: GitRepo) -> None:
     before = forked.head()
     rule = "layer.1.*: linear weight=0.5,0.3,0.2"
