@@ -21,6 +21,7 @@ import numpy as np
 
 from git_theta import scratch
 from git_theta.dtypes import DType
+from git_theta.tensors import Tensor, chunks
 from git_theta.values import carrier, is_number, to_float
 
 if TYPE_CHECKING:
@@ -130,6 +131,11 @@ def norm(bits: Bits, dtype: DType) -> float:
             else:
                 parts.append(math.sqrt(found))
     return math.hypot(*parts)
+
+
+def norm_of(tensor: Tensor) -> float:
+    """The 2-norm of the finite values of a tensor, of a dtype that can be computed with."""
+    return math.hypot(*(norm(tensor.read(start, stop), tensor.dtype) for start, stop in chunks(tensor)))
 
 
 def in_float32(dtype: DType) -> bool:

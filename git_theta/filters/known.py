@@ -14,7 +14,7 @@ from git_theta.objects.index import Index, Lines
 from git_theta.objects.reader import Objects
 from git_theta.settings import Settings
 from git_theta.tensors import Tensor, chunks
-from git_theta.updates.interface import Base
+from git_theta.updates.interface import Base, Target
 
 SKELETON = ""
 """The name under which the skeletons of earlier versions are found."""
@@ -32,6 +32,7 @@ class Known:
         doubts: whether recorded lines are checked before they are used: where a file is handed over to be
             stored, not where git only asks whether it has changed.
         has_remote: whether what is not here may be elsewhere: then recorded lines are believed without it.
+        norm: computes the 2-norm of a tensor, to be shown later; None where it is not wanted.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Known:
         objects: Objects,
         doubts: bool = True,
         has_remote: bool = False,
+        norm: Callable[[Tensor], float] | None = None,
     ) -> None:
         self._recorded = [_Names(manifest) for manifest in recorded]
         self._read_related = related
@@ -49,6 +51,8 @@ class Known:
         self._objects = objects
         self._doubts = doubts
         self._has_remote = has_remote
+        self._norm = norm
+        self._norms: dict[tuple[str, str], float] = {}
         self._lock = Lock()
         self._used: dict[str, Lines] = {}
         self._unvouched: set[str] = set()
@@ -87,9 +91,15 @@ class Known:
         wanted = list(digests)
         return closure(wanted, _merged((digest, self._used[digest]) for digest in wanted))
 
+    def measure(self, target: Target, digest: str) -> None:
+        """Take down the norm of a tensor while its data are at hand."""
+        if self._norm is not None and target.name != SKELETON and target.dtype.kind != "raw":
+            self._norms[digest, target.dtype.name] = self._norm(target.tensor)
+
     def record(self, storage: Mapping[str, StorageLine]) -> None:
-        """Remember in the index what was stored or compared, with its lines in the manifest."""
+        """Remember in the index what was stored or compared, with its lines in the manifest; and norms."""
         self._index.record({digest: closure([digest], storage) for digest in self._unvouched})
+        self._index.record_norms(self._norms)
 
     def bases(self, name: str, dtype: DType, shape: tuple[int, ...], deepest: int) -> Iterator[Base]:
         """Tensors that this one may be predicted from, likeliest first; none whose chain is full.

@@ -16,6 +16,7 @@ from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.settings import Settings
+from git_theta.tensors import Tensor
 
 
 class Filters:
@@ -81,4 +82,11 @@ def known(
         repository.objects,
         doubts=doubts,
         has_remote=bool(repository.config.subsections("remote")),
+        norm=_norm,
     )
+
+
+def _norm(tensor: Tensor) -> float:
+    from git_theta.diffs.blocks import norm_of  # only where something new is stored
+
+    return norm_of(tensor)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from git_theta.chains import closure
+from git_theta.chains import costs
 from git_theta.errors import DamagedManifest
 from git_theta.git.checkpoint import Checkpoint
 from git_theta.git.repository import Repository
@@ -14,6 +14,11 @@ from git_theta.manifest import Manifest, TensorLine
 
 if TYPE_CHECKING:
     from git_theta.objects.store import LocalStore
+
+
+_MOST_READS = 4
+"""Stored tensors that are decoded for a norm, at most. Longer chains were measured when they were stored; a
+clone does without. The rule is for each tensor alone, so that both sides of a difference are treated alike."""
 
 
 def norms(repository: Repository | None, checkpoint: Checkpoint) -> dict[str, float]:
@@ -46,13 +51,14 @@ def _computed(checkpoint: Checkpoint, lines: Sequence[TensorLine]) -> dict[tuple
 
 
 def _here(store: LocalStore, manifest: Manifest, lines: Sequence[TensorLine]) -> list[TensorLine]:
-    """Those tensors whose objects, and those of their bases, are here."""
+    """Those tensors whose objects are here, and that take few objects to read."""
     found = []
     for line in lines:
         try:
-            needs = closure([line.digest], manifest.storage)
+            needs = costs([line.digest], manifest.storage)
         except DamagedManifest:
             continue  # it has no storage: the manifest of a file that was only looked at
-        if all(store.has(need.oid) for need in needs.values()):
+        few = needs[line.digest].reads <= _MOST_READS
+        if few and all(store.has(manifest.storage[digest].oid) for digest in needs):
             found.append(line)
     return found

@@ -7,9 +7,11 @@ import shutil
 import sqlite3
 
 import numpy as np
+import pytest
 from git_repo import GitRepo, changed, safetensors_bytes, version, weights
 from test_diff_driver import MODEL, write_change
 
+from git_theta import manifest
 from git_theta.checkpoints.pytorch import PyTorch
 from git_theta.dtypes import dtype
 from git_theta.tensors import ArrayTensor
@@ -90,6 +92,16 @@ def test_norms_are_kept(history: GitRepo) -> None:
     index.close()
     assert history.git(*shown).stdout == re.sub(r"norm \S+", "norm -", text)
     assert history.objects() == [], "a norm is no reason to fetch anything"
+
+
+def test_norms_of_updates_are_taken_when_they_are_stored(history: GitRepo) -> None:
+    """Before anything was shown."""
+    with sqlite3.connect(history.path / ".git/theta/index.sqlite") as index:
+        found = dict(index.execute("SELECT digest, norm FROM norms"))
+    index.close()
+    lines = {line.name: line for line in manifest.parse(history.blob(f"v1:{MODEL}")).tensors}
+    expected = np.linalg.norm(changed(weights(0), "layer.1.weight")["layer.1.weight"].astype(float))
+    assert found[lines["layer.1.weight"].digest] == pytest.approx(expected, rel=1e-6)
 
 
 def test_damaged_and_foreign_files(history: GitRepo) -> None:
