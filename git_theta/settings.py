@@ -15,7 +15,7 @@ class Settings:
     Attributes:
         allow_damaged: store damaged checkpoints as opaque bytes (theta.allowDamaged).
         skip_smudge: leave manifests in the work tree (theta.skipSmudge, GIT_THETA_SKIP_SMUDGE).
-        skip_missing: write the manifest where objects are missing (theta.skipMissing).
+        skip_missing: write the manifest where objects are missing or damaged (theta.skipMissing).
         report: print what a commit cost (theta.report).
         grouping: group residuals by exponent: smaller and slower (theta.grouping).
         max_chain_depth: longest chain of updates (theta.maxChainDepth).

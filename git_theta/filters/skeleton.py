@@ -57,10 +57,7 @@ def read(manifest: Manifest, objects: Objects) -> bytes:
     tensor = objects.tensor(manifest.skeleton, manifest.storage, BYTES, (manifest.skeleton_size,))
     stored = tensor.read(0, tensor.items).tobytes()
     if blake3(stored).hexdigest() != manifest.skeleton:
-        raise DamagedObject(
-            "the skeleton's data are not what the manifest says",
-            "git theta fsck names the damaged object; remove it, then: git theta fetch",
-        )
+        raise DamagedObject("the skeleton's data are not what the manifest says", "git theta fsck")
     return stored
 
 

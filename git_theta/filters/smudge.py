@@ -51,7 +51,7 @@ class Smudger:
                 buffer = future.result()
                 hashed.update(buffer.data)
                 if last and hashed.hexdigest() != line.digest:
-                    raise DamagedObject(_WRONG, _FSCK)
+                    raise DamagedObject(_WRONG, "git theta fsck")
             hashed = blake3() if last else hashed
             write(buffer.data)
             scratch.give(buffer)
@@ -107,4 +107,3 @@ def _read(tensor: Tensor, start: int, stop: int) -> NDArray[np.uint8]:
 
 
 _WRONG = "its data are not what the manifest says"
-_FSCK = "git theta fsck names the damaged object; remove it, then: git theta fetch"

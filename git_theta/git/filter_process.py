@@ -179,7 +179,7 @@ class _Server:
         if self._delayed:
             wanted = {oid: size for _, m in self._delayed.values() for oid, size in m.oids().items()}
             self._fetch(wanted)
-            if len(self._delayed) > 1:
+            if len(self._delayed) > 1 or self._settings.skip_missing:
                 self._damaged |= self._repository.store.damaged(wanted.keys() - self._missing.keys())
             for pathname, (text, manifest) in self._delayed.items():
                 lost = self._lost(manifest)

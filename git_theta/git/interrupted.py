@@ -48,13 +48,13 @@ class Interrupted:
     ends: Sequence[str] = ()
 
     def way_back(self) -> list[str]:
-        """The commands that bring back the work tree as it was committed."""
+        """The commands that bring back the work tree as it was committed, whatever is missing."""
         if not self.target:
             return ["git reset --hard", *self.ends]
         there = shlex.quote(self.target)
         return [
             f"git -c theta.skipSmudge=true checkout -f --detach {there}",
-            "git checkout -f -",
+            "git -c theta.skipMissing=true checkout -f -",
             *self.ends,
         ]
 

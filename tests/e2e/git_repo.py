@@ -83,6 +83,11 @@ class GitRepo:
         """The lines of git status --short."""
         return self.git("status", "--short").stdout.splitlines()
 
+    def follow(self, said: str, words: str) -> None:
+        """Run the commands that stand behind these words in a message, as they stand there."""
+        (line,) = [line for line in said.splitlines() if line.startswith(f"  {words}")]
+        self.run("sh", "-e", "-c", line.partition(": ")[2])
+
     def add_remote(self, name: str) -> GitRepo:
         """A new bare repository beside this one, set up as its remote."""
         bare = GitRepo(self.path.parent / f"{name}.git")

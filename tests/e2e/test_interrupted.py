@@ -33,11 +33,6 @@ class Broken:
         """Someone pushes the objects again."""
         shutil.copytree(self.lost, self.origin.path / "theta" / "objects", dirs_exist_ok=True)
 
-    def typed(self, said: str, before: str) -> None:
-        """Run the commands that stand in the message after these words."""
-        (line,) = [line for line in said.splitlines() if line.startswith(f"  {before}")]
-        self.repo.run("sh", "-e", "-c", line.partition(": ")[2])
-
 
 def build(folder: Path, history: Path) -> None:
     source = GitRepo(shutil.copytree(history, folder / "source"))
@@ -136,11 +131,11 @@ def test_way_back_and_on(broken: Broken, command: str) -> None:
     assert failed.returncode != 0
     check_message(failed.stderr)
     check_others_are_written(repo)
-    broken.typed(failed.stderr, "to go back")  # nothing that is lost is needed for this
+    repo.follow(failed.stderr, "to go back")  # nothing that is lost is needed for this
     assert repo.status() == ["?? mine.txt"]
     assert (repo.head(), repo.git("symbolic-ref", "HEAD").stdout) == (head, branch)
     broken.mend()
-    broken.typed(failed.stderr, "to try again")
+    repo.follow(failed.stderr, "to try again")
     check_done(repo)
 
 
@@ -159,9 +154,9 @@ def test_checkout_of_the_previous_branch(broken: Broken) -> None:
     repo.git("-c", "theta.skipSmudge=true", "checkout", "-q", "main")
     failed = repo.git("checkout", "-", check=False)
     assert failed.returncode != 0
-    broken.typed(failed.stderr, "to go back")
+    repo.follow(failed.stderr, "to go back")
     broken.mend()
-    broken.typed(failed.stderr, "to try again")
+    repo.follow(failed.stderr, "to try again")
     assert repo.git("symbolic-ref", "HEAD").stdout == "refs/heads/other\n"
     check_done(repo)
 
@@ -174,13 +169,13 @@ def test_rebase_that_stops_at_a_lost_commit(broken: Broken) -> None:
     failed = repo.git("rebase", "main", check=False)
     assert failed.returncode != 0
     check_message(failed.stderr)
-    broken.typed(failed.stderr, "to go back")
+    repo.follow(failed.stderr, "to go back")
     assert repo.status() == ["?? mine.txt"]
     assert (repo.head(), repo.git("symbolic-ref", "HEAD").stdout) == (head, "refs/heads/other\n")
     assert repo.digest(OTHER) == digest(_OTHER)
     assert (repo.path / LOST).read_bytes() == repo.blob(f"other:{LOST}")
     broken.mend()
-    broken.typed(failed.stderr, "to try again")
+    repo.follow(failed.stderr, "to try again")
     check_done(repo)
 
 
@@ -193,7 +188,7 @@ def test_half_done_clone(broken: Broken) -> None:
     clone = GitRepo(folder)
     check_others_are_written(clone)
     broken.mend()
-    broken.typed(failed.stderr, "then type")
+    repo.follow(failed.stderr, "then type")
     clone.write("mine.txt", "")
     check_done(clone)
     clone.write(MODEL, version(0))
@@ -216,7 +211,7 @@ def test_commands_that_are_simply_repeated(broken: Broken, command: str) -> None
     assert failed.returncode != 0
     check_message(failed.stderr)
     broken.mend()
-    broken.typed(failed.stderr, "then type")
+    repo.follow(failed.stderr, "then type")
     assert repo.digest(LOST) == digest(_LOST)
     assert repo.digest(OTHER) == digest(_OTHER)
     if not command.startswith("reset"):
@@ -229,7 +224,7 @@ def test_new_work_tree(broken: Broken) -> None:
     failed = repo.git("worktree", "add", "../linked", "other", check=False)
     assert failed.returncode != 0
     broken.mend()
-    broken.typed(failed.stderr, "then type")
+    repo.follow(failed.stderr, "then type")
     assert GitRepo(repo.path.parent / "linked").digest(LOST) == digest(_LOST)
     assert (repo.path / "notes.txt").read_text() == "not committed\n"
 
@@ -250,11 +245,11 @@ def test_half_done_stash_pop(broken: Broken) -> None:
     failed = repo.git("stash", "pop", check=False)
     assert failed.returncode != 0
     assert "git-theta: added.safetensors: " in failed.stderr
-    broken.typed(failed.stderr, "to go back")
+    repo.follow(failed.stderr, "to go back")
     assert repo.status() == ["?? mine.txt"]
     for path, data in kept.items():
         path.write_bytes(data)
-    broken.typed(failed.stderr, "to try again")
+    repo.follow(failed.stderr, "to try again")
     assert repo.digest("added.safetensors") == digest(added)
     assert repo.digest(MODEL) == digest(version(1))
     assert (repo.path / "notes.txt").read_text() == "stashed\n"
@@ -281,9 +276,9 @@ def test_damaged_object_among_several_files(broken: Broken) -> None:
     assert f"git-theta: {LOST}: " in failed.stderr
     assert damaged[0][:12] in failed.stderr
     check_others_are_written(repo)
-    broken.typed(failed.stderr, "to go back")
+    repo.follow(failed.stderr, "to go back")
     assert repo.status() == ["?? mine.txt"]
-    broken.typed(failed.stderr, "to try again")
+    repo.follow(failed.stderr, "to try again")
     check_done(repo)
 
 

@@ -1,0 +1,222 @@
+"""Objects that are damaged or missing, and manifests that name wrong ones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from git_repo import GitRepo, digest, version
+
+from git_theta import manifest
+
+MODEL = "model.safetensors"
+CHANGED = "layer.1.weight"
+
+
+def object_of(repo: GitRepo, revision: str, tensor: str) -> Path:
+    """The object that holds a tensor."""
+    stored = manifest.parse(repo.blob(f"{revision}:{MODEL}"))
+    line = stored.tensor(tensor)
+    assert line is not None
+    oid = stored.storage[line.digest].oid
+    return next(path for path in repo.objects() if path.name == oid)
+
+
+def flip(path: Path, position: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+@pytest.fixture
+def clone(history: GitRepo, pushed: GitRepo) -> GitRepo:
+    """A clone with the objects of both versions of its own: not even hard links."""
+    clone = pushed.clone("clone")
+    clone.theta("fetch", "--all")
+    for path in clone.objects():
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data)
+    return clone
+
+
+@pytest.mark.parametrize("where", ["data", "directory"])
+def test_flipped_bit_is_noticed_and_mended(clone: GitRepo, where: str) -> None:
+    damaged = object_of(clone, "v0", CHANGED)
+    size = damaged.stat().st_size
+    flip(damaged, size // 2 if where == "data" else size - 40)
+    failed = clone.git("checkout", "v0", check=False)
+    assert failed.returncode != 0
+    assert f"git-theta: {MODEL}: tensor '{CHANGED}': " in failed.stderr
+    assert damaged.name[:12] in failed.stderr
+    checked = clone.theta("fsck", check=False)
+    assert checked.returncode != 0
+    assert damaged.name[:12] in checked.stdout + checked.stderr
+    remedy = re.search(r"(rm -f .*)$", checked.stdout + checked.stderr, re.MULTILINE)
+    assert remedy is not None
+    clone.run("sh", "-e", "-c", remedy[1])
+    clone.theta("fsck")
+    clone.git("reset", "-q", "--hard")
+    clone.git("checkout", "-q", "v0")
+    assert clone.digest(MODEL) == digest(version(0))
+
+
+def test_checkout_says_how_to_mend_an_object(clone: GitRepo) -> None:
+    damaged = object_of(clone, "v0", CHANGED)
+    flip(damaged, damaged.stat().st_size // 2)
+    said = clone.git("checkout", "v0", check=False).stderr
+    clone.follow(said, "to go back")  # also if that version needs the object as well
+    assert clone.status() == []
+    clone.follow(said, "to try again")
+    assert clone.digest(MODEL) == digest(version(0))
+    assert clone.head() == clone.head("v0")
+
+
+def test_damaged_object_is_never_pushed(history: GitRepo) -> None:
+    damaged = object_of(history, "v1", CHANGED)
+    flip(damaged, damaged.stat().st_size // 2)
+    bare = history.add_remote("origin")
+    refused = history.git("push", "origin", "main", check=False)
+    assert refused.returncode != 0
+    assert damaged.name[:12] in refused.stderr
+    assert bare.git("for-each-ref").stdout == ""
+    assert damaged.name not in [path.name for path in bare.objects()]
+
+
+def test_damaged_object_of_the_remote_is_not_taken(history: GitRepo, pushed: GitRepo) -> None:
+    damaged = next(path for path in pushed.objects() if path.name == object_of(history, "v1", CHANGED).name)
+    data = damaged.read_bytes()
+    damaged.unlink()  # it may be a hard link
+    damaged.write_bytes(data)
+    flip(damaged, len(data) // 2)
+    folder = pushed.path.parent / "clone"
+    failed = pushed.git("clone", str(pushed.path), str(folder), check=False)
+    assert failed.returncode != 0
+    assert f"{MODEL}: " in failed.stderr
+    assert CHANGED in failed.stderr
+    assert "damaged" in failed.stderr
+    clone = GitRepo(folder)
+    assert damaged.name not in [path.name for path in clone.objects()]
+    # Whoever has the object brings it again.
+    damaged.unlink()
+    history.theta("push", "--all")
+    clone.theta("fetch")
+    clone.git("reset", "-q", "--hard")
+    assert clone.digest(MODEL) == digest(version(1))
+
+
+def test_missing_object_is_named_and_fetched_again(clone: GitRepo) -> None:
+    lost = object_of(clone, "v0", CHANGED)
+    lost.unlink()
+    clone.git("checkout", "-q", "v0")  # from the remote, without a word
+    assert clone.digest(MODEL) == digest(version(0))
+    assert lost.exists()
+
+
+def test_missing_object_without_a_remote(history: GitRepo) -> None:
+    history.git("checkout", "-q", "v0")
+    lost = object_of(history, "v1", CHANGED)
+    kept = lost.read_bytes()
+    lost.unlink()
+    failed = history.git("checkout", "v1", check=False)
+    assert failed.returncode != 0
+    assert f"git-theta: {MODEL}: " in failed.stderr
+    assert CHANGED in failed.stderr
+    assert lost.name in failed.stderr
+    assert "no remote is configured" in failed.stderr
+    assert "git theta fetch" in failed.stderr
+    checked = history.theta("fsck", check=False)
+    assert checked.returncode != 0
+    assert lost.name[:12] in checked.stdout + checked.stderr
+    lost.write_bytes(kept)
+    history.theta("fsck")
+
+
+def test_missing_object_comes_back_with_the_file(history: GitRepo) -> None:
+    """Whoever still has the file has the data: adding it stores what is lost, whatever is recorded."""
+    lost = object_of(history, "v1", CHANGED)
+    lost.unlink()
+    history.write("copy.safetensors", version(1))
+    history.git("add", "copy.safetensors")
+    history.git("commit", "-q", "-m", "a copy")
+    (history.path / "copy.safetensors").unlink()
+    history.git("checkout", "--", "copy.safetensors")
+    assert history.digest("copy.safetensors") == digest(version(1))
+
+
+def test_manifest_with_a_wrong_oid(history: GitRepo) -> None:
+    """One of an object that nobody has."""
+    text = history.blob(f"v1:{MODEL}")
+    oid = object_of(history, "v1", CHANGED).name
+    wrong = "0123" * 16
+    forged = text.replace(oid.encode(), wrong.encode())
+    history.write(MODEL, forged)
+    history.git("add", MODEL)
+    refused = history.git("commit", "-m", "wrong", check=False)
+    assert refused.returncode == 1
+    assert f"{MODEL}: " in refused.stderr
+    assert CHANGED in refused.stderr
+    assert "git theta fetch, or git add" in refused.stderr
+    commit_anyway(history)
+    checked = history.theta("fsck", check=False)
+    assert checked.returncode != 0
+    assert wrong[:12] in checked.stdout + checked.stderr
+    assert MODEL in checked.stdout + checked.stderr
+    bare = history.add_remote("origin")
+    pushed = history.git("push", "origin", "main", check=False)
+    assert pushed.returncode != 0
+    assert wrong[:12] in pushed.stderr
+    assert bare.git("for-each-ref").stdout == ""
+
+
+def commit_anyway(repo: GitRepo) -> None:
+    """Commit what is staged past all hooks."""
+    repo.git("-c", "core.hooksPath=/dev/null", "commit", "-q", "-m", "past the hooks", check=False)
+
+
+def test_manifest_with_the_oid_of_another_object(history: GitRepo) -> None:
+    text = history.blob(f"v1:{MODEL}")
+    oid, other = (object_of(history, "v1", name).name for name in (CHANGED, "layer.2.weight"))
+    forged = text.replace(oid.encode(), other.encode())
+    blob = history.git("hash-object", "-w", "--stdin", stdin=forged).stdout.strip()
+    history.git("update-index", "--cacheinfo", f"100644,{blob},{MODEL}")
+    commit_anyway(history)
+    checked = history.theta("fsck", check=False)
+    assert checked.returncode != 0
+    assert CHANGED in checked.stdout + checked.stderr
+    (history.path / MODEL).unlink()
+    failed = history.git("checkout", "--", MODEL, check=False)
+    assert failed.returncode != 0
+    assert f"git-theta: {MODEL}: tensor '{CHANGED}': " in failed.stderr
+    assert not (history.path / MODEL).exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"update":"dense"', b'"update":"magic"'),
+        (b'"oid":"', b'"oid":"../../../../'),
+        (b'"member":0', b'"member":9'),
+        (b'"size":', b'"size":1'),
+        (b'"shape":[160,128]', b'"shape":[160,129]'),
+        (b'"format":"safetensors"', b'"format":"safetensers"'),
+        (b"\n", b"\n<<<<<<< ours\n"),
+    ],
+    ids=["update", "path", "member", "size", "shape", "format", "conflict"],
+)
+def test_forged_manifests(history: GitRepo, old: bytes, new: bytes) -> None:
+    """None of them becomes a file, and fsck finds every one."""
+    forged = history.blob(f"v1:{MODEL}").replace(old, new, 1)
+    blob = history.git("hash-object", "-w", "--stdin", stdin=forged).stdout.strip()
+    history.git("update-index", "--cacheinfo", f"100644,{blob},{MODEL}")
+    commit_anyway(history)
+    (history.path / MODEL).unlink()
+    failed = history.git("checkout", "--", MODEL, check=False)
+    assert failed.returncode != 0
+    assert f"git-theta: {MODEL}: " in failed.stderr
+    assert "did not expect" not in failed.stderr
+    checked = history.theta("fsck", check=False)
+    assert checked.returncode == 1
+    assert MODEL in checked.stdout + checked.stderr
