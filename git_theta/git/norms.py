@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _MOST_READS = 4
 """Stored tensors that are decoded for a norm, at most. Longer chains were measured when they were stored; a
-clone does without. The rule is for each tensor alone, so that both sides of a difference are treated alike."""
+clone does without. The rule is for each tensor alone, so that both sides of a difference get the same."""
 
 
 def norms(repository: Repository | None, checkpoint: Checkpoint) -> dict[str, float]:
