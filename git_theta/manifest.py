@@ -26,6 +26,7 @@ from git_theta import untrusted
 from git_theta.chains import closure
 from git_theta.dtypes import DType
 from git_theta.errors import DamagedManifest, ThetaError
+from git_theta.manifest_checks import check
 
 VERSION = 1
 MAGIC = b'{"git-theta":'
@@ -235,8 +236,7 @@ def parse(text: bytes) -> Manifest:
             "the manifest's lines do not belong together: its root is another one",
             "stage the file whole: git add PATH",
         )
-    _check_names(manifest)
-    _check_views(manifest)
+    check(manifest)
     if storage:
         closure(manifest.digests(), storage)
     return manifest
@@ -281,27 +281,6 @@ def _storage_row(line: StorageLine) -> dict[str, Any]:
     if line.bases:
         row["bases"] = list(line.bases)
     return row
-
-
-def _check_names(manifest: Manifest) -> None:
-    names = [line.name for line in manifest.tensors]
-    if names != sorted(set(names)):
-        raise DamagedManifest("the manifest's tensors are not sorted by name, or one stands twice")
-    view_names = [line.name for line in manifest.views]
-    if view_names != sorted(set(view_names)) or set(view_names) & set(names):
-        raise DamagedManifest("the manifest's views are not sorted by name, or one stands twice")
-
-
-def _check_views(manifest: Manifest) -> None:
-    spans = {line.name: line for line in manifest.tensors}
-    for view in manifest.views:
-        if view.of not in spans:
-            raise DamagedManifest(f"the manifest has a view {view.name!r} of no tensor")
-        steps = zip(view.shape, view.strides, strict=False)
-        last = view.offset + sum(max(0, length - 1) * stride for length, stride in steps)
-        end = view.offset if 0 in view.shape else last + 1
-        if len(view.strides) != len(view.shape) or end * view.dtype.bits > 8 * spans[view.of].nbytes:
-            raise DamagedManifest(f"the manifest has a view {view.name!r} that does not fit its tensor")
 
 
 def _row(number: int, line: bytes) -> dict[str, Any]:

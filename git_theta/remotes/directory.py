@@ -24,9 +24,9 @@ class DirectoryRemote:
         self.name = name
         self._store = store
 
-    def has(self, oids: Iterable[str]) -> set[str]:
+    def has(self, objects: Mapping[str, int]) -> set[str]:
         try:
-            return {oid for oid in oids if self._store.has(oid)}
+            return {oid for oid, size in objects.items() if self._store.has(oid, size)}
         except OSError as error:
             raise self._cannot_read(error) from None
 

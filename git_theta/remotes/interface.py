@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from git_theta.objects.store import LocalStore
@@ -20,8 +20,8 @@ class Remote(Protocol):
 
     name: str
 
-    def has(self, oids: Iterable[str]) -> set[str]:
-        """Those of the oids that are there.
+    def has(self, objects: Mapping[str, int]) -> set[str]:
+        """The oids of those objects that are there, whole as far as their size tells.
 
         Raises:
             ThetaError: the remote cannot be asked.

@@ -41,6 +41,21 @@ def test_upload_and_download(here: LocalStore, there: LocalStore, tmp_path: Path
     assert not (third.root / "tmp").exists() or not list((third.root / "tmp").iterdir())
 
 
+def test_an_object_that_was_cut_off_there_is_brought_again(here: LocalStore, there: LocalStore) -> None:
+    """As a power failure can leave it."""
+    oid = put(here, b"x" * 1000)
+    put(there, b"x" * 1000)
+    found = there.find(oid)
+    assert found is not None
+    found.chmod(0o644)
+    found.write_bytes(b"")
+    remote = DirectoryRemote("origin", there)
+    assert remote.has({oid: 1000}) == set()
+    remote.upload({oid: 1000}, here, lambda nbytes: None)
+    assert remote.has({oid: 1000}) == {oid}
+    assert found.read_bytes() == b"x" * 1000
+
+
 def test_objects_are_linked_not_copied(here: LocalStore, there: LocalStore) -> None:
     oid = put(here, b"x" * 1000)
     DirectoryRemote("origin", there).upload({oid: 1000}, here, lambda nbytes: None)
