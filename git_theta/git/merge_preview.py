@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from git_theta.merges.decisions import Decision
 
 if TYPE_CHECKING:
     from git_theta.git.merge_command import Merge, Planned
+
+_WIDTH = 96
 
 
 def preview(repository: Repository, merge: Merge, say: Callable[[str], None]) -> int:
@@ -72,5 +75,5 @@ def _interference(repository: Repository, about: Contested) -> list[str]:
             f"sign conflicts {'unknown' if conflicts is None else f'{100 * conflicts:.1f} %'}"
         )
         if len(sides) == 2:
-            lines.append(found.verdict)
+            lines += textwrap.wrap(found.verdict, _WIDTH)
     return lines

@@ -23,6 +23,5 @@ def test_tour(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 of 4 tensors changed" in done.stdout + done.stderr
-    assert (tmp_path / "tour-clone" / "model.safetensors").read_bytes() == (
-        tmp_path / "tour" / "model.safetensors"
-    ).read_bytes()
+    assert "4 merged (average)" in done.stdout
+    assert "model.safetensors: the same result" in done.stdout
