@@ -118,6 +118,8 @@ def wants_manifests(command: Sequence[str]) -> bool:
         return bool({"-v", "--verbose", "-vv"} & options)
     if name == "stash":
         return "show" in command[1:2]
+    if name in ("cat-file", "grep"):
+        return "--textconv" in options
     return name in _SHOWS
 
 
