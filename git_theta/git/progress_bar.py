@@ -1,4 +1,4 @@
-"""How far a comparison is: a line on standard error that comes after a second, and goes at the end."""
+"""How far work is, and how long it will take: a line on standard error that comes late and goes after it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class ProgressBar:
     def __init__(self, title: str) -> None:
         self._title = title
         self._useful = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._next = time.monotonic() + _PATIENCE
+        self._start = time.monotonic()
+        self._next = self._start + _PATIENCE
         self._visible = False
 
     def __enter__(self) -> ProgressBar:
@@ -44,5 +45,14 @@ class ProgressBar:
         self._visible = True
         share = done / everything if everything else 1.0
         bar = f"{'#' * round(_WIDTH * share):{_WIDTH}}"
-        sys.stderr.write(f"\r{self._title} [{bar}] {100 * share:3.0f} %\x1b[K")
+        left = f", {_duration((now - self._start) * (1 - share) / share)} left" if 0 < share < 1 else ""
+        sys.stderr.write(f"\r{self._title} [{bar}] {100 * share:3.0f} %{left}\x1b[K")
         sys.stderr.flush()
+
+
+def _duration(seconds: float) -> str:
+    """9 s, 2:05 min, 1:02:05 h."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02} min" if minutes else f"{rest} s"
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"
