@@ -138,8 +138,21 @@ class Known:
         depth = settings.max_chain_depth
         if digest in lines or not _may_grow([chains[base.digest] for base in bases], depth):
             return 0
-        stored = sum(self._objects.member(line).stored_bytes() for line in lines.values())
-        return max(0, min(dense_bytes, int(settings.max_chain_ratio * dense_bytes) - stored))
+        weights = self._weights(lines, chains)
+        heaviest = max((weights[base.digest] for base in bases), default=0)
+        return max(0, min(dense_bytes, int(settings.max_chain_ratio * dense_bytes) - heaviest))
+
+    def _weights(self, lines: Lines, bases_first: Iterable[str]) -> dict[str, int]:
+        """Stored bytes along the heaviest chain below each tensor, its own included.
+
+        Of several bases the heaviest counts: a mean of two fine-tunes is no longer a chain than either. How
+        much has to be decoded in all is bounded by the number of reads.
+        """
+        weights: dict[str, int] = {}
+        for digest in bases_first:
+            below = max((weights[base] for base in lines[digest].bases), default=0)
+            weights[digest] = below + self._objects.member(lines[digest]).stored_bytes()
+        return weights
 
     def _candidates(
         self, name: str, dtype: DType, shape: tuple[int, ...]
