@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from git_theta import manifest as manifests
 from git_theta.checkpoints import registry
 from git_theta.checkpoints.layout import Format, Layout
 from git_theta.checkpoints.registry import PROBE
+from git_theta.errors import DamagedManifest
 from git_theta.filters.content import Content
 from git_theta.filters.known import Known
 from git_theta.filters.recorded_layout import holds
@@ -73,14 +74,15 @@ class Cleaner:
             ThetaError: the store cannot be written.
         """
         head = content.head(PROBE)
-        if manifests.is_manifest(head):
-            text = content.rest(manifests.LARGEST)
-            if not request.looks_only:
-                manifests.parse(text)
-            return text
         if head.startswith(manifests.TEXT_MAGIC):
             return content.rest(manifests.LARGEST)
         with ExitStack() as stack:
+            if manifests.is_manifest(head):
+                if not self._settings.allow_damaged or request.looks_only:
+                    return _checked(content.rest(manifests.LARGEST), request)
+                content.spool(stack.enter_context(self._objects.store.spool()))
+                with suppress(DamagedManifest):
+                    return _checked(content.head(manifests.LARGEST), request)
             form = registry.detect(head, request.pathname)
             recorded = self._as_recorded(content, request, form, stack)
             return recorded if recorded is not None else self._pass(content, request, form, stack)
@@ -136,3 +138,10 @@ class Cleaner:
             self._tensors,
             (lambda line: None) if quiet else (lambda line: self._warn(f"{request.pathname}: {line}")),
         )
+
+
+def _checked(text: bytes, request: Request) -> bytes:
+    """A manifest that was left in the work tree, as it is; one that is to be kept must be whole."""
+    if not request.looks_only:
+        manifests.parse(text)
+    return text

@@ -35,7 +35,7 @@ _LOOKS_ONLY = {
 _STORES = {"add", "stage", "commit", "stash", "update-index", "hash-object"}
 _SHOWS = {"diff", "log", "show", "whatchanged", "blame", "annotate", "range-diff", "format-patch"}
 _PLUMBING = {"diff-files", "diff-index"}
-_HELPED = {("diff", "difftool"), ("reset", "worktree")}
+_HELPED = {("diff", "difftool"), ("reset", "worktree"), ("update-index", "stash")}
 _PICKS = {"-p", "--patch", "-i", "--interactive"}
 _MERGES = re.compile(r"-[a-zA-Z]*m|--merge\Z|--conflict\b")
 _HIGHEST = 12  # ancestors looked at
@@ -51,7 +51,7 @@ def responsible(commands: Sequence[list[str]]) -> list[str]:
 
     `git add -p` and its like let `git diff-files` show hunks, and then store what it was shown;
     `git difftool` lets `git diff` make the files that a tool is then given; `git worktree add` lets
-    `git reset` write the files of the new work tree.
+    `git reset` write the files of the new work tree; `git stash` lets `git update-index` store them.
     """
     if not commands:
         return []

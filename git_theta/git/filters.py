@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from git_theta.chains import closure
 from git_theta.errors import ThetaError
@@ -30,6 +31,8 @@ class Filters:
     def __init__(
         self, repository: Repository, settings: Settings, command: Sequence[str], warn: Callable[[str], None]
     ) -> None:
+        if command[:1] == ["stash"]:  # it only puts aside, and must be able to, whatever the file is
+            settings = replace(settings, allow_damaged=True)
         self._repository = repository
         self._settings = settings
         self._warn = warn

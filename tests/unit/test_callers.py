@@ -34,6 +34,7 @@ def test_command_lines(line: str, command: list[str]) -> None:
         (["diff-index HEAD", "stash push"], ["diff-index", "HEAD"]),
         (["diff-files"], ["diff-files"]),
         (["diff", "log -p"], ["diff"]),
+        (["update-index -z --stdin", "stash push"], ["stash", "push"]),
         (["reset --hard", "worktree add x main"], ["worktree", "add", "x", "main"]),
         (["reset --hard", "stash push"], ["reset", "--hard"]),
         (["diff HEAD~1", "difftool -y HEAD~1"], ["difftool", "-y", "HEAD~1"]),
