@@ -90,7 +90,7 @@ def _raw(repository: Repository, sides: Sides) -> Iterator[Change]:
         cached = ["--cached"] if sides.new.kind == "index" else []
         command = ["diff-index", *cached, *options, sides.old.name]
     fields = iter(repository.git(*command, "--", *sides.paths).split(b"\0"))
-    top = None if repository.bare else repository.work_tree
+    top = repository.work_tree if sides.new.kind == "work tree" else None
     for head in fields:
         if not head:
             break

@@ -71,8 +71,9 @@ def parse(repository: Repository, words: Sequence[str], paths: Sequence[str] | N
         ThetaError: a word is neither a revision nor a path, or there are too many.
     """
     revisions: list[Side] = []
-    for number, word in enumerate(words):
-        found = _revisions(repository, word)
+    known = _objects(repository, words) if words else []
+    for number, (word, side) in enumerate(zip(words, known, strict=True)):
+        found = [side] if side is not None else _range(repository, word)
         if found:
             revisions += found
             continue
@@ -125,13 +126,10 @@ def _sides(repository: Repository, revisions: Sequence[Side], paths: tuple[str, 
     return Sides(revisions[0] if revisions else INDEX, WORK_TREE, paths)
 
 
-def _revisions(repository: Repository, word: str) -> list[Side]:
-    """The sides that a word names: one, or two for A..B and A...B; none if it is no revision."""
+def _range(repository: Repository, word: str) -> list[Side]:
+    """The two sides that A..B or A...B names; none if it is neither."""
     if word.startswith("-"):
         raise ThetaError(f"there is no option {word}", "git theta diff --help")
-    found = find_revision(repository, word)
-    if found is not None:
-        return [found]
     dots = "..." if "..." in word else ".."
     if dots not in word:
         return []
