@@ -10,8 +10,6 @@ from git_theta.git import hook_files, setup, template
 from git_theta.git.repository import Repository
 from git_theta.git.setup import GitConfig
 
-SCOPES = ("global", "system", "local", "worktree")
-
 
 def install(scope: str, commands: Collection[str], force: bool) -> list[str]:
     """Set git up for git-theta.

@@ -1,51 +1,22 @@
 """The codec of dense data: byte planes, then zstd.
 
-What Zarr calls `transpose [1, 0] -> bytes -> zstd` over a chunk of shape [items, itemsize]. The parameters
-of zstd were measured on weights (fraction of the size and speed against the level presets): the fast
-strategy with a tiny hash table finds the long repeats there are and leaves the rest to the entropy coder.
-Each frame carries zstd's checksum, so that reading any chunk notices damage.
+What Zarr calls `transpose [1, 0] -> bytes -> zstd` over a chunk of shape [items, itemsize]. Each frame
+carries zstd's checksum, so that reading any chunk notices damage.
 """
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from git_theta import scratch
+from git_theta import scratch, zstd
 from git_theta.errors import DamagedObject
 
 if TYPE_CHECKING:
     from git_theta.tensors import Bits
-
-_PARAMETERS = zstandard.ZstdCompressionParameters(
-    strategy=zstandard.STRATEGY_FAST,
-    hash_log=6,
-    min_match=7,
-    window_log=17,
-    write_content_size=True,
-    write_checksum=True,
-)
-_local = threading.local()
-
-
-def compressor() -> zstandard.ZstdCompressor:
-    """This thread's compressor."""
-    found: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
-    if found is None:
-        found = _local.compressor = zstandard.ZstdCompressor(compression_params=_PARAMETERS)
-    return found
-
-
-def decompressor() -> zstandard.ZstdDecompressor:
-    """This thread's decompressor."""
-    found: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
-    if found is None:
-        found = _local.decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 23)
-    return found
 
 
 def encode(bits: Bits, padded: int) -> bytes:
@@ -55,7 +26,7 @@ def encode(bits: Bits, padded: int) -> bytes:
         planes = buffer.reshape(width, padded)
         split_planes(bits, planes[:, : bits.size])
         planes[:, bits.size :] = 0
-        return compressor().compress(buffer.data)
+        return zstd.compressor(checksum=True).compress(buffer.data)
 
 
 def decode(frame: bytes | memoryview, padded: int, out: Bits) -> None:
@@ -76,7 +47,7 @@ def decompress_into(frame: bytes | memoryview, out: NDArray[np.uint8]) -> None:
         if zstandard.frame_content_size(frame) != out.size:
             raise DamagedObject("a compressed chunk has the wrong size")
         # One byte more than fits makes the reader check the checksum at the end of the frame.
-        with decompressor().stream_reader(frame) as reader:
+        with zstd.decompressor().stream_reader(frame) as reader:
             done = 0
             view = out.data
             while done < out.size:

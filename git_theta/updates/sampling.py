@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from git_theta import scratch
+from git_theta import scratch, zstd
 from git_theta.dtypes import DType
 from git_theta.objects import codec
 from git_theta.tensors import CHUNK_BYTES, Tensor
@@ -116,7 +116,7 @@ def codec_bytes(items: NDArray[np.integer[Any]]) -> int:
         planes = room.reshape(items.itemsize, items.size)
         codec.split_planes(items.view(f"<u{items.itemsize}"), planes)
         # One by one: in planes as short as a sample's, an entropy table would have to serve two.
-        return sum(len(codec.compressor().compress(plane.data)) for plane in planes)
+        return sum(len(zstd.compressor(checksum=True).compress(plane.data)) for plane in planes)
 
 
 def with_samples(target: Target, bases: Sequence[Base]) -> tuple[Target, list[Base]]:

@@ -9,7 +9,6 @@ entropy tables of its own. The last four bytes of a row are a CRC-32 of the fram
 from __future__ import annotations
 
 import struct
-import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,25 +16,21 @@ from typing import Any
 
 import zstandard
 
-from git_theta import scratch
+from git_theta import scratch, zstd
 from git_theta.errors import DamagedObject
 from git_theta.updates.residual.streams import Reader, Writer
 
 OVERHEAD = 10
 """Bytes of a row that are neither streams nor their description."""
-_PARAMETERS = zstandard.ZstdCompressionParameters(
-    strategy=zstandard.STRATEGY_FAST, hash_log=6, min_match=7, window_log=17, write_content_size=True
-)
 _BLOCK = 128 << 10  # the largest block of a zstd frame; also keeps the compressor's output buffers small
 _HEAD = struct.Struct("<HI")
-_local = threading.local()
 
 
 def compress(writer: Writer, width: int) -> bytes:
     """The row of these streams: a zstd frame of `width` bytes."""
     used = sum(map(len, writer.streams))
     head = _HEAD.pack(len(writer.description), used) + writer.description
-    compressor = _compressor().compressobj(size=width)
+    compressor = zstd.compressor(checksum=False).compressobj(size=width)
     parts = []
     for stream in (memoryview(head), *(stream.data for stream in writer.streams)):
         for start in range(0, len(stream), _BLOCK):
@@ -64,7 +59,7 @@ def decompress(frame: bytes | memoryview, width: int) -> Iterator[Reader]:
     try:
         if zstandard.frame_content_size(view[:18]) != width:
             raise DamagedObject("a residual is for chunks of another size")
-        with _decompressor().stream_reader(view) as source:
+        with zstd.decompressor().stream_reader(view) as source:
             head = bytearray(_HEAD.size)
             _fill(memoryview(head), source)
             length, used = _HEAD.unpack(head)
@@ -86,19 +81,3 @@ def _fill(view: memoryview, source: Any) -> None:
         if not got:
             raise DamagedObject("a residual is cut off")
         done += got
-
-
-def _compressor() -> zstandard.ZstdCompressor:
-    """This thread's compressor."""
-    found: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
-    if found is None:
-        found = _local.compressor = zstandard.ZstdCompressor(compression_params=_PARAMETERS)
-    return found
-
-
-def _decompressor() -> zstandard.ZstdDecompressor:
-    """This thread's decompressor."""
-    found: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
-    if found is None:
-        found = _local.decompressor = zstandard.ZstdDecompressor(max_window_size=8 << 20)
-    return found
