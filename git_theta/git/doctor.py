@@ -86,6 +86,19 @@ def _versions() -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", f"git-theta {__version__} ({program})")
+    yield _loops()
+
+
+def _loops() -> Finding:
+    from git_theta import kernels
+
+    if kernels.NATIVE:
+        return Finding("ok", "the innermost loops are compiled")
+    return Finding(
+        "note",
+        "the innermost loops are not compiled: most commands take several times as long",
+        "install a C compiler and Python's headers, then: pip install --force-reinstall --no-deps git-theta",
+    )
 
 
 def _settings(repository: Repository | None, commands: Sequence[str]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from git_theta import scratch, zstd
+from git_theta import kernels, scratch, zstd
 from git_theta.errors import DamagedObject
 
 if TYPE_CHECKING:
@@ -21,12 +21,9 @@ if TYPE_CHECKING:
 
 def encode(bits: Bits, padded: int) -> bytes:
     """Compress items as byte planes of `padded` items each, zeros behind the last item."""
-    width = bits.itemsize
-    with scratch.borrow(width * padded) as buffer:
-        planes = buffer.reshape(width, padded)
-        split_planes(bits, planes[:, : bits.size])
-        planes[:, bits.size :] = 0
-        return zstd.compressor(checksum=True).compress(buffer.data)
+    with scratch.borrow(bits.itemsize * padded) as planes:
+        kernels.split_planes(bits, planes)
+        return zstd.compressor(checksum=True).compress(planes.data)
 
 
 def decode(frame: bytes | memoryview, padded: int, out: Bits) -> None:
@@ -35,10 +32,9 @@ def decode(frame: bytes | memoryview, padded: int, out: Bits) -> None:
     Raises:
         DamagedObject: the frame is not what was written.
     """
-    width = out.itemsize
-    with scratch.borrow(width * padded) as buffer:
-        decompress_into(frame, buffer)
-        join_planes(buffer.reshape(width, padded)[:, : out.size], out)
+    with scratch.borrow(out.itemsize * padded) as planes:
+        decompress_into(frame, planes)
+        kernels.join_planes(planes, out)
 
 
 def decompress_into(frame: bytes | memoryview, out: NDArray[np.uint8]) -> None:
@@ -59,21 +55,3 @@ def decompress_into(frame: bytes | memoryview, out: NDArray[np.uint8]) -> None:
                 raise DamagedObject("a compressed chunk is too long")
     except zstandard.ZstdError as error:
         raise DamagedObject(f"a compressed chunk is damaged ({error})") from None
-
-
-def split_planes(bits: Bits, planes: NDArray[np.uint8]) -> None:
-    """Byte j of every item into row j of `planes` [itemsize, items], least significant first."""
-    for j in range(bits.itemsize):  # shifts run about twice as fast as strided copies
-        np.right_shift(bits, 8 * j, out=planes[j], casting="unsafe")
-
-
-def join_planes(planes: NDArray[np.uint8], out: Bits) -> None:
-    """Undo `split_planes`."""
-    if out.itemsize == 1:
-        out[:] = planes[0]
-        return
-    np.left_shift(planes[-1], 8, out=out, dtype=out.dtype, casting="unsafe")
-    for plane in planes[-2:0:-1]:
-        np.bitwise_or(out, plane, out=out)
-        np.left_shift(out, 8, out=out)
-    np.bitwise_or(out, planes[0], out=out)

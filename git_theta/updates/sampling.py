@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from git_theta import scratch, zstd
+from git_theta import kernels, scratch, zstd
 from git_theta.dtypes import DType
-from git_theta.objects import codec
 from git_theta.tensors import CHUNK_BYTES, Tensor
 from git_theta.updates import registry, residual
 from git_theta.updates.interface import Base, Proposal, Target
@@ -112,11 +111,11 @@ def dense_bytes(tensor: Tensor) -> int:
 
 def codec_bytes(items: NDArray[np.integer[Any]]) -> int:
     """Bytes of items as byte planes."""
-    with scratch.borrow(items.nbytes) as room:
-        planes = room.reshape(items.itemsize, items.size)
-        codec.split_planes(items.view(f"<u{items.itemsize}"), planes)
+    with scratch.borrow(items.nbytes) as planes:
+        kernels.split_planes(items.view(f"<u{items.itemsize}"), planes)
         # One by one: in planes as short as a sample's, an entropy table would have to serve two.
-        return sum(len(zstd.compressor(checksum=True).compress(plane.data)) for plane in planes)
+        rows = planes.reshape(items.itemsize, items.size)
+        return sum(len(zstd.compressor(checksum=True).compress(plane.data)) for plane in rows)
 
 
 def with_samples(target: Target, bases: Sequence[Base]) -> tuple[Target, list[Base]]:

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from git_theta import kernels
 from git_theta.dtypes import _ALL, DType, dtype
 from git_theta.errors import DamagedObject
 from git_theta.updates import residual
-from git_theta.updates.residual import differences, frames, gaps, grouping, numbers, packing
+from git_theta.updates.residual import frames, gaps, grouping, numbers
 from git_theta.updates.residual.streams import NoRoom, Reader, Writer
 
 SPECIAL = {
@@ -133,7 +134,7 @@ def test_grouping_makes_a_full_fine_tune_smaller(name: str, grouped: float, plai
 
 def test_a_row_that_does_not_give_the_target_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     predicted, target, d = fine_tuned("BF16", 2e-3, 1 << 15)
-    monkeypatch.setattr(differences, "add", lambda bits, numbers, dtype, out: None)
+    monkeypatch.setattr(kernels, "add", lambda bits, numbers, floats, out: None)
     with pytest.raises(residual.NotExact):
         residual.encode(predicted, target, d, target.nbytes + residual.MARGIN, True, verify=True)
 
@@ -216,25 +217,6 @@ def test_gaps(positions: list[int]) -> None:
             gaps.decode(np.append(coded, np.uint8(255)), ascending.size, 5001)
 
 
-@given(st.integers(0, 300), st.sampled_from([1, 2, 4, 8]), st.integers(0, 99))
-def test_packing(count: int, bits: int, seed: int) -> None:
-    parts = np.random.default_rng(seed).integers(0, 1 << bits, count).astype(np.uint8)
-    packed = np.empty(packing.packed_size(count, bits), np.uint8)
-    packing.pack(parts, bits, packed)
-    restored = np.empty(count, np.uint8)
-    packing.unpack(packed, bits, restored)
-    assert np.array_equal(restored, parts)
-
-
-def test_difference_follows_the_order_of_the_values() -> None:
-    d = dtype("BF16")
-    predicted = np.array([0x0000, 0x8000, 0x0001, 0x8001, 0x3F80, 0xBF80], np.uint16)
-    target = np.array([0x8000, 0x0000, 0x8001, 0x0001, 0x3F81, 0xBF81], np.uint16)
-    out = np.empty(6, np.uint16)
-    differences.difference(predicted, target, d, out)
-    assert out.tolist() == [1, 1, 5, 5, 2, 2]
-
-
 def test_no_room_is_told() -> None:
     writer = Writer(np.empty(10, np.uint8))
     with pytest.raises(NoRoom):
@@ -252,8 +234,10 @@ def test_groups_hold_one_exponent_each(name: str) -> None:
     tagged = (1 << (exponent % 14)).astype(d.storage)
     classes = grouping.choose(tagged, bits, d)
     assert classes is not None
-    sorted_ = tagged.copy()
-    counts = grouping.gather(sorted_, d, classes, grouping.sorted_blocks(bits, d, classes))
+    codes = np.empty(count // 2, np.uint8)
+    counts = grouping.classify(bits, d, classes, codes)
+    sorted_ = np.empty_like(tagged)
+    kernels.gather(tagged, codes, grouping.order(counts), sorted_)
     assert sum(counts) == count
     start = 0
     for members in grouping.lists(counts):
@@ -261,12 +245,6 @@ def test_groups_hold_one_exponent_each(name: str) -> None:
         if len(members) == 1 and members[0] < classes.count - 1:
             assert np.unique(sorted_[start:end]).size == 1
         start = end
-    restored = np.concatenate(
-        [
-            part.copy()
-            for _, part in grouping.scatter(
-                sorted_, counts, d, classes, grouping.sorted_blocks(bits, d, classes)
-            )
-        ]
-    )
+    restored = np.empty_like(tagged)
+    kernels.scatter(sorted_, codes, grouping.order(counts), restored)
     assert np.array_equal(restored, tagged)

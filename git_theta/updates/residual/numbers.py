@@ -1,10 +1,14 @@
 """A list of unsigned integers as byte streams that an entropy coder does well on.
 
-Mostly small numbers: those below 2**bits - 1 are packed (see packing), the rest marked by the largest value
-and their excess written as a list of its own. Mostly zeros: the positions of the others as gaps, and
-these less one as a list of their own. Large numbers: their low bits, which are noise, are split off as they
-are. With no escapes and 8-bit parts that is a plain split into byte planes, which never takes more room than
-the numbers themselves.
+Mostly small numbers: those below 2**bits - 1 are packed, the rest marked by the largest value and their
+excess written as a list of its own. Mostly zeros: the positions of the others as gaps, and these less one as
+a list of their own. Large numbers: their low bits, which are noise, are split off as they are. With no
+escapes and 8-bit parts that is a plain split into byte planes, which never takes more room than the numbers
+themselves.
+
+zstd's entropy coder works on bytes: it spends at least one bit on each, its speed is per byte, and in streams
+of few different bytes its search finds short repeats that cost both. Several small numbers in one byte
+avoid all three (measured: 0.9 GB/s and 1 % above the entropy, against 0.3 GB/s and 20 to 100 %).
 
 Written for each list: u8 bits (0: gaps), u8 shift (low bits split off, a multiple of 4), u32 how many numbers
 are in the list that follows, and for gaps u32 bytes of them.
@@ -17,10 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from git_theta import scratch
+from git_theta import kernels
 from git_theta.errors import DamagedObject
 from git_theta.updates.residual import gaps
-from git_theta.updates.residual.packing import pack, packed_size, split, unpack
 from git_theta.updates.residual.streams import Reader, Writer
 
 if TYPE_CHECKING:
@@ -96,22 +99,18 @@ def _write_gaps(numbers: Bits, positions: NDArray[np.signedinteger[Any]], writer
 
 
 def _write_fields(numbers: Bits, bits: int, shift: int, writer: Writer, depth: int) -> None:
-    count, (planes, half) = numbers.size, divmod(shift, 8)
-    for plane in range(planes):
-        np.right_shift(numbers, 8 * plane, out=writer.stream(count), casting="unsafe")
-    with scratch.borrow(count) as parts:
-        if half:
-            np.right_shift(numbers, 8 * planes, out=parts, casting="unsafe")
-            np.bitwise_and(parts, 15, out=parts)
-            pack(parts, 4, writer.stream(packed_size(count, 4)))
-        escapes = split(numbers, shift, bits, parts)
-        pack(parts, bits, writer.stream(packed_size(count, bits)))
-    writer.note("BBI", bits, shift, escapes.size)
-    if escapes.size:
-        rest = numbers[escapes]
-        np.right_shift(rest, shift, out=rest)
-        rest -= (1 << bits) - 1
+    fields = writer.stream(*_sizes(numbers.size, bits, shift))
+    escaped = kernels.write_fields(numbers, bits, shift, fields)
+    writer.note("BBI", bits, shift, escaped)
+    if escaped:
+        rest = np.empty(escaped, numbers.dtype)
+        kernels.excess(numbers, bits, shift, rest)
         _write(rest, writer, depth + 1)
+
+
+def _sizes(count: int, bits: int, shift: int) -> list[int]:
+    """Bytes of the streams of fields: planes of the low bits, half bytes, the fields."""
+    return [count] * (shift // 8) + [-(-count // 2)] * (shift % 8 > 0) + [-(-count * bits // 8)]
 
 
 def _read(reader: Reader, out: Bits, depth: int) -> None:
@@ -124,33 +123,18 @@ def _read(reader: Reader, out: Bits, depth: int) -> None:
         if positions.size:
             out[positions] = _rest(reader, positions.size, out, depth) + 1
         return
-    if bits not in (1, 2, 4, 8) or shift % 4 or shift + 8 > 8 * out.itemsize or (shift and bits != 8):
+    if bits not in (1, 2, 4, 8) or shift % 4 or shift + bits > 8 * out.itemsize or (shift and bits != 8):
         raise DamagedObject("a residual is packed in an unknown way")
     (escaped,) = reader.numbers("I")
-    with scratch.borrow(out.size) as parts:
-        _read_fields(reader, bits, shift, parts, out)
-        if escaped:
-            escapes = np.flatnonzero(parts == (1 << bits) - 1)
-            if escapes.size != escaped:
-                raise DamagedObject("a residual has another number of large values than it says")
-            out[escapes] += _rest(reader, escaped, out, depth) << shift
-
-
-def _read_fields(reader: Reader, bits: int, shift: int, parts: Bits, out: Bits) -> None:
-    """Fill `out`, and `parts` with the fields."""
-    count, (planes, half) = out.size, divmod(shift, 8)
-    low = [reader.stream(count) for _ in range(planes)]
-    nibbles = reader.stream(packed_size(count, 4)) if half else None
-    unpack(reader.stream(packed_size(count, bits)), bits, parts)
-    np.copyto(out, parts)
-    if nibbles is not None:
-        with scratch.borrow(count) as halves:
-            unpack(nibbles, 4, halves)
-            np.left_shift(out, 4, out=out)
-            np.bitwise_or(out, halves, out=out)
-    for plane in reversed(low):
-        np.left_shift(out, 8, out=out)
-        np.bitwise_or(out, plane, out=out)
+    kernels.read_fields(reader.stream(sum(_sizes(out.size, bits, shift))), bits, shift, out)
+    if escaped:
+        if escaped > out.size:
+            raise DamagedObject("a residual has more large values than items")
+        rest = _rest(reader, escaped, out, depth)
+        try:
+            kernels.add_excess(out, bits, shift, rest)
+        except ValueError:
+            raise DamagedObject("a residual has another number of large values than it says") from None
 
 
 def _rest(reader: Reader, count: int, like: Bits, depth: int) -> Bits:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from git_theta import scratch
+from git_theta import kernels, scratch
 from git_theta.dtypes import DType
 from git_theta.errors import DamagedObject
-from git_theta.updates.residual import differences, frames, numbers
+from git_theta.updates.residual import frames, numbers
 from git_theta.updates.residual import grouping as groups
 from git_theta.updates.residual.streams import NoRoom, Reader, Writer
 
@@ -41,28 +41,29 @@ def encode(
     Raises:
         NotExact: the row does not give the target.
     """
-    changed = target != predicted
-    count = np.count_nonzero(changed)
-    if not count:
+    changed = kernels.changed(target, predicted)
+    if not changed:
         return None
-    sparse = count * numbers.SPARSE < target.size
-    order: list[groups.Block] = []  # sorting is most of the work: once serves both ways
-    with scratch.borrow(width - frames.OVERHEAD) as room:
+    with scratch.borrow(width - frames.OVERHEAD) as room, _codes(target) as codes:
         writer = Writer(room)
+        counts: list[int] | None = None
         try:
-            positions = np.flatnonzero(changed) if sparse else None
-            _write(predicted, target, dtype, grouping, positions, writer, order)
+            positions = None
+            if changed * numbers.SPARSE < target.size:
+                positions = np.empty(changed, np.int64)
+                kernels.positions(target, predicted, positions)
+            counts = _write(predicted, target, dtype, grouping, positions, writer, codes)
         except NoRoom:
             writer = Writer(room)
             writer.note("B", 0)
             with scratch.borrow(target.size, target.dtype) as difference:
-                differences.difference(predicted, target, dtype, difference)
+                kernels.difference(predicted, target, _floats(dtype), difference)
                 numbers.write_planes(difference, writer)
         row = frames.compress(writer, width)
-    if verify:
-        _decode(row, width, predicted, dtype, order)
-        if not np.array_equal(predicted, target):
-            raise NotExact
+        if verify:
+            _decode(row, width, predicted, dtype, codes, counts)
+            if kernels.changed(predicted, target):
+                raise NotExact
     return row
 
 
@@ -76,12 +77,24 @@ def decode(row: bytes | memoryview, width: int, bits: Bits, dtype: DType) -> Non
     Raises:
         DamagedObject: the row is damaged, or not the residual of this prediction.
     """
-    _decode(row, width, bits, dtype, None)
+    with _codes(bits) as codes:
+        _decode(row, width, bits, dtype, codes, None)
 
 
 def _decode(
-    row: bytes | memoryview, width: int, bits: Bits, dtype: DType, order: list[groups.Block] | None
+    row: bytes | memoryview,
+    width: int,
+    bits: Bits,
+    dtype: DType,
+    codes: NDArray[np.uint8],
+    known: list[int] | None,
 ) -> None:
+    """As `decode`.
+
+    Args:
+        codes: room for the classes of pairs.
+        known: how many items have each class, where `codes` holds these already.
+    """
     with frames.decompress(row, width) as reader:
         (flags,) = reader.numbers("B")
         if flags & ~(_SPARSE | _GROUPED):
@@ -89,10 +102,10 @@ def _decode(
         if flags & _SPARSE:
             positions = numbers.read_positions(reader, bits.size)
             changed = bits[positions]
-            _restore(reader, flags, changed, dtype, 1, order)
+            _restore(reader, flags, changed, dtype, 1, codes, known)
             bits[positions] = changed
         else:
-            _restore(reader, flags, bits, dtype, 0, order)
+            _restore(reader, flags, bits, dtype, 0, codes, known)
         reader.finish()
 
 
@@ -101,14 +114,15 @@ def _write(
     target: Bits,
     dtype: DType,
     grouping: bool,
-    positions: NDArray[np.signedinteger[Any]] | None,
+    positions: NDArray[np.int64] | None,
     writer: Writer,
-    order: list[groups.Block],
-) -> None:
+    codes: NDArray[np.uint8],
+) -> list[int] | None:
+    """Write a chunk; returns how many items have each class where they are grouped, with `codes` filled."""
     if positions is not None:
         predicted, target = predicted[positions], target[positions]
     with scratch.borrow(target.size, target.dtype) as difference:
-        differences.difference(predicted, target, dtype, difference)
+        kernels.difference(predicted, target, _floats(dtype), difference)
         if positions is not None:
             difference -= 1
         classes = groups.choose(difference, predicted, dtype) if grouping else None
@@ -117,8 +131,8 @@ def _write(
             numbers.write_positions(positions, writer)
         if classes is None:
             numbers.write(difference, writer)
-        else:
-            _write_groups(difference, predicted, dtype, classes, writer, order)
+            return None
+        return _write_groups(difference, predicted, dtype, classes, writer, codes)
 
 
 def _write_groups(
@@ -127,62 +141,76 @@ def _write_groups(
     dtype: DType,
     classes: groups.Classes,
     writer: Writer,
-    order: list[groups.Block],
-) -> None:
+    codes: NDArray[np.uint8],
+) -> list[int]:
     even = difference.size & ~1
-    order += groups.sorted_blocks(predicted[:even], dtype, classes)
-    counts = groups.gather(difference[:even], dtype, classes, order)
+    codes = codes[: even // 2]
+    counts = groups.classify(predicted[:even], dtype, classes, codes)
     writer.note(f"BB{classes.count}I", classes.top, classes.count, *counts)
-    start = 0
-    for members in groups.lists(counts):
-        count = sum(counts[number] for number in members)
-        numbers.write(difference[start : start + count], writer)
-        start += count
+    with scratch.borrow(even, difference.dtype) as lists:
+        kernels.gather(difference[:even], codes, groups.order(counts), lists)
+        start = 0
+        for members in groups.lists(counts):
+            count = sum(counts[number] for number in members)
+            numbers.write(lists[start : start + count], writer)
+            start += count
     if even < difference.size:
         writer.note("I", int(difference[even]))
+    return counts
 
 
 def _restore(
-    reader: Reader, flags: int, bits: Bits, dtype: DType, least: int, order: list[groups.Block] | None
+    reader: Reader,
+    flags: int,
+    bits: Bits,
+    dtype: DType,
+    least: int,
+    codes: NDArray[np.uint8],
+    known: list[int] | None,
 ) -> None:
     """Add the differences that are read, and `least` (before the sign is taken off), to bits."""
     with scratch.borrow(bits.size, bits.dtype) as difference:
         if flags & _GROUPED:
-            _restore_groups(reader, bits, difference, dtype, least, order)
-            return
-        numbers.read(reader, difference)
+            _read_groups(reader, bits, difference, dtype, codes, known)
+        else:
+            numbers.read(reader, difference)
         if least:
             difference += least
-        differences.add(bits, difference, dtype, bits)
+        kernels.add(bits, difference, _floats(dtype), bits)
 
 
-def _restore_groups(
+def _read_groups(
     reader: Reader,
     bits: Bits,
     difference: Bits,
     dtype: DType,
-    least: int,
-    order: Iterable[groups.Block] | None,
+    codes: NDArray[np.uint8],
+    known: list[int] | None,
 ) -> None:
     top, count = reader.numbers("BB")
-    counts = reader.numbers(f"{count}I")
+    counts = [*reader.numbers(f"{count}I")]
     even = bits.size & ~1
     if not 2 <= count <= 16 or sum(counts) != even or dtype.itemsize not in (2, 4):
         raise DamagedObject("a residual's groups do not fit its chunk")
-    start = 0
-    for members in groups.lists(counts):
-        end = start + sum(counts[number] for number in members)
-        numbers.read(reader, difference[start:end])
-        start = end
+    codes = codes[: even // 2]
+    with scratch.borrow(even, difference.dtype) as lists:
+        start = 0
+        for members in groups.lists(counts):
+            end = start + sum(counts[number] for number in members)
+            numbers.read(reader, lists[start:end])
+            start = end
+        if (known or groups.classify(bits[:even], dtype, groups.Classes(top, count), codes)) != counts:
+            raise DamagedObject("a residual is grouped by other exponents than its base has")
+        kernels.scatter(lists, codes, groups.order(counts), difference[:even])
     if even < bits.size:
         difference[even] = reader.numbers("I")[0]
-    if least:
-        difference += least
-    classes = groups.Classes(top, count)
-    if order is None:
-        order = groups.sorted_blocks(bits[:even], dtype, classes)
-    for start, block in groups.scatter(difference[:even], counts, dtype, classes, order):
-        part = bits[start : start + block.size]
-        differences.add(part, block, dtype, part)
-    if even < bits.size:
-        differences.add(bits[even:], difference[even:], dtype, bits[even:])
+
+
+def _codes(bits: Bits) -> AbstractContextManager[NDArray[np.uint8]]:
+    """Room for the classes of pairs of a chunk's items."""
+    return scratch.borrow(bits.size // 2)
+
+
+def _floats(dtype: DType) -> bool:
+    """Whether bits are sign and magnitude."""
+    return dtype.kind in ("float", "complex")

@@ -33,14 +33,15 @@ class Writer:
         """Add numbers to the description, packed little-endian as `struct` says."""
         self.description += struct.pack("<" + layout, *numbers)
 
-    def stream(self, size: int) -> Bytes:
-        """The next stream, to be filled. Raises NoRoom."""
-        end = self._used + size
+    def stream(self, *sizes: int) -> Bytes:
+        """The next stream, or several in one piece, to be filled. Raises NoRoom."""
+        start, end = self._used, self._used + sum(sizes)
         if end + len(self.description) > self._room.size:
             raise NoRoom
-        self.streams.append(self._room[self._used : end])
-        self._used = end
-        return self.streams[-1]
+        for size in sizes:
+            self.streams.append(self._room[self._used : self._used + size])
+            self._used += size
+        return self._room[start:end]
 
 
 class Reader:

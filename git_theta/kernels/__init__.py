@@ -1,0 +1,29 @@
+"""The innermost loops of git-theta: what runs once for every item of every tensor that changed.
+
+There are two modules with the same functions, which give the same bits: `native`, compiled C, and `portable`,
+NumPy, where the package was installed without a C compiler. `portable` documents the functions.
+"""
+
+from __future__ import annotations
+
+try:
+    from git_theta.kernels import native as chosen
+except ImportError:
+    from git_theta.kernels import portable as chosen  # type: ignore[no-redef]
+
+NATIVE = chosen.__name__.endswith(".native")
+"""Whether the compiled functions are used; otherwise most commands take several times as long."""
+
+add = chosen.add
+add_excess = chosen.add_excess
+changed = chosen.changed
+classify = chosen.classify
+difference = chosen.difference
+excess = chosen.excess
+gather = chosen.gather
+join_planes = chosen.join_planes
+positions = chosen.positions
+read_fields = chosen.read_fields
+scatter = chosen.scatter
+split_planes = chosen.split_planes
+write_fields = chosen.write_fields
