@@ -1,10 +1,8 @@
 """The arithmetic of one range of two or three tensors: sums of squares and products, largest entries, counts.
 
-Most dtypes are computed in float32 blocks that fit a cache; the sums of ROW products each are then added in
-float64. The error of a norm is at most ROW/2 roundings of float32, 3.1e-5 of it, for
-a dot product that adds one product after the other; the BLAS libraries in use add 8 to 32 at a time, which
-was measured at less than 2e-7. A block whose squares overflow float32 or vanish in it, or that holds NaN or
-infinity, is computed again in float64, as wide integers, float64 and complex numbers always are.
+Most dtypes are computed in float32, a thousand products at a time (see kernels.portable.sums). A block whose
+squares overflow float32 or vanish in it, or that holds NaN or infinity, is computed again in float64, as wide
+integers, float64 and complex numbers always are.
 
 Entries that are NaN or infinite on any side are counted, and count for no norm.
 """
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from git_theta import scratch
+from git_theta import kernels, scratch
 from git_theta.dtypes import DType
 from git_theta.tensors import Tensor, chunks
 from git_theta.values import carrier, is_number, to_float
@@ -32,14 +30,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
 
 BLOCK = 512 << 10
-"""Items that are computed at once in float32. The two arrays of 2 MiB stay in a third-level cache; with
-smaller ones, two threads wait for Python's lock more than they compute (measured: half as fast)."""
+"""Items that are computed at once in float32; with fewer, two threads wait for Python's lock."""
 
 WIDE_BLOCK = 128 << 10
 """The same for float64, which needs more arrays."""
-
-ROW = 1024
-"""Products that are added in float32 before float64 takes over."""
 
 _TINY = 1e-26  # squares below 2**-126 may vanish: BLOCK of them are no more than 1e-7 of this
 BINS = 512
@@ -120,16 +114,17 @@ def compare_bits(old: Bits, old_dtype: DType, new: Bits, new_dtype: DType, binne
 
 def norm(bits: Bits, dtype: DType) -> float:
     """The 2-norm of the finite items of a range."""
-    parts = []
+    parts, narrow = [], in_float32(dtype)
     with np.errstate(all="ignore"), scratch.borrow(min(bits.size, BLOCK), np.float32) as room:
         for start in range(0, bits.size, BLOCK):
             block = bits[start : start + BLOCK]
-            found = squares(float32(block, dtype, room[: block.size])) if in_float32(dtype) else None
-            if found is None:
+            items = words(block, dtype, room[: block.size]) if narrow else block
+            found = kernels.squares(items) if narrow else math.nan
+            if trusted(found, items):
+                parts.append(math.sqrt(found))
+            else:
                 wide = float64(block, dtype)
                 parts.append(wide_norm(np.where(np.isfinite(wide), wide, 0.0)))
-            else:
-                parts.append(math.sqrt(found))
     return math.hypot(*parts)
 
 
@@ -153,63 +148,49 @@ def float32(bits: Bits, dtype: DType, out: NDArray[np.float32]) -> NDArray[np.fl
     return out
 
 
+def words(bits: Bits, dtype: DType, room: NDArray[np.float32]) -> Bits:
+    """Items of a dtype that is `in_float32` as kernels read them: as they are, or converted to float32."""
+    if dtype.name in ("BF16", "F32"):
+        return bits
+    return _converted(bits, dtype, room)
+
+
+def squares(values: NDArray[np.float32]) -> float | None:
+    """The sum of squares, or None where float32 cannot be trusted with it."""
+    found = kernels.squares(values.view(np.uint32))
+    return found if trusted(found, values) else None
+
+
 def float64(bits: Bits, dtype: DType) -> NDArray[np.float64]:
     """The values of items of any dtype that can be computed with."""
     return to_float(bits, dtype).astype(np.float64, copy=False)
 
 
-def inner(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """An inner product of float32 arrays: rows of products in float32, their sum in float64."""
-    whole = one.size - one.size % ROW
-    result = 0.0
-    if whole:
-        rows = np.matmul(one[:whole].reshape(-1, 1, ROW), other[:whole].reshape(-1, ROW, 1))
-        result = float(rows.sum(dtype=np.float64))
-    if whole < one.size:
-        result += float(np.dot(one[whole:], other[whole:]))
-    return result
-
-
-def squares(values: NDArray[np.float32]) -> float | None:
-    """The sum of squares, or None where float32 cannot be trusted with it."""
-    result = inner(values, values)
-    if _TINY <= result < math.inf:
-        return result
-    return 0.0 if result == 0 and not values.any() else None
+def trusted(squares: float, values: NDArray[Any]) -> bool:
+    """Whether this is the sum of the squares of values: none overflowed, none that matters vanished."""
+    return _TINY <= squares < math.inf or (squares == 0 and not values.any())
 
 
 def _narrow(
     old: Bits, old_dtype: DType, new: Bits, new_dtype: DType, room: NDArray[np.float32], binned: bool
 ) -> Sums | None:
     """One block in float32, or None where that cannot be trusted."""
-    count = old.size
     same = old_dtype == new_dtype
-    changed = int(np.count_nonzero(old != new)) if same else count
-    a = float32(old, old_dtype, room[:count])
-    aa = squares(a)
-    if aa is None:
+    read = words if same else _converted
+    a, b = read(old, old_dtype, room[: old.size]), read(new, new_dtype, room[-new.size :])
+    changed, aa, bb, dd, ab, largest = kernels.sums(a, b)
+    if not (trusted(aa, a) and trusted(bb, b) and (trusted(dd, a) or not changed) and math.isfinite(ab)):
         return None
-    if not changed:
-        length = math.sqrt(aa)
-        bins = _binned(np.zeros(count, np.float32)) if binned else None
-        return Sums(count, 0, length, length, product=aa, bins=bins)
-    b = float32(new, new_dtype, room[-count:])
-    bb = squares(b)
-    if bb is None:
-        return None
-    alike = 0.01 * aa < bb < 100 * aa
-    ab = 0.0 if alike else inner(a, b)
-    difference = np.subtract(b, a, out=room[-count:])
-    dd = squares(difference)
-    if dd is None or not math.isfinite(ab):
-        return None
-    if alike:
-        ab = (aa + bb - dd) / 2
-    if not same:
+    bins = None
+    if binned or not same:
+        difference = float32(new, new_dtype, room[-new.size :]) - float32(old, old_dtype, room[: old.size])
         changed = int(np.count_nonzero(difference))
-    largest = max(float(difference.max()), -float(difference.min()))
-    bins = _binned(difference) if binned else None
-    return Sums(count, changed, math.sqrt(aa), math.sqrt(bb), math.sqrt(dd), ab, largest, bins=bins)
+        bins = _binned(difference) if binned else None
+    return Sums(old.size, changed, math.sqrt(aa), math.sqrt(bb), math.sqrt(dd), ab, largest, bins=bins)
+
+
+def _converted(bits: Bits, dtype: DType, room: NDArray[np.float32]) -> Bits:
+    return float32(bits, dtype, room).view(np.uint32)
 
 
 def _wide_parts(old: Bits, old_dtype: DType, new: Bits, new_dtype: DType, binned: bool) -> list[Sums]:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from git_theta import scratch
-from git_theta.diffs.blocks import BLOCK, float32, float64, in_float32, inner
+from git_theta import kernels, scratch
+from git_theta.diffs.blocks import BLOCK, float32, float64, in_float32
 from git_theta.dtypes import DType
 
 if TYPE_CHECKING:
@@ -147,8 +147,7 @@ def _subtract(old: Bits, new: Bits, dtype: DType, out: NDArray[np.float32]) -> N
 def _directions(matrix: NDArray[np.float32], noise: float) -> NDArray[np.float32] | None:
     """The leading right singular vectors times singular values, those above the noise; None if too many."""
     rows, columns = matrix.shape
-    flat = matrix.ravel()
-    squares = inner(flat, flat)
+    squares = kernels.squares(matrix.ravel().view(np.uint32))
     for probes in _PROBES:
         if probes > min(rows, columns):
             return None

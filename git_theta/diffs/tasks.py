@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from git_theta import scratch
+from git_theta import kernels, scratch
 from git_theta.diffs import blocks
 from git_theta.diffs.agreement import Agreement, together
 from git_theta.diffs.metrics import ranges
@@ -96,7 +96,11 @@ def _narrow(sides: tuple[Bits, ...], dtype: DType, room: NDArray[np.float32]) ->
     if any(found is None for found in norms):
         return None
     lengths = [math.sqrt(found or 0.0) for found in norms]
-    return _counted(sides, ours, theirs, lengths, blocks.inner(ours, theirs))
+    return _counted(sides, ours, theirs, lengths, _product(ours, theirs))
+
+
+def _product(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    return kernels.sums(one.view(np.uint32), other.view(np.uint32))[4]
 
 
 def _wide_parts(sides: tuple[Bits, ...], dtype: DType) -> list[Agreement]:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from git_theta import scratch
+from git_theta import kernels, scratch
 from git_theta.merges.arithmetic import Linear, float_type
 from git_theta.merges.crew import Crew
 from git_theta.merges.inputs import Holes, Inputs, Job, number_type, read_tensors, unit_length, write_result
 from git_theta.merges.interface import Block
-from git_theta.updates.arithmetic import weighted_sum, widened
+from git_theta.updates.arithmetic import in_kernels, weighted_sum, widened
 
 if TYPE_CHECKING:
     import torch
@@ -43,26 +43,55 @@ def write_linear(inputs: Inputs, linear: Linear, crew: Crew, out: Bits) -> tuple
     """
     kind = float_type(linear.arithmetic)
     used = [place for place, coefficient in enumerate(linear.coefficients) if coefficient]
-    coefficients = [linear.coefficients[place] for place in used]
-    items = _LINEAR_BLOCK // kind.itemsize
+    coefficients = tuple(linear.coefficients[place] for place in used)
+    compiled = 1 <= len(used) <= kernels.MOST_INPUTS and in_kernels(inputs.result)
+    compiled = compiled and all(tensor.dtype == inputs.result for tensor in inputs.tensors)
 
     def task(start: int, stop: int) -> tuple[bool, int]:
-        regular, bad = True, 0
-        with inputs.read(start, stop) as arrays, scratch.borrow(2 * items, kind) as room:
-            for first, last in inputs.split(0, stop - start, items):
-                result, values = room[: last - first], room[items : items + last - first]
-                numbers = (
-                    widened(arrays[place][first:last], inputs.tensors[place].dtype, values) for place in used
-                )
-                weighted_sum(coefficients, numbers, result)
-                holes = None if np.isfinite(result).all() else inputs.holes(arrays, first, last, kind)
-                regular &= holes is None
-                bad += write_result(result, holes, inputs.result, out[start + first : start + last])
-        crew.advance((stop - start) * out.itemsize)
-        return regular, bad
+        part = out[start:stop]
+        with inputs.read(start, stop) as arrays:
+            found = None
+            if compiled:
+                found = _all_at_once(tuple(arrays[place] for place in used), coefficients, kind, part)
+            if found is None:
+                found = _block_by_block(inputs, used, coefficients, kind, arrays, part)
+        crew.advance(part.nbytes)
+        return found
 
     found = crew.each(task, inputs.ranges())
     return all(regular for regular, _ in found), sum(bad for _, bad in found)
+
+
+def _all_at_once(
+    arrays: tuple[Bits, ...], coefficients: tuple[float, ...], kind: np.dtype[Any], out: Bits
+) -> tuple[bool, int] | None:
+    """One range by compiled loops; as `write_linear`, None where a sum is not finite."""
+    wild, lost = kernels.weighted_sum(arrays, coefficients, kind == np.float64, out)
+    return None if wild else (True, lost)
+
+
+def _block_by_block(
+    inputs: Inputs,
+    used: Sequence[int],
+    coefficients: Sequence[float],
+    kind: np.dtype[Any],
+    arrays: Sequence[Bits],
+    out: Bits,
+) -> tuple[bool, int]:
+    """One range of any dtypes, with holes; as `write_linear`."""
+    regular, bad = True, 0
+    items = _LINEAR_BLOCK // kind.itemsize
+    with scratch.borrow(2 * items, kind) as room:
+        for first, last in inputs.split(0, out.size, items):
+            result, values = room[: last - first], room[items : items + last - first]
+            numbers = (
+                widened(arrays[place][first:last], inputs.tensors[place].dtype, values) for place in used
+            )
+            weighted_sum(coefficients, numbers, result)
+            holes = None if np.isfinite(result).all() else inputs.holes(arrays, first, last, kind)
+            regular &= holes is None
+            bad += write_result(result, holes, inputs.result, out[first:last])
+    return regular, bad
 
 
 class HostBlocks:

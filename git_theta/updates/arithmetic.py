@@ -49,6 +49,11 @@ def widened(bits: Bits, dtype: DType, out: Floats) -> Floats:
     return to_float(bits, dtype, out)
 
 
+def in_kernels(dtype: DType) -> bool:
+    """Whether `kernels.weighted_sum` takes items of a dtype."""
+    return dtype.name in ("BF16", "F32")
+
+
 def weighted_sum(coefficients: Sequence[float], inputs: Iterable[Floats], out: Floats) -> None:
     """Fill `out` with Σ cᵢ xᵢ, computed in its type: each product is rounded, then each sum, first to last.
 

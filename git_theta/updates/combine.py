@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from git_theta import scratch
+from git_theta import kernels, scratch
 from git_theta.dtypes import DType
 from git_theta.tensors import Tensor, retyped
-from git_theta.updates.arithmetic import BLOCK, blocks, settle, weighted_sum, widened
+from git_theta.updates.arithmetic import BLOCK, blocks, in_kernels, settle, weighted_sum, widened
 from git_theta.updates.checks import alike, parameters_of
 from git_theta.updates.interface import Base, Parameters, Predictor, Proposal, Target
 from git_theta.updates.sampling import estimate, pieces
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from git_theta.values import Floats
 
 ARITHMETICS = ("f32", "f64", "f64c32", "step")
-_MOST = 64  # bases
 _TRIED = 3  # bases that a search combines
 _WORTH = 0.7  # of the error of fewer bases
 _DENOMINATORS = (1, 2, 3, 4, 5, 8, 10, 16, 20, 100)
@@ -77,7 +76,7 @@ class Combine:
             coefficients = tuple(float(number) for number in given if type(number) in (int, float))
             if dtype.kind not in ("float", "complex") or arithmetic not in ARITHMETICS:
                 raise ValueError(f"{dtype.name}, arithmetic {arithmetic!r}")
-            if not 1 <= len(bases) == len(coefficients) == len(given) <= _MOST:
+            if not 1 <= len(bases) == len(coefficients) == len(given) <= kernels.MOST_INPUTS:
                 raise ValueError(f"{len(given)} coefficients for {len(bases)} bases")
             if not all(map(isfinite, coefficients)):
                 raise ValueError("a coefficient that is not finite")
@@ -122,6 +121,9 @@ class _Combined:
             parts = [out, *others.reshape(len(self.bases) - 1, count)]
             for base, bits in zip(self.bases, parts, strict=True):
                 base.read(start, stop, bits)
+            if in_kernels(self.dtype) and self.arithmetic != "step":
+                kernels.weighted_sum(tuple(parts), self._factors(), kind == np.float64, out)
+                return
             for first, last in blocks(0, count):
                 total, values = room[: last - first], room[BLOCK : BLOCK + last - first]
                 self._sum([bits[first:last] for bits in parts], values, total)
@@ -131,10 +133,13 @@ class _Combined:
         numbers = (widened(bits, self.dtype, values) for bits in block)
         if self.arithmetic == "step":
             self._sum_in_steps(numbers, total)
-        elif self.arithmetic == "f64c32":
-            weighted_sum(np.array(self.coefficients, np.float32).tolist(), numbers, total)
         else:
-            weighted_sum(self.coefficients, numbers, total)
+            weighted_sum(self._factors(), numbers, total)
+
+    def _factors(self) -> tuple[float, ...]:
+        if self.arithmetic == "f64c32":
+            return tuple(np.array(self.coefficients, np.float32).tolist())
+        return self.coefficients
 
     def _sum_in_steps(self, numbers: Iterable[Floats], total: Floats) -> None:
         """As `weighted_sum`, but rounded to the dtype after every operation."""

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from git_theta import kernels
+from git_theta.dtypes import dtype
 from git_theta.kernels import portable
+from git_theta.values import from_float, to_float
 
 native = pytest.importorskip("git_theta.kernels.native", reason="installed without a C compiler")
 
@@ -144,6 +146,101 @@ def test_grouping(width: int, pairs: int, seed: int, count: int, top: int, norma
     assert results[0] == results[1]
 
 
+def floats(width: int, count: int, seed: int, wild: bool) -> np.ndarray:
+    """Items as kernels take them: bfloat16 or float32, like weights, or of any bits."""
+    if wild:
+        return bits(width, count, seed)
+    values = 0.02 * np.random.default_rng(seed).standard_normal(count, np.float32)
+    return (values.view("<u4") >> (32 - 8 * width)).astype(f"<u{width}")
+
+
+def values(items: np.ndarray) -> np.ndarray:
+    return (items.astype("<u4") << (32 - 8 * items.itemsize)).view("<f4").astype(np.float64)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("width", [2, 4])
+@settings(max_examples=40, deadline=None)
+@given(COUNTS, SEEDS, st.lists(st.floats(-3, 3), min_size=1, max_size=5), st.booleans())
+def test_weighted_sums(
+    width: int, wide: bool, count: int, seed: int, coefficients: list[float], wild: bool
+) -> None:
+    inputs = tuple(floats(width, count, seed + i, wild) for i in range(len(coefficients)))
+    results = []
+    for module in (native, portable):
+        out = inputs[0].copy()
+        counts = module.weighted_sum((out, *inputs[1:]), tuple(coefficients), wide, out)
+        results.append((counts, out.tolist()))
+    assert results[0] == results[1]
+    form = dtype("BF16" if width == 2 else "F32")
+    kind = np.float64 if wide else np.float32
+    total = np.zeros(count, kind)
+    with np.errstate(all="ignore"):
+        for place, (items, coefficient) in enumerate(zip(inputs, coefficients, strict=True)):
+            product = kind(coefficient) * values(items).astype(kind)
+            total = total + product if place else product
+        rounded = from_float(total, form)
+    finite = np.isfinite(total)
+    found = np.array(results[0][1], f"<u{width}")
+    assert np.array_equal(found, np.where(finite, rounded, inputs[0]))
+    with np.errstate(all="ignore"):
+        lost = finite & ~np.isfinite(to_float(rounded, form))
+    assert results[0][0] == (np.count_nonzero(~finite), np.count_nonzero(lost))
+
+
+@pytest.mark.parametrize("module", BOTH)
+def test_a_mean_is_rounded_to_nearest_even(module) -> None:
+    one, other = np.array([0x3F80, 0x3F81, 0x3F80], "<u2"), np.array([0x3F81, 0x3F82, 0x3F80], "<u2")
+    out = np.empty(3, "<u2")
+    assert module.weighted_sum((one, other), (0.5, 0.5), False, out) == (0, 0)
+    assert out.tolist() == [0x3F80, 0x3F82, 0x3F80]
+
+
+@pytest.mark.parametrize("module", BOTH)
+def test_what_is_too_large_is_counted(module) -> None:
+    largest = np.array([0x7F7F, 0x7F7F, 0x7F80, 0x3F80], "<u2")
+    out = np.empty(4, "<u2")
+    assert module.weighted_sum((largest,), (1.003,), False, out) == (1, 2)
+    assert out.tolist() == [0x7F80, 0x7F80, 0x7F80, 0x3F80]
+    assert module.weighted_sum((largest,), (3.0,), True, out) == (1, 2)
+
+
+@pytest.mark.parametrize("width", [2, 4])
+@settings(max_examples=40, deadline=None)
+@given(COUNTS, SEEDS, st.sampled_from([0.0, 0.01, 1.0]))
+def test_sums(width: int, count: int, seed: int, share: float) -> None:
+    old = floats(width, count, seed, False)
+    other = floats(width, count, seed + 1, False)
+    new = np.where(np.random.default_rng(seed).random(count) < share, other, old)
+    a, b = values(old), values(new)
+    expected = [np.dot(a, a), np.dot(b, b), np.dot(b - a, b - a), np.dot(a, b)]
+    for module in (native, portable):
+        changed, *sums, largest = module.sums(old, new)
+        assert changed == np.count_nonzero(old != new)
+        assert largest == pytest.approx(np.abs(b - a).max(initial=0), rel=1e-7)
+        assert sums == pytest.approx(expected, rel=1e-6, abs=1e-6 * expected[0])
+        assert module.squares(old) == pytest.approx(expected[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("module", BOTH)
+def test_sums_of_what_float32_cannot_hold_are_not_finite(module) -> None:
+    huge = np.full(2000, 1e30, np.float32).view("<u4")
+    assert not np.isfinite(module.sums(huge, huge)[1])
+    assert not np.isfinite(module.squares(huge))
+    nan = np.full(5, np.nan, np.float32).view("<u4")
+    assert not np.isfinite(module.sums(nan, nan)[1])
+
+
+@pytest.mark.parametrize("module", BOTH)
+def test_float32_sums_keep_their_promise(module) -> None:
+    """For the worst order of additions there is: one after the other."""
+    ones = np.full(1024, np.float32(1 + 2**-12))
+    exact = 1024 * (1 + 2**-12) ** 2
+    one_by_one = np.cumsum(ones * ones)[-1]
+    assert abs(np.sqrt(float(one_by_one)) / np.sqrt(exact) - 1) < 3.1e-5
+    assert np.sqrt(module.squares(ones.view("<u4"))) == pytest.approx(np.sqrt(exact), rel=1e-6)
+
+
 @pytest.mark.parametrize("module", BOTH)
 def test_lengths_and_types_that_do_not_fit_are_refused(module) -> None:
     two, four = np.zeros(4, "<u2"), np.zeros(4, "<u4")
@@ -170,6 +267,13 @@ def test_lengths_and_types_that_do_not_fit_are_refused(module) -> None:
         lambda: module.gather(two, bytes_, b"\0", two.copy()),
         lambda: module.gather(two, bytes_[:2], b"\1", two.copy()),
         lambda: module.scatter(two, bytes_[:2], b"\1\2", two.copy()),
+        lambda: module.weighted_sum((), (), False, two),
+        lambda: module.weighted_sum((two,), (1.0, 1.0), False, two),
+        lambda: module.weighted_sum((two, four), (1.0, 1.0), False, two),
+        lambda: module.weighted_sum((bytes_,), (1.0,), False, bytes_),
+        lambda: module.sums(two, four),
+        lambda: module.sums(two, two[:3]),
+        lambda: module.squares(bytes_),
     ):
         with pytest.raises(ValueError):
             call()
