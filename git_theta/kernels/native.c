@@ -607,6 +607,9 @@ static void place(const Tally found, uint32_t *ends, Places *at)
         }
 }
 
+typedef u32 pair_16;
+typedef u64 pair_32;
+
 #define GROUPING(W)                                                                                                  \
     WIDE static void classes_##W(const u##W *bits, uint8_t *out, int n, int mantissa, u##W mask, int top, int last)  \
     {                                                                                                                \
@@ -641,9 +644,10 @@ static void place(const Tally found, uint32_t *ends, Places *at)
     static void scatter_##W(const u##W *lists, const uint8_t *codes, u##W *out, Py_ssize_t pairs, Places *at)        \
     {                                                                                                                \
         EACH_PAIR(pairs, {                                                                                           \
-            uint32_t place = at->firsts[half][codes[i]]++;                                                           \
-            out[2 * i] = lists[place];                                                                               \
-            out[2 * i + 1] = lists[(uint32_t)(place + at->gaps[codes[i]])];                                          \
+            uint8_t code = codes[i];                                                                                 \
+            uint32_t place = at->firsts[half][code]++;                                                               \
+            pair_##W pair = lists[place] | (pair_##W)lists[(uint32_t)(place + at->gaps[code])] << W;                 \
+            memcpy(out + 2 * i, &pair, sizeof pair);                                                                 \
         })                                                                                                           \
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,8 @@ _MOVED = 0.3  # part of a sample's rows that must be found at other places befor
 _SAME = 0.5  # part of a sample's rows that must be equal to take them to lie where they lay
 _READS = 4  # times that the base is decoded, at most
 _MOST = 10_000  # ranges
+_LOOKS = 7  # bases that are compared for the nearest
+_ALL = 0.99  # part of a sample's rows that makes a base the nearest at once
 _ROWS, _WORDS = 256, 64  # of a sample, and items of each row that are compared
 
 
@@ -40,6 +43,20 @@ def search(target: Tensor, base: Tensor, columns: int) -> list[Range]:
     else:
         ranges = _found(target, base, columns)
     return ranges if _reads(ranges, columns * target.dtype.itemsize) <= _READS else []
+
+
+def nearest(target: Tensor, bases: Sequence[Tensor], columns: int) -> int:
+    """Which base has most of a sample's rows, wherever; of equals the first.
+
+    Args:
+        columns: items of a row, of all of them.
+    """
+    found: list[float] = []
+    for base in bases[:_LOOKS]:
+        found.append(sum(_evidence(target, base, columns)))
+        if found[-1] > _ALL:
+            break
+    return found.index(max(found))
 
 
 def _in_place(target: int, base: int) -> list[Range]:

@@ -14,7 +14,7 @@ from git_theta.dtypes import DType
 from git_theta.tensors import CHUNK_BYTES, Tensor, retyped
 from git_theta.updates.checks import array, integer, parameters_of
 from git_theta.updates.interface import Base, Parameters, Predictor, Proposal, Target
-from git_theta.updates.row_search import NEW, Range, search
+from git_theta.updates.row_search import NEW, Range, nearest, search
 
 if TYPE_CHECKING:
     from git_theta.tensors import Bits
@@ -31,15 +31,19 @@ class Rows:
     name = "rows"
 
     def propose(self, target: Target, bases: Sequence[Base]) -> Iterable[Proposal]:
-        """The first base with rows of the same length: in place, or found by their contents."""
+        """A base with rows of the same length: in place, or found by their contents."""
         columns = _columns(target.tensor)
-        for base in bases:
-            if base.tensor.dtype != target.dtype or _columns(base.tensor) != columns or not columns:
-                continue
-            ranges = search(target.tensor, base.tensor, columns)
-            if ranges:
-                yield Proposal(self.name, (base,), _parameters(ranges, base.tensor.shape[0]))
-                return
+        fit = [
+            base for base in bases if base.tensor.dtype == target.dtype and _columns(base.tensor) == columns
+        ]
+        if not fit or not columns:
+            return
+        base = fit[0]
+        if base.tensor.shape != target.shape:  # then no delta has told which version is the nearest
+            base = fit[nearest(target.tensor, [base.tensor for base in fit], columns)]
+        ranges = search(target.tensor, base.tensor, columns)
+        if ranges:
+            yield Proposal(self.name, (base,), _parameters(ranges, base.tensor.shape[0]))
 
     def predictor(
         self, dtype: DType, shape: tuple[int, ...], bases: Sequence[Tensor], parameters: Parameters

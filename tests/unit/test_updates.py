@@ -190,6 +190,16 @@ def test_rows_are_found_wherever_they_went(change: object, ranges: list[list[int
     assert not predicted(proposal, Target("w", target)).reshape(target.shape)[~known].any()
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_rows_come_from_the_nearest_version(place: int) -> None:
+    before = weights(BF16, (500, 96))
+    others = [tensor_of(before.bits + np.uint16(step), BF16, before.shape) for step in (1, 2)]
+    target = stacked(rows_of(before)[:-100])
+    proposal = only("rows", target, *others[:place], before, *others[place:])
+    assert proposal.bases[0].digest == base(before, str(place)).digest
+    assert proposal.parameters.values == {"rows": 500, "ranges": [[400, 0]]}
+
+
 def test_rows_in_many_ranges_become_arrays() -> None:
     before = weights(BF16, (4000, 40), 1)
     kept = np.sort(np.random.default_rng(0).permutation(4000)[:3000])
