@@ -34,6 +34,7 @@ TEXT_MAGIC = b"git-theta tensors "
 """What a manifest as text for people begins with (see diffs.textconv), by which clean knows it."""
 LARGEST = 256 << 20
 """Bytes of a manifest, at most: what is larger is a mistake or an attack."""
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _NAME_OF_UPDATE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
 
 
@@ -132,29 +133,31 @@ def is_manifest(text: bytes) -> bool:
 
 def write(manifest: Manifest) -> bytes:
     """The text of a manifest; its order is fixed, so equal manifests are equal texts."""
-    head = {"git-theta": VERSION, "format": manifest.format, "size": manifest.size, "root": manifest.root}
-    return _lines([head]) + _identity(manifest) + write_storage(manifest.storage)
+    return _text(manifest, _identity(manifest))
 
 
 def write_storage(storage: Mapping[str, StorageLine]) -> bytes:
     """The text of storage lines, as it stands at the end of a manifest."""
-    return _lines(_storage_row(storage[digest]) for digest in sorted(storage))
+    return "".join([_storage_text(storage[digest]) for digest in sorted(storage)]).encode()
 
 
 def with_root(manifest: Manifest) -> Manifest:
     """The manifest with the root that its identity has."""
-    return replace(manifest, root=_root(manifest))
+    return replace(manifest, root=_root(manifest, _identity(manifest)))
 
 
-def _root(manifest: Manifest) -> str:
+def _text(manifest: Manifest, identity: bytes) -> bytes:
+    head = {"git-theta": VERSION, "format": manifest.format, "size": manifest.size, "root": manifest.root}
+    return _lines([head]) + identity + write_storage(manifest.storage)
+
+
+def _root(manifest: Manifest, identity: bytes) -> str:
     head = _lines([{"git-theta": VERSION, "format": manifest.format, "size": manifest.size}])
-    return blake3(head + _identity(manifest)).hexdigest()
+    return blake3(head + identity).hexdigest()
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    return b"".join(
-        json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for row in rows
-    )
+    return "".join([_encode(row) + "\n" for row in rows]).encode()
 
 
 def _identity(manifest: Manifest) -> bytes:
@@ -229,9 +232,10 @@ def parse(text: bytes) -> Manifest:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedManifest(f"line 1 of the manifest is wrong: {error}") from None
-    if write(manifest) != text:
+    identity = _identity(manifest)
+    if _text(manifest, identity) != text:
         raise DamagedManifest("the manifest is not as git-theta writes it (order, spacing or doubled lines)")
-    if _root(manifest) != manifest.root:
+    if _root(manifest, identity) != manifest.root:
         raise DamagedManifest(
             "the manifest's lines do not belong together: its root is another one",
             "stage the file whole: git add PATH",
@@ -275,12 +279,13 @@ def _storage_line(row: Mapping[str, Any]) -> StorageLine:
     )
 
 
-def _storage_row(line: StorageLine) -> dict[str, Any]:
-    row: dict[str, Any] = {"digest": line.digest, "oid": line.oid, "size": line.size, "member": line.member}
-    row["update"] = line.update
-    if line.bases:
-        row["bases"] = list(line.bases)
-    return row
+def _storage_text(line: StorageLine) -> str:
+    """One storage line. What is in it needs no escapes, and there are thousands of them."""
+    bases = ',"bases":["' + '","'.join(line.bases) + '"]' if line.bases else ""
+    return (
+        f'{{"digest":"{line.digest}","oid":"{line.oid}","size":{line.size},"member":{line.member},'
+        f'"update":"{line.update}"{bases}}}\n'
+    )
 
 
 def _row(number: int, line: bytes) -> dict[str, Any]:
