@@ -686,6 +686,12 @@ static PyObject *classify(PyObject *self, PyObject *args)
     return counts;
 }
 
+static Py_ssize_t block_pairs(Py_ssize_t pairs, Py_ssize_t block)
+{
+    Py_ssize_t left = pairs - block * SORTED;
+    return left < SORTED ? left : SORTED;
+}
+
 static PyObject *regroup(PyObject *args, int gathering)
 {
     PyObject *from_, *codes_, *order_, *out_;
@@ -700,33 +706,37 @@ static PyObject *regroup(PyObject *args, int gathering)
         items(out) != 2 * codes->len || codes->len > UINT32_MAX / 2)
         return refuse(&held, "the codes do not fit the items");
     const uint8_t *code = codes->buf, *ordered = order->buf;
-    Tally found;
+    Py_ssize_t count = (codes->len + SORTED - 1) / SORTED;
+    Tally *blocks = PyMem_RawMalloc(count * sizeof(Tally) + 1);
+    if (!blocks)
+        return release(&held), PyErr_NoMemory();
     Places at;
     uint32_t ends[16] = {0}, total[16] = {0}, seen = 0, position = 0;
     Py_BEGIN_ALLOW_THREADS
-    tally(code, codes->len, found);
-    count_classes(found, total);
+    for (Py_ssize_t block = 0; block < count; block++) {
+        tally(code + block * SORTED, block_pairs(codes->len, block), blocks[block]);
+        count_classes(blocks[block], total);
+    }
     for (Py_ssize_t i = 0; i < order->len; i++)
         if (ordered[i] < 16 && !(seen >> ordered[i] & 1)) {
             seen |= 1u << ordered[i];
             ends[ordered[i]] = position;
             position += total[ordered[i]];
         }
-    if (position == 2 * (uint32_t)codes->len)
-        for (Py_ssize_t start = 0; start < codes->len; start += SORTED) {
-            Py_ssize_t pairs = codes->len - start < SORTED ? codes->len - start : SORTED;
-            tally(code + start, pairs, found);
-            place(found, ends, &at);
-            if (gathering && out->itemsize == 2)
-                gather_16((u16 *)from->buf + 2 * start, code + start, out->buf, pairs, &at);
-            else if (gathering)
-                gather_32((u32 *)from->buf + 2 * start, code + start, out->buf, pairs, &at);
-            else if (out->itemsize == 2)
-                scatter_16(from->buf, code + start, (u16 *)out->buf + 2 * start, pairs, &at);
-            else
-                scatter_32(from->buf, code + start, (u32 *)out->buf + 2 * start, pairs, &at);
-        }
+    for (Py_ssize_t block = 0; block < count && position == 2 * (uint32_t)codes->len; block++) {
+        Py_ssize_t start = block * SORTED, pairs = block_pairs(codes->len, block);
+        place(blocks[block], ends, &at);
+        if (gathering && out->itemsize == 2)
+            gather_16((u16 *)from->buf + 2 * start, code + start, out->buf, pairs, &at);
+        else if (gathering)
+            gather_32((u32 *)from->buf + 2 * start, code + start, out->buf, pairs, &at);
+        else if (out->itemsize == 2)
+            scatter_16(from->buf, code + start, (u16 *)out->buf + 2 * start, pairs, &at);
+        else
+            scatter_32(from->buf, code + start, (u32 *)out->buf + 2 * start, pairs, &at);
+    }
     Py_END_ALLOW_THREADS
+    PyMem_RawFree(blocks);
     if (position != 2 * (uint32_t)codes->len)
         return refuse(&held, "the order lacks a class");
     release(&held);
