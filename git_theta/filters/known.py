@@ -207,10 +207,12 @@ class Known:
         kind: tuple[DType, tuple[int, ...]] | None,
     ) -> Base | None:
         try:
+            line = storage[digest]
+            data = self._objects.member(line)
             if kind is None:
-                member = self._objects.member(storage[digest]).member
-                kind = member.dtype, member.shape
-            base = Base(name, digest, self._objects.tensor(digest, storage, *kind))
+                kind = data.member.dtype, data.member.shape
+            tensor = self._objects.tensor(digest, storage, *kind)
+            base = Base(name, digest, tensor, line.bases, data.stored_bytes())
         except ThetaError:
             return None  # only a base: without it the tensor is stored in another way
         self._bases.setdefault(digest, closure([digest], storage))

@@ -24,6 +24,9 @@ _FARTHER = 0.3
 """Bits an item by which a delta from the oldest base exceeds one from the newest where versions follow each
 other: a step as large as the one between them adds half a bit."""
 
+_LARGER = 2
+"""A step that takes so many times what another one from the same tensor takes leads away from it."""
+
 _CHEAPEST_FIRST = ("rows", "cast", "scale", "combine", "low-rank")
 """Kinds by what their search costs."""
 _LOOKS = 7
@@ -59,7 +62,8 @@ def rank(target: Target, bases: Sequence[Base], guide: Guide | None = None) -> R
     if guide is not None and near:
         found += _estimates(lambda target, bases: guide.propose(target, bases[0]), target, near)
     else:
-        ordered = [*near, *(base for base in kept if base not in near)]
+        enough = min(map(_bytes, found), default=dense) < _NEAR * nbytes
+        ordered = near if enough else [*near, *(base for base in kept if base not in near)]
         for name in dict.fromkeys((*_CHEAPEST_FIRST, *registry.names())):
             if min(map(_bytes, found), default=dense) <= _EXACT * nbytes:
                 break
@@ -74,8 +78,8 @@ def _nearest(target: Target, bases: Sequence[Base], dense: int) -> list[tuple[in
     nbytes, last = target.dtype.nbytes(target.shape), len(bases) - 1
     sizes: dict[int, int] = {}
     found: list[tuple[int, Proposal]] = []
-    pending, looked = [0, 1, last], set[int]()
-    # Each look costs decoding a chunk of the base and of all that it is based on.
+    # Each look costs decoding a chunk of the base and of all that it is based on: the last one costs least.
+    pending, looked = [last, 0, 1], set[int]()
     while pending and len(looked) < _LOOKS:
         number = pending.pop(0)
         if 0 <= number <= last and number not in looked:
@@ -83,17 +87,36 @@ def _nearest(target: Target, bases: Sequence[Base], dense: int) -> list[tuple[in
             for size, proposal in _estimates(registry.by_name("delta").propose, target, [bases[number]]):
                 sizes[number] = size
                 found.append((size, proposal))
+            if number == last and sizes.get(last, dense) < _NEAR * nbytes:
+                looked |= _farther(bases, sizes[last])
         if not sizes:
             continue
         best = min(sizes.values())
-        if best < _NEAR * nbytes or (last in looked and best > _WORTH * dense):
+        if (best < _NEAR * nbytes and number != last) or (best > _WORTH * dense and not pending):
             break
         follows = last in sizes and 8 * (sizes[last] - best) > _FARTHER * target.tensor.items
-        if follows and sizes.get(0) == best:
+        if follows and sizes.get(0) == best and 1 in looked:
             break
         if not pending:
             pending = [number for number in _between(sizes) if number not in looked]
     return sorted(found, key=_bytes)
+
+
+def _farther(bases: Sequence[Base], size: int) -> set[int]:
+    """Versions that need no look, because the last one is nearer.
+
+    They took much larger steps from there than the target does, or follow such versions.
+
+    Args:
+        size: estimated bytes of a delta from the last one.
+    """
+    far: dict[str, int] = {}
+    for number in reversed(range(len(bases) - 1)):
+        base = bases[number]
+        step = base.of == (bases[-1].digest,) and base.stored > _LARGER * size
+        if step or not far.keys().isdisjoint(base.of):
+            far[base.digest] = number
+    return set(far.values())
 
 
 def _between(sizes: Mapping[int, int]) -> tuple[int, int]:

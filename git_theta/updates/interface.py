@@ -62,11 +62,18 @@ class Target:
 
 @dataclass(frozen=True)
 class Base:
-    """A stored tensor that a target may be predicted from."""
+    """A stored tensor that a target may be predicted from.
+
+    Attributes:
+        of: digests of what it is predicted from itself.
+        stored: bytes that its own update takes.
+    """
 
     name: str
     digest: str
     tensor: Tensor
+    of: tuple[str, ...] = ()
+    stored: int = 0
 
 
 @dataclass(frozen=True)

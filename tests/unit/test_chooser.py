@@ -71,6 +71,37 @@ def test_the_nearest_of_earlier_versions_is_found(nearest: int) -> None:
     assert (proposal.update, proposal.bases[0].name) == ("delta", str(nearest))
 
 
+def test_a_version_that_took_a_larger_step_is_not_read() -> None:
+    first = weights(BF16, (256, 256))
+    fine_tuned = counted(moved(first, 1e-3, 1))
+    followed = counted(moved(fine_tuned, 1e-3, 2))
+    oldest = Base("oldest", "0" * 64, first)
+    target = sparsely_moved(first, 0.01, 7)
+    bases = [
+        Base("followed", "2" * 64, followed, ("1" * 64,), 20_000),
+        Base("fine-tuned", "1" * 64, fine_tuned, ("0" * 64,), 20_000),
+        oldest,
+    ]
+    fine_tuned.decoded = followed.decoded = 0
+    proposal = chooser.rank(Target("weight", target), bases).proposals[0]
+    assert (proposal.update, proposal.bases[0].name) == ("delta", "oldest")
+    assert fine_tuned.decoded == followed.decoded == 0
+
+
+def test_the_newest_of_small_steps_is_found() -> None:
+    """Each is near enough to all of them."""
+    versions = [weights(BF16, (256, 256))]
+    for seed in range(3):
+        versions.insert(0, sparsely_moved(versions[0], 0.005, seed))
+    sizes = [20_000, 1200, 1200, 1200][: len(versions)]
+    bases = [
+        Base(str(n), f"{n:064x}", tensor, (f"{n + 1:064x}",) if n < 3 else (), size)
+        for n, (tensor, size) in enumerate(zip(versions, reversed(sizes), strict=True))
+    ]
+    target = sparsely_moved(versions[0], 0.005, 9)
+    assert chooser.rank(Target("weight", target), bases).proposals[0].bases[0].name == "0"
+
+
 @pytest.mark.parametrize("rows", [256, 8192])
 def test_a_base_is_read_once_for_all_looks_and_for_the_update(rows: int) -> None:
     before = counted(weights(BF16, (rows, 1024)))
