@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from inspect import cleandoc
 
 import click
 
@@ -75,7 +76,7 @@ class Commands(click.Group):
             return None
         module = import_module(f"git_theta.cli.{name.replace('-', '_')}")
         command: click.Command = module.command
-        command.help = f"{SUMMARIES[name]}\n\n{command.help or ''}"
+        command.help = f"{SUMMARIES[name]}\n\n{cleandoc(command.help or '')}".rstrip()
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
