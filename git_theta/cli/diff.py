@@ -75,4 +75,7 @@ def command(context: click.Context, /, **options: object) -> int:
 
     if options["plot"] is not None and (options["stat"] or options["base"]):
         raise click.UsageError("--plot goes neither with --stat nor with --base")
+    for name in ("stat", "sort", "top", "metrics") if options["base"] else ():
+        if options[name] not in (None, False, ()):
+            raise click.UsageError(f"--{name.removesuffix('s')} does not go with --base")
     return run(Options(paths=context.meta.get(_PATHS), **options))  # type: ignore[arg-type]

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 Fate = Literal["unchanged", "modified", "added", "removed", "absent"]
 
 
+def changed(fate: Fate) -> bool:
+    """Whether a side did anything with a tensor: one that is only on the other side was left alone."""
+    return fate not in ("unchanged", "absent")
+
+
 @dataclass(frozen=True)
 class TaskRow:
     """A tensor that at least one side changed.
@@ -46,7 +51,7 @@ class TaskRow:
     @property
     def both(self) -> bool:
         """Whether both sides changed it, each in its own way."""
-        return "unchanged" not in (self.ours, self.theirs) and not self.same
+        return changed(self.ours) and changed(self.theirs) and not self.same
 
 
 @dataclass(frozen=True)

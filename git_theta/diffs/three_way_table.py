@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from git_theta.diffs import text
 from git_theta.diffs.agreement import Agreement, together
 from git_theta.diffs.style import Style
-from git_theta.diffs.three_way import TaskLayer, TaskRow, ThreeWay
+from git_theta.diffs.three_way import TaskLayer, TaskRow, ThreeWay, changed
 
 _COLUMNS: tuple[tuple[str, Callable[[Agreement], str]], ...] = (
     ("ours", lambda found: text.number(found.ours_relative)),
@@ -57,9 +57,11 @@ def _heading(report: ThreeWay, style: Style) -> str:
 def _counts(report: ThreeWay) -> str:
     both = sum(row.both for row in report.rows)
     same = sum(row.same for row in report.rows)
-    ours = sum(row.ours != "unchanged" and row.theirs == "unchanged" for row in report.rows)
-    theirs = sum(row.theirs != "unchanged" and row.ours == "unchanged" for row in report.rows)
-    words = f"{both} tensors changed on both sides, {ours} only by ours, {theirs} only by theirs"
+    ours = sum(changed(row.ours) and not changed(row.theirs) for row in report.rows)
+    theirs = sum(changed(row.theirs) and not changed(row.ours) for row in report.rows)
+    words = (
+        f"{text.counted(both, 'tensor')} changed on both sides, {ours} only by ours, {theirs} only by theirs"
+    )
     return f"{words}, {same} alike by both, {report.unchanged} by neither"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,6 @@ from git_theta import manifest as manifests
 from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject, ThetaError
 from git_theta.git.fetching import fetch_missing
-from git_theta.git.recovery import missing
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.remotes.interface import Advance
@@ -163,14 +162,20 @@ def provide_all(
     lines_of_all = (line for some in needs for need in some.values() for line in need.values())
     reasons = fetch_missing(repository, {line.oid: line.size for line in lines_of_all}, advance=advance)
     found = []
-    for (checkpoint, _), some in zip(wanted, needs, strict=True):
+    for some in needs:
         lacking = {
             name: [line.oid for line in need.values() if line.oid in reasons] for name, need in some.items()
         }
-        found.append(
-            {name: missing(checkpoint.manifest, oids[:1], reasons) for name, oids in lacking.items() if oids}
-        )
+        found.append({name: _missing(oids, reasons) for name, oids in lacking.items() if oids})
     return found
+
+
+def _missing(oids: Sequence[str], reasons: Mapping[str, str]) -> MissingObject:
+    """The error for a tensor that needs these objects."""
+    more = f" and {len(oids) - 1} more" if len(oids) > 1 else ""
+    is_not = "are not" if more else "is not"
+    message = f"object {oids[0][:12]}{more} {is_not} here ({reasons[oids[0]]})"
+    return MissingObject(message, "git theta fetch", tuple(oids))
 
 
 def _from_file(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -178,6 +179,16 @@ class _Run:
 
     def _unmerged(self, change: Change, style: Style) -> Iterator[str]:
         assert self._repository is not None
+        if self._options.plot is not None:
+            base, ours, theirs = (f":{stage}:{change.path}" for stage in (1, 2, 3))
+            commands = [
+                shlex.join(["git", "theta", "diff", "--plot", str(self._options.plot), base, side])
+                for side in (ours, theirs)
+            ]
+            raise ThetaError(
+                f"{change.path} has a conflict; a picture shows two versions",
+                f"what ours changed: {commands[0]}; theirs: {commands[1]}",
+            )
         self._different = True
         from git_theta.git import conflict_view
 

@@ -61,14 +61,17 @@ def parse(arguments: Sequence[str]) -> Call:
 def run(arguments: Sequence[str]) -> None:
     """Show one difference on standard output.
 
-    Whatever cannot be compared is told there too: an error would stop git at this file.
+    Whatever cannot be compared is told there too: an error would stop git at this file. When nobody reads any
+    more, the user has left the pager, and git finds out by itself.
     """
     call = parse(arguments)
+    if not terminal.is_read():
+        return
     repository: Repository | None = None
     with suppress(ThetaError):
         repository = Repository.here()
     style = terminal.style(callers.calling_command())
-    with terminal.Output() as output:
+    with suppress(BrokenPipeError), terminal.Output() as output:
         output.write(_text(repository, call, style))
     if repository is not None:
         repository.close()

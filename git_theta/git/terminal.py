@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -69,6 +70,15 @@ def _width() -> int:
 def paged_by_git() -> bool:
     """Whether standard output is a pager that git has started."""
     return os.environ.get("GIT_PAGER_IN_USE", "").lower() in ("1", "true", "yes", "on")
+
+
+def is_read() -> bool:
+    """Whether standard output still has a reader, as far as the system tells."""
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return not any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def failed(path: str, error: ThetaError, style: Style) -> str:

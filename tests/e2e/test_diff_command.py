@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -93,6 +87,8 @@ def test_what_makes_no_sense(history: GitRepo) -> None:
         ("--sort", "beauty"): "is not one of",
         ("--no-index", MODEL): "compares two files",
         ("--base", "v7", "v0", "v1"): "v7 is not a revision",
+        ("--base", "v0", "v0", "v1", "--stat"): "--stat does not go with --base",
+        ("--base", "v0", "v0", "v1", "--metric", "rms"): "--metric does not go with --base",
     }.items():
         done = history.theta("diff", *arguments, check=False)
         assert done.returncode in (1, 2), arguments
@@ -198,7 +194,7 @@ def test_three_ways(history: GitRepo) -> None:
     history.commit("side")
     output = history.theta("diff", "--base", "v0", "main", "side").stdout
     assert output.startswith(f"diff --theta {MODEL}: v0, ours main, theirs side\n")
-    assert "1 tensors changed on both sides, 0 only by ours, 1 only by theirs" in output
+    assert "1 tensor changed on both sides, 0 only by ours, 1 only by theirs" in output
     found = answer(history, "--base", "v0", "main", "side", "--", MODEL)
     assert found["schema"] == "git-theta three-way 1"
     by_name = {row["name"]: row for row in found["tensors"]}  # type: ignore[attr-defined]
@@ -226,6 +222,33 @@ def test_a_conflict(history: GitRepo) -> None:
         assert output.count("diff --theta") == 1
         assert f"{MODEL}: base, ours stage 2, theirs stage 3" in output
     assert answer(history)["schema"] == "git-theta three-way 1"
+
+
+def test_a_picture_of_a_conflict(history: GitRepo, tmp_path: Path) -> None:
+    make_conflict(history)
+    page = tmp_path / "a page.html"
+    done = history.theta("diff", "--plot", str(page), check=False)
+    assert done.returncode == 1
+    assert f"{MODEL} has a conflict" in done.stderr
+    assert not page.exists()
+    theirs = done.stderr.partition("theirs: ")[2].strip()
+    assert len(rows(history.run("sh", "-c", theirs).stdout)) == 2
+    assert "layer.1.weight" in page.read_text()
+
+
+def test_only_what_is_asked_for_is_fetched(history: GitRepo) -> None:
+    history.write(MODEL, safetensors_bytes(changed(weights(0))))
+    history.commit("all")
+    history.add_remote("origin")
+    history.git("push", "-q", "origin", "main")
+    shutil.rmtree(history.path / ".git/theta/objects")
+    one = ("--tensor", "layer.3.weight")
+    assert rows(history.theta("diff", *one, "v0", "main").stdout) == ["M layer.3.weight"]
+    assert len(history.objects()) == 2, "one tensor, before and after"
+    history.theta("diff", *one, "--base", "v0", "v1", "main")
+    assert len(history.objects()) == 2
+    assert len(rows(history.theta("diff", "v0", "main").stdout)) == 5
+    assert len(history.objects()) > 2
 
 
 def test_a_bare_repository(history: GitRepo) -> None:
@@ -263,84 +286,3 @@ def test_a_picture_shows_one_checkpoint(history: GitRepo, tmp_path: Path) -> Non
     done = history.theta("diff", "--plot", str(tmp_path / "x.html"), "v0", "HEAD", check=False)
     assert done.returncode == 1
     assert f"these differ: another.safetensors, {MODEL}" in done.stderr
-
-
-def on_a_terminal(folder: Path, *command: str, **environment: str) -> str:
-    """What a command writes to a terminal of 100 columns."""
-    parent, child = pty.openpty()
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        stdin=child,
-        stdout=child,
-        stderr=child,
-        env={**os.environ, "TERM": "xterm", **environment},
-        start_new_session=True,
-    ) as process:
-        os.close(child)
-        output = b""
-        while True:
-            try:
-                read = os.read(parent, 65536)
-            except OSError:  # Linux says so when the other end is closed
-                break
-            if not read:
-                break
-            output += read
-        process.wait(60)
-    os.close(parent)
-    return output.decode().replace("\r\n", "\n")
-
-
-class TestPager:
-    def test_is_gits(self, history: GitRepo) -> None:
-        output = on_a_terminal(history.path, "git", "theta", "diff", "v0", "v1", GIT_PAGER="sed s/^/page:/")
-        assert "page:\x1b[1mdiff --theta" in output
-        assert all(line.startswith("page:") for line in output.splitlines())
-
-    @pytest.mark.parametrize(
-        "options", [["--no-pager"], ["-c", "pager.theta=false"], ["-c", "core.pager=cat"]]
-    )
-    def test_can_be_switched_off(self, history: GitRepo, options: list[str]) -> None:
-        history.git("config", "core.pager", "sed s/^/page:/")
-        output = on_a_terminal(history.path, "git", *options, "theta", "diff", "v0", "v1", COLUMNS="100")
-        assert "\x1b[1mdiff --theta" in output
-        assert "page:" not in output
-
-    def test_leaving_it_early_is_no_error(self, history: GitRepo) -> None:
-        output = on_a_terminal(history.path, "git", "theta", "diff", "v0", "v1", GIT_PAGER="true")
-        assert output == ""
-
-    def test_none_without_a_terminal(self, history: GitRepo) -> None:
-        output = history.theta("diff", "v0", "v1", GIT_PAGER="sed s/^/page:/").stdout
-        assert "page:" not in output
-
-
-def test_an_interrupt_leaves_nothing(history: GitRepo, tmp_path: Path) -> None:
-    """While git is asked for a blob that takes its time."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    slow = folder / "git"
-    real = shutil.which("git")
-    slow.write_text(f'#!/bin/sh\n[ "$1" = cat-file ] && : >"{folder}/asked" && sleep 60\nexec {real} "$@"\n')
-    slow.chmod(0o755)
-    command = [sys.executable, "-m", "git_theta.cli.main", "diff", "v0", "v1"]
-    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
-    with subprocess.Popen(
-        command,
-        cwd=history.path,
-        env=os.environ | {"PATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:
-        for _ in range(600):
-            if (folder / "asked").exists():
-                break
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert output == b""
-    assert b"Traceback" not in errors
-    assert list((history.path / ".git/theta/tmp").glob("*")) == []

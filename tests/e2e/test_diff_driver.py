@@ -203,7 +203,7 @@ def test_a_conflict(history: GitRepo) -> None:
     for command in (("diff", "--cached"), ("diff", "--ours")):
         output = history.git(*command).stdout
         assert output.startswith(f"diff --theta {MODEL}: base, ours stage 2, theirs stage 3\n")
-        assert "1 tensors changed on both sides" in output
+        assert "1 tensor changed on both sides" in output
     assert rows(history.git("diff", "--ours").stdout) == []
     combined = history.git("diff").stdout
     assert combined.startswith(f"diff --cc {MODEL}")
@@ -231,7 +231,7 @@ def test_missing_objects(history: GitRepo, where: str) -> None:
     else:
         assert rows(output) == ["? layer.1.weight"]
         assert "unknown: " in output
-        assert "no remote" in output
+        assert "is not here (no remote is configured); git theta fetch" in " ".join(output.split())
 
 
 def test_a_damaged_object(history: GitRepo) -> None:

@@ -219,6 +219,13 @@ def test_a_verdict_when_only_one_side_changed() -> None:
     assert compare(MODEL, MODEL, MODEL).rows == ()
 
 
+def test_what_only_one_side_added_is_not_changed_by_both() -> None:
+    report = compare(MODEL, {**MODEL, "head.weight": tensor("F32", np.ones(3))}, MODEL)
+    assert "nothing has to be reconciled" in report.verdict
+    shown = three_way_table.render(report, Style(100))
+    assert "0 tensors changed on both sides, 1 only by ours, 0 only by theirs" in shown
+
+
 def test_golden() -> None:
     ours, theirs = fine_tuned(MODEL), fine_tuned(MODEL, seed=3)
     theirs["h.3.mlp.up.weight"] = MODEL["h.3.mlp.up.weight"]

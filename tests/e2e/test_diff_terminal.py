@@ -1,0 +1,164 @@
+"""Comparisons on a terminal: pager, progress, interrupts; and output that nobody reads to its end."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from git_repo import GitRepo, safetensors_bytes, weights
+from test_diff_driver import MODEL, write_change
+
+_SLOW = """
+import os, signal, sys
+from git_theta.cli import main
+from git_theta.git import progress_bar
+
+progress_bar._PATIENCE = progress_bar._INTERVAL = 0.0
+show = progress_bar.ProgressBar.__call__
+def interrupted(*arguments):
+    show(*arguments)
+    os.kill(os.getpid(), signal.SIGINT)
+if "interrupt" in sys.argv:
+    progress_bar.ProgressBar.__call__ = interrupted
+sys.exit(main.main(["diff", "v0", "v1"]))
+"""
+
+
+def on_a_terminal(folder: Path, *command: str, code: int | None = None, **environment: str) -> str:
+    """What a command writes to a terminal.
+
+    Args:
+        code: the exit code that it must have, if that matters.
+    """
+    parent, child = pty.openpty()
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        env={**os.environ, "TERM": "xterm", **environment},
+        start_new_session=True,
+    ) as process:
+        os.close(child)
+        output = b""
+        while True:
+            try:
+                read = os.read(parent, 65536)
+            except OSError:  # Linux says so when the other end is closed
+                break
+            if not read:
+                break
+            output += read
+        process.wait(60)
+    os.close(parent)
+    assert code is None or process.returncode == code
+    return output.decode().replace("\r\n", "\n")
+
+
+class TestPager:
+    def test_is_gits(self, history: GitRepo) -> None:
+        output = on_a_terminal(history.path, "git", "theta", "diff", "v0", "v1", GIT_PAGER="sed s/^/page:/")
+        assert "page:\x1b[1mdiff --theta" in output
+        assert all(line.startswith("page:") for line in output.splitlines())
+
+    @pytest.mark.parametrize(
+        "options", [["--no-pager"], ["-c", "pager.theta=false"], ["-c", "core.pager=cat"]]
+    )
+    def test_can_be_switched_off(self, history: GitRepo, options: list[str]) -> None:
+        history.git("config", "core.pager", "sed s/^/page:/")
+        output = on_a_terminal(history.path, "git", *options, "theta", "diff", "v0", "v1", COLUMNS="100")
+        assert "\x1b[1mdiff --theta" in output
+        assert "page:" not in output
+
+    def test_leaving_it_early_is_no_error(self, history: GitRepo) -> None:
+        output = on_a_terminal(history.path, "git", "theta", "diff", "v0", "v1", GIT_PAGER="true")
+        assert output == ""
+
+    def test_none_without_a_terminal(self, history: GitRepo) -> None:
+        output = history.theta("diff", "v0", "v1", GIT_PAGER="sed s/^/page:/").stdout
+        assert "page:" not in output
+
+
+def test_an_interrupt_leaves_nothing(history: GitRepo, tmp_path: Path) -> None:
+    """While git is asked for a blob that takes its time."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    slow = folder / "git"
+    real = shutil.which("git")
+    slow.write_text(f'#!/bin/sh\n[ "$1" = cat-file ] && : >"{folder}/asked" && sleep 60\nexec {real} "$@"\n')
+    slow.chmod(0o755)
+    command = [sys.executable, "-m", "git_theta.cli.main", "diff", "v0", "v1"]
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(
+        command,
+        cwd=history.path,
+        env=os.environ | {"PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        for _ in range(600):
+            if (folder / "asked").exists():
+                break
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert output == b""
+    assert b"Traceback" not in errors
+    assert list((history.path / ".git/theta/tmp").glob("*")) == []
+
+
+class TestProgress:
+    def test_is_shown_and_goes_before_the_answer(self, history: GitRepo) -> None:
+        output = on_a_terminal(history.path, sys.executable, "-c", _SLOW, code=0, GIT_PAGER="cat")
+        bar, answer = output.split("\r\x1b[K\x1b[1mdiff --theta")
+        assert f"\rComparing {MODEL} [" in bar
+        assert "100 %" in bar
+        assert "Comparing" not in answer
+
+    def test_an_interrupt_removes_it(self, history: GitRepo) -> None:
+        output = on_a_terminal(history.path, sys.executable, "-c", _SLOW, "interrupt", code=130)
+        assert "Traceback" not in output
+        assert "diff --theta" not in output
+        assert output.startswith(f"\rComparing {MODEL} [")
+        assert output.endswith("\r\x1b[K\n")
+        assert list((history.path / ".git/theta/tmp").glob("*")) == []
+
+
+def test_output_that_is_not_read_to_its_end_is_no_error(history: GitRepo) -> None:
+    many = {f"a.{number}.weight": array for number, array in enumerate(weights(5, 900, (2, 2)).values())}
+    history.write("another.safetensors", safetensors_bytes(many))
+    history.commit("another model")
+    for command in ("git diff v0 HEAD", "git log -p --ext-diff", "git theta diff --all v0 HEAD"):
+        done = history.run("sh", "-c", f"{command} | head -n 1")
+        assert len(done.stdout.splitlines()) == 1, command
+        assert done.stderr == "", command
+
+
+def test_what_only_looks_runs_nothing_and_stores_nothing(history: GitRepo) -> None:
+    """Between commits and the index, --stat and --name-only are about blobs alone."""
+    write_change(history, "bias")
+    history.git("add", MODEL)
+    for command in (
+        ("diff", "--stat", "v0", "v1"),
+        ("diff", "--name-only", "v0", "v1"),
+        ("diff", "--stat", "--cached"),
+        ("diff", "--name-only", "--cached"),
+    ):
+        done = history.git(*command, GIT_TRACE="1")
+        assert MODEL in done.stdout
+        assert "theta" not in done.stderr.replace(str(history.path), ""), "no program of ours was started"
+    write_change(history, "bias", seed=8)
+    objects = history.objects()
+    for options in (("--stat",), ("--name-only",), ("--quiet",), ("--stat", "HEAD"), ("--numstat",)):
+        history.git("diff", *options, check=False)
+    assert history.objects() == objects
