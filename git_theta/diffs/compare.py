@@ -17,6 +17,7 @@ from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest
 
 if TYPE_CHECKING:
+    from git_theta.diffs.memory import Memory
     from git_theta.diffs.metrics import Pair, Question
 
 Progress = Callable[[int, int], None]
@@ -54,6 +55,7 @@ def compare_checkpoints(
     threads: int | None = None,
     progress: Progress | None = None,
     open_pair: OpenPair | None = None,
+    memory: Memory | None = None,
 ) -> Report:
     """Compare two versions of a checkpoint, or two checkpoints.
 
@@ -65,6 +67,7 @@ def compare_checkpoints(
         values: whether to read tensors at all; otherwise the manifests alone are compared.
         binned: whether to count differences by sign and exponent, for a histogram.
         open_pair: a cheaper way to read both sides of a tensor.
+        memory: answers of earlier comparisons; what it has is not read, what it lacks is recorded.
     """
     similar = _Similar(old.open, new.open) if values else None
     matching = match(*_with_tensors(old.manifest, new.manifest), only=only, similar=similar)
@@ -73,9 +76,15 @@ def compare_checkpoints(
         from git_theta.diffs.metrics import compare_all
 
         questions = list(_questions(matching.matches, old, new, open_pair))
+        if memory is not None:
+            known = _remembered(matching.matches, questions, memory)
+            rows = [_answered(row, known[n]) if n in known else row for n, row in enumerate(rows)]
+            questions = [question for question in questions if question.key not in known]
         told = counted(sum(question.items for question in questions), progress)
         for number, answer in compare_all(questions, binned=binned, threads=threads, progress=told):
             rows[number] = _answered(rows[number], answer)
+        if memory is not None:
+            memory.record(_measured(matching.matches, questions, rows))
     unchanged = [*matching.unchanged, *(row.name for row in rows if _is_unchanged(row))]
     rows = [row for row in rows if not _is_unchanged(row)]
     made = Report(
@@ -194,6 +203,28 @@ def _questions(
         shape = a.shape if a.elements < b.elements else b.shape
         items = min(a.items, b.items)
         yield Question(number, a.dtype, b.dtype, shape, items, _opener(a, b, old, new, open_pair))
+
+
+def _remembered(
+    matches: Sequence[Match], questions: Iterable[Question[int]], memory: Memory
+) -> dict[int, Change]:
+    """The answers that are known, by the questions' numbers."""
+    known = {}
+    for question in questions:
+        old, new = matches[question.key].old, matches[question.key].new
+        if old and new and (change := memory.find(old, new)) is not None:
+            known[question.key] = change
+    return known
+
+
+def _measured(
+    matches: Sequence[Match], questions: Iterable[Question[int]], rows: Sequence[Row]
+) -> Iterator[tuple[Entry, Entry, Change]]:
+    """The answers to these questions, but for those that were errors."""
+    for question in questions:
+        old, new, change = matches[question.key].old, matches[question.key].new, rows[question.key].change
+        if old and new and change is not None:
+            yield old, new, change
 
 
 def _opener(a: Entry, b: Entry, old: Version, new: Version, open_pair: OpenPair | None) -> Callable[[], Pair]:

@@ -57,8 +57,18 @@ def amount_changed(report: Report) -> str:
 
 
 def stored(report: Report) -> str:
-    """What the change took in the store, or "" where that is not known."""
-    return "" if report.stored is None else f"{text.size(report.stored)} stored"
+    """What the change took in the store, or "" where that is not known.
+
+    What some tensors only took is known where each has an object of its own.
+    """
+    if report.stored is None:
+        return ""
+    sizes = [row.stored for row in report.rows if row.status != "removed"]
+    if not report.only or not report.stored:
+        return f"{text.size(report.stored)} stored"
+    if None in sizes:
+        return f"{text.size(report.stored)} stored for all tensors"
+    return f"{text.size(sum(filter(None, sizes)))} stored"
 
 
 def _amount(report: Report) -> str:

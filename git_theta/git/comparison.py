@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from git_theta.chains import met_again
 from git_theta.diffs.compare import Version, compare_checkpoints
-from git_theta.diffs.entries import entries
+from git_theta.diffs.entries import Entry, entries
+from git_theta.diffs.matching import match
+from git_theta.diffs.memory import Memory
 from git_theta.errors import MissingObject, ThetaError
 from git_theta.git.checkpoint import Checkpoint, provide_all
 from git_theta.git.places import SUBMODULE, SYMLINK, Place, link_target, open_place
@@ -32,12 +35,14 @@ class Question:
         names: the names to restrict it to, or None.
         values: whether to read tensors at all.
         binned: whether to count differences by size, for a histogram.
+        history: whether this is about what a commit changed, of which the answers are kept.
     """
 
     only: str | None = None
     names: frozenset[str] | None = None
     values: bool = True
     binned: bool = False
+    history: bool = False
 
 
 def compare(
@@ -61,7 +66,8 @@ def compare(
     with ExitStack() as stack:
         opened = _open(repository, (old, new), stack)
         manifests = [_restricted(checkpoint, question.names) for checkpoint in opened]
-        lines = _differing(manifests[0], manifests[1]) if question.values else ([], [])
+        memory = Memory(repository.index) if repository is not None and question.history else None
+        lines = _differing(manifests[0], manifests[1], question.only, memory) if question.values else [[], []]
         versions = [
             replace(version, manifest=manifest)
             for version, manifest in zip(
@@ -76,6 +82,7 @@ def compare(
             values=question.values,
             binned=question.binned,
             progress=bar if visible else None,
+            memory=memory,
         )
         notes = [note for checkpoint in opened if checkpoint for note in checkpoint.notes]
         notes += [*_no_file(repository, old, "was"), *_no_file(repository, new, "now")]
@@ -103,7 +110,7 @@ def compare_three(
     with ExitStack() as stack:
         opened = _open(repository, places, stack)
         manifests = [checkpoint.manifest if checkpoint else None for checkpoint in opened]
-        versions = _versions(repository, places, opened, _changed_by_any(manifests), visible)
+        versions = _versions(repository, places, opened, _changed_by_any(manifests, only), visible)
         path = places[1].path
         bar = stack.enter_context(ProgressBar(f"Comparing {path}"))
         return three_way.compare_three(*versions, path=path, only=only, progress=bar if visible else None)
@@ -189,34 +196,45 @@ def _provide(
         return provide_all(repository, wanted, arrived)
 
 
-def _differing(old: Manifest | None, new: Manifest | None) -> tuple[list[TensorLine], list[TensorLine]]:
+def _differing(
+    old: Manifest | None, new: Manifest | None, only: str | None, memory: Memory | None
+) -> list[list[TensorLine]]:
     """The stored tensors that a comparison will read."""
     if old is None or new is None:
-        return [], []
-    names = [set(entries(manifest)) for manifest in (old, new)]
-    both = names[0] & names[1]
-    moved = bool(names[0] - both and names[1] - both)  # then others are looked at, for they may be the same
-    sides = []
-    for manifest, other in ((old, new), (new, old)):
-        known = {(line.digest, line.dtype) for line in other.tensors}
-        of_views = {view.of for view in manifest.views}
-        sides.append(
-            [
-                line
-                for line in manifest.tensors
-                if (line.digest, line.dtype) not in known
-                and (moved or line.name in both or line.name in of_views)
-            ]
-        )
-    return sides[0], sides[1]
+        return [[], []]
+    every = match(old, new).matches
+    some = match(old, new, only=only).matches if only is not None else every
+    asked: list[tuple[Entry | None, Entry | None]] = [
+        (found.old, found.new)
+        for found in some
+        if found.old
+        and found.new
+        and not found.same_data
+        and (memory is None or memory.find(found.old, found.new) is None)
+    ]
+    apart = [(found.old, found.new) for found in every if found.old is None or found.new is None]
+    if (
+        len({old is None for old, _ in apart}) == 2
+    ):  # some went and some came: their values tell if they moved
+        asked += apart
+    return [_lines(pair[side] for pair in asked) for side in (0, 1)]
 
 
-def _changed_by_any(manifests: Sequence[Manifest | None]) -> list[list[TensorLine]]:
+def _lines(found: Iterable[Entry | None]) -> list[TensorLine]:
+    """What to open for these tensors, each stored one once."""
+    return list({entry.line.name: entry.line for entry in found if entry is not None}.values())
+
+
+def _changed_by_any(manifests: Sequence[Manifest | None], only: str | None) -> list[list[TensorLine]]:
     """The stored tensors of three versions that are not the same in all of them."""
     every = [{line.digest for line in manifest.tensors} if manifest else set() for manifest in manifests]
     common = every[0] & every[1] & every[2]
     return [
-        [line for line in manifest.tensors if line.digest not in common] if manifest else []
+        _lines(
+            entry
+            for entry in (entries(manifest).values() if manifest else ())
+            if entry.line.digest not in common and (only is None or fnmatchcase(entry.name, only))
+        )
         for manifest in manifests
     ]
 

@@ -119,7 +119,7 @@ def _changes(repository: Repository, step: Step, names: list[str]) -> dict[str, 
     if not step.parents:
         return {}
     old, new = (place_of(repository, version, version.path) for version in (step.parents[0], step.version))
-    report = compare(repository, old, new, Question(names=frozenset(names)))
+    report = compare(repository, old, new, Question(names=frozenset(names), history=True))
     return {row.name: row for row in report.rows if row.status != "added"}
 
 

@@ -56,7 +56,7 @@ def _lines(
     old = place_of(repository, step.parents[0] if step.parents else None, step.version.path)
     new = place_of(repository, step.version, step.version.path)
     try:
-        report = compare(repository, old, new, Question(tensor), visible=visible)
+        report = compare(repository, old, new, Question(tensor, history=True), visible=visible)
     except ThetaError as error:
         yield "    " + style.paint(f"! {error.message}", "33")
         return
@@ -84,7 +84,8 @@ def _amount(report: Report, style: Style) -> str:
         parts.append(f"{report.totals.unknown} unknown")
     kinds = Counter(row.update for row in report.rows if row.update)
     updates = ", ".join(f"{number} {update}" for update, number in kinds.most_common())
-    parts.append(f"{stored(report)} ({updates})" if updates else stored(report))
+    kept = stored(report)
+    parts.append(f"{kept} ({updates})" if updates else kept)
     return ", ".join(filter(None, parts))
 
 

@@ -25,6 +25,9 @@ CREATE TABLE IF NOT EXISTS stored (
 CREATE TABLE IF NOT EXISTS norms (
     digest TEXT, dtype TEXT, norm REAL NOT NULL, PRIMARY KEY (digest, dtype)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS changes (
+    old TEXT, new TEXT, change TEXT NOT NULL, PRIMARY KEY (old, new)
+) WITHOUT ROWID;
 """
 
 
@@ -78,6 +81,16 @@ class Index:
         """Remember 2-norms by (digest, dtype name); the first one recorded stays."""
         rows = [(*key, norm) for key, norm in norms.items()]
         self._write("INSERT OR IGNORE INTO norms VALUES (?, ?, ?)", rows)
+
+    def change(self, old: str, new: str) -> str | None:
+        """What is recorded of how one tensor became another."""
+        rows = self._read("SELECT change FROM changes WHERE old = ? AND new = ?", (old, new))
+        return next((text for (text,) in rows if isinstance(text, str)), None)
+
+    def record_changes(self, changes: Mapping[tuple[str, str], str]) -> None:
+        """Remember texts by pairs of tensors; the last one recorded stays."""
+        rows = [(*pair, change) for pair, change in changes.items()]
+        self._write("INSERT OR REPLACE INTO changes VALUES (?, ?, ?)", rows)
 
     def close(self) -> None:
         """Let go of the database; it is opened again when it is needed."""

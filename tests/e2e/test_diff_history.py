@@ -74,6 +74,24 @@ class TestLog:
         shutil.rmtree(history.path / ".git/theta/objects")
         assert "1 of 5 tensors changed, 1 unknown" in history.theta("log", MODEL).stdout
 
+    def test_a_commit_is_measured_once(self, history: GitRepo) -> None:
+        history.add_remote("origin")
+        history.git("push", "-q", "origin", "main")
+        shown = history.theta("log", MODEL).stdout
+        shutil.rmtree(history.path / ".git/theta/objects")
+        assert history.theta("log", MODEL).stdout == shown
+        assert history.theta("log", MODEL, "--tensor", "layer.1*").stdout.count("‖Δ‖/‖w‖") == 2
+        assert "unknown" not in history.theta("blame", MODEL).stdout
+        assert history.objects() == [], "what is known is no reason to fetch anything"
+
+    def test_bytes_of_some_tensors(self, history: GitRepo) -> None:
+        output = " ".join(history.theta("log", MODEL, "--tensor", "layer.0.weight").stdout.split())
+        every = " ".join(history.theta("log", MODEL, "--tensor", "*").stdout.split())
+        alone = re.search(r"([\d.]+ KiB) stored \(1 dense\)", output)
+        assert alone is not None
+        assert float(alone.group(1).split()[0]) < 80.1, "the bytes of one tensor"
+        assert "KiB stored for all tensors" in every, "the bias shares an object"
+
     def test_a_path_that_never_was(self, history: GitRepo) -> None:
         done = history.theta("log", "no.safetensors", check=False)
         assert done.returncode == 1
