@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import struct
 import subprocess
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from diff_examples import absent, lora_report, random_model, showcase, tensor, v
 from git_theta.diffs import page
 from git_theta.diffs.compare import compare_checkpoints
 
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -126,6 +129,84 @@ def test_the_table_sorts_in_a_browser(tmp_path: Path) -> None:
     by_name = names(in_browser(path, tmp_path / "profile", "#sort=name"))
     assert by_name[:2] == ["h.0.attn.q.weight", "h.0.attn.v.weight"]
     assert by_name[4:6] == ["h.2.attn.q.weight", "h.2.attn.v.weight"]
+
+
+class Acted(HTMLParser):
+    """The names of the table's rows, its sorted columns and the hint, as a script has left them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[str] = []
+        self.sorted: dict[str, str] = {}
+        self.hint: dict[str, str | None] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "th" and found.get("scope") == "row":
+            self.rows.append(found["data-value"] or "")
+        if (column := found.get("data-column")) and (way := found.get("aria-sort")):
+            self.sorted[column] = way
+        if found.get("id") == "hint":
+            self.hint = found
+
+
+def acted(page: Path, folder: Path, script: str) -> tuple[Acted, str]:
+    """A page after somebody has clicked and pointed, and its document."""
+    copy = folder / "acted.html"
+    text = page.read_text(encoding="utf-8")
+    copy.write_text(text.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
+    document = in_browser(copy, folder / "profile")
+    return Acted(document), document
+
+
+def click(column: str) -> str:
+    return f"document.querySelector('th[data-column={column}] button').click();"
+
+
+def point_at(selector: str) -> str:
+    return (
+        f"document.querySelector('{selector}').dispatchEvent("
+        "new PointerEvent('pointermove', {bubbles: true, clientX: 40, clientY: 60}));"
+    )
+
+
+def test_the_page_in_the_docs_is_of_this_version() -> None:
+    text = (IMAGES / "diff-lora.html").read_text(encoding="utf-8")
+    for name in ("page.css", "page.js"):
+        assert Path(page.__file__).with_name(name).read_text(encoding="utf-8") in text
+    assert "LoRA, rank 8 on 48 matrices" in text
+    assert len(names(text)) == 48
+    picture = (IMAGES / "diff-lora.png").read_bytes()
+    width, height = struct.unpack(">II", picture[16:24])
+    assert picture[:4] == b"\x89PNG"
+    assert min(width, height) > 500
+    assert max(len(picture), len(text.encode())) < 100_000, "small files"
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
+def test_clicks_and_hints_of_the_page_in_the_docs_in_a_browser(tmp_path: Path) -> None:
+    docs = IMAGES / "diff-lora.html"
+    text = docs.read_text(encoding="utf-8")
+    cosines = {
+        name: float(re.findall(r'data-value="([^"]*)"', row)[5])
+        for row in re.findall(r"<tr><th scope=\"row\".*?</tr>", text)
+        for name in names(row)
+    }
+    once, _ = acted(docs, tmp_path, click("cosine"))
+    assert [cosines[name] for name in once.rows] == sorted(cosines.values(), reverse=True)
+    assert once.sorted == {"cosine": "descending"}
+    assert "hidden" in once.hint
+    twice, document = acted(
+        docs, tmp_path, click("norm") + 2 * click("cosine") + point_at("svg.heat rect.s8")
+    )
+    assert [cosines[name] for name in twice.rows] == sorted(cosines.values())
+    assert twice.sorted == {"cosine": "ascending"}
+    assert "hidden" not in twice.hint
+    hint = unescape(document.partition('<div id="hint"')[2].partition(">")[2].partition("</div>")[0])
+    assert re.fullmatch(r"h\.20\.attn\.q\.weight: 0\.01437", hint)
+    away, _ = acted(docs, tmp_path, point_at("svg.heat rect.s8") + point_at("h1"))
+    assert "hidden" in away.hint
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
