@@ -20,7 +20,10 @@ def render(report: Report, style: Style, *, sort: Sort = "name", top: int | None
     Where the stored bytes are not known, tensors that share an object for one, parameters stand for them.
     """
     rows = ordered(report.rows, sort)[:top]
-    lines = _lines(rows, style) if rows else []
+    lines = [style.paint(f" ! {words}", "33") for words in report.notes]
+    if not report.rows:  # a header, a format: what is not about tensors
+        lines += [f" {kind.text.replace('->', style.arrow)}" for kind in report.kinds]
+    lines += _lines(rows, style) if rows else []
     last = f" {amount_changed(report)}, {text.count(report.totals.parameters)} parameters"
     lines.append(", ".join(filter(None, (last, stored(report)))))
     return "".join(line.rstrip() + "\n" for line in lines)

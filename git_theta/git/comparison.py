@@ -86,6 +86,7 @@ def compare(
         )
         notes = [note for checkpoint in opened if checkpoint for note in checkpoint.notes]
         notes += [*_no_file(repository, old, "was"), *_no_file(repository, new, "now")]
+        notes += _tracking((old, new), opened)
         moved = old.path if old.path not in ("", new.path) else ""
         return replace(report, old_path=moved, header=tuple(header), notes=tuple(notes))
 
@@ -236,6 +237,19 @@ def _changed_by_any(manifests: Sequence[Manifest | None], only: str | None) -> l
             if entry.line.digest not in common and (only is None or fnmatchcase(entry.name, only))
         )
         for manifest in manifests
+    ]
+
+
+def _tracking(places: Sequence[Place], opened: Sequence[Checkpoint | None]) -> list[str]:
+    """What to say of a checkpoint of which git-theta stores one version, and Git itself the other."""
+    whole = [
+        bool(place.oid) and checkpoint is not None and checkpoint.text is None
+        for place, checkpoint in zip(places, opened, strict=True)
+    ]
+    if None in opened or whole[0] == whole[1]:
+        return []
+    return [
+        "now in Git as a whole file, not tracked" if whole[1] else "was in Git as a whole file, not tracked"
     ]
 
 

@@ -147,9 +147,10 @@ class _Run:
             header=change.header,
             visible=not self._output.started,
         )
-        if report.identical and not change.header and not options.json:
+        about_file = bool(change.header or report.notes)
+        if report.identical and not about_file and not options.json:
             return
-        self._different |= not report.identical or bool(change.header)
+        self._different |= not report.identical or about_file
         if options.plot is not None:
             plot(report, options.plot)
         yield self._rendered(report, style)

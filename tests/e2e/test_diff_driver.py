@@ -171,7 +171,21 @@ def test_became_tracked_and_stopped_being_so(history: GitRepo) -> None:
     history.commit("with git-theta", ".")
     assert history.blob("HEAD~1:late.bin") == raw
     assert history.blob("HEAD:late.bin").startswith(b'{"git-theta"')
-    assert "identical files" in history.git("diff", "HEAD~1", "--", "late.bin").stdout
+    output = history.git("diff", "HEAD~1", "--", "late.bin").stdout
+    assert "identical files" in output
+    assert "! was in Git as a whole file, not tracked" in output
+    assert "not tracked" in history.theta("diff", "HEAD~1", "HEAD").stdout
+    history.theta("untrack", "*.bin")
+    history.git("add", "--renormalize", ".")
+    history.commit("without it again", ".")
+    assert history.blob("HEAD:late.bin") == raw
+    output = history.theta("diff", "HEAD~1", "HEAD").stdout
+    assert "identical files\n  ! now in Git as a whole file, not tracked" in output
+    history.write("late.bin", version(1))
+    history.commit("a change of what is not tracked")
+    assert rows(history.theta("diff", "HEAD~1", "HEAD", "--", "late.bin").stdout) == ["M layer.1.weight"]
+    assert rows(history.theta("diff", "HEAD~2", "--", "late.bin").stdout) == ["M layer.1.weight"]
+    assert "! now in Git as a whole file" in history.theta("log", "late.bin").stdout
     history.git("rm", "-q", "--cached", MODEL)
     assert "deleted checkpoint" in history.git("diff", "--cached", "--", MODEL).stdout
 

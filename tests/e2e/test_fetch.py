@@ -205,8 +205,9 @@ def test_fetch_in_a_bare_repository(history: GitRepo, pushed: GitRepo) -> None:
 
 
 def test_outside_of_a_repository(home: Path) -> None:
-    for command in ("fetch", "pull", "push", "status", "fsck", "ls-files", "track"):
+    for command in ("fetch", "pull", "push", "status", "fsck", "ls-files", "track", "diff"):
         done = GitRepo(home).theta(command, check=False)
         assert done.returncode == 1, command
-        assert "not a git repository" in done.stderr
+        assert done.stderr.startswith("error: not a git repository")
+        assert "git init" in done.stderr
         assert "Traceback" not in done.stderr

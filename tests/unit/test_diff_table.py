@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from diff_examples import (
     version,
 )
 
+from git_theta.checkpoints.registry import OPAQUE
 from git_theta.diffs import stat, table, text
 from git_theta.diffs.compare import compare_checkpoints
 from git_theta.diffs.report import SORTS, Report
@@ -150,8 +152,17 @@ def test_stat_of_nothing() -> None:
     model = version(random_model(1))
     assert (
         stat.render(compare_checkpoints(model, model), Style())
-        == " 0 of 8 tensors changed, 0 parameters, 0 B stored\n"
+        == " identical files\n 0 of 8 tensors changed, 0 parameters, 0 B stored\n"
     )
+
+
+def test_stat_of_a_file_that_became_bytes() -> None:
+    model, damaged = version(random_model(1)), version({}, form=OPAQUE)
+    report = compare_checkpoints(model, damaged, values=False)
+    lines = stat.render(replace(report, notes=("the file has 9 bytes",)), Style()).splitlines()
+    assert lines[0] == " ! the file has 9 bytes"
+    assert lines[1].startswith(" bytes that git-theta does not see tensors in, ")
+    assert lines[2] == " format safetensors → opaque"
 
 
 def test_stat_shows_as_many_rows_as_asked_for() -> None:
