@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from git_repo import GitRepo, safetensors_bytes, weights
+from git_repo import GitRepo, safetensors_bytes, version, weights
 from test_diff_driver import MODEL, write_change
 
 _SLOW = """
@@ -25,9 +25,16 @@ show = progress_bar.ProgressBar.__call__
 def interrupted(*arguments):
     show(*arguments)
     os.kill(os.getpid(), signal.SIGINT)
+remove = progress_bar.ProgressBar.__exit__
+def interrupted_again(*arguments):
+    if arguments[0]._visible:
+        os.kill(os.getpid(), signal.SIGINT)  # as git does
+    return remove(*arguments)
 if "interrupt" in sys.argv:
     progress_bar.ProgressBar.__call__ = interrupted
-sys.exit(main.main(["diff", "v0", "v1"]))
+    progress_bar.ProgressBar.__exit__ = interrupted_again
+sys.argv[1:] = ["diff", "v0", "v1"]
+sys.exit(main.main())
 """
 
 
@@ -132,6 +139,66 @@ class TestProgress:
         assert output.startswith(f"\rComparing {MODEL} [")
         assert output.endswith("\r\x1b[K\n")
         assert list((history.path / ".git/theta/tmp").glob("*")) == []
+
+
+_ASLEEP = """
+import time
+from pathlib import Path
+from git_theta.diffs import compare
+
+def asleep(*arguments, **options):
+    Path(__file__).with_name("asleep").touch()
+    time.sleep(60)
+
+compare.compare_checkpoints = asleep
+"""
+
+
+@pytest.mark.parametrize(
+    "command", ["--no-pager diff", "--no-pager show --ext-diff HEAD", "theta diff HEAD~1"]
+)
+def test_control_c_while_git_waits_for_us(history: GitRepo, tmp_path: Path, command: str) -> None:
+    """Typed on a terminal while a version that Git has whole is put aside to be read."""
+    history.write("whole.bin", version(0))
+    history.commit("not tracked")
+    history.theta("track", "*.bin")
+    history.write("whole.bin", version(1))
+    history.commit("tracked")
+    history.write("whole.bin", version(0))
+    if command.endswith("diff"):
+        command += " HEAD~1 HEAD"
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_ASLEEP)
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(history.path)
+        os.environ |= {"PYTHONPATH": str(folder), "TERM": "xterm", "GIT_PAGER": "cat"}
+        shell = f"trap : INT; git {command} -- whole.bin; echo ended with $?; sleep 1"
+        os.execvp("sh", ["sh", "-c", shell])  # as at a prompt: a shell stays when git has gone
+    for _ in range(600):
+        if (folder / "asleep").exists():
+            break
+        time.sleep(0.05)
+    spooled = list((history.path / ".git/theta/tmp").glob("*"))
+    os.write(terminal, b"\x03")
+    output = b""
+    while True:
+        try:
+            read = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not read:
+            break
+        output += read
+    os.waitpid(process, 0)
+    os.close(terminal)
+    assert spooled, "there was something to clean up"
+    assert b"ended with 130" in output
+    assert b"Traceback" not in output
+    assert b"error" not in output
+    assert list((history.path / ".git/theta/tmp").glob("*")) == []
+    assert not (history.path / ".git/index.lock").exists()
 
 
 def test_output_that_is_not_read_to_its_end_is_no_error(history: GitRepo) -> None:
