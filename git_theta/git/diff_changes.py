@@ -64,7 +64,9 @@ def place_in(repository: Repository, side: Side, path: str) -> Place:
         return _in_work_tree(repository, path, side.label)
     if side.kind == "index":
         row = repository.git("ls-files", "-s", "-z", "--", f":(top,literal){path}")
-        mode, oid = row.decode(errors="replace").split(" ")[:2] if row else ("", "")
+        mode, oid, stage = row.partition(b"\t")[0].decode().split(" ") if row else ("", "", "")
+        if stage not in ("", "0"):  # there is a conflict, and no version of which to say that it is staged
+            mode, oid = "", ""
     else:
         row = repository.git("--literal-pathspecs", "ls-tree", "-z", "--full-tree", side.name, "--", path)
         mode, _, oid = row.partition(b"\t")[0].decode().split(" ") if row else ("", "", "")

@@ -12,7 +12,7 @@ from git_theta.diffs.compare import counted
 from git_theta.diffs.entries import Entry, entries, open_entry
 from git_theta.diffs.show import Shown
 from git_theta.errors import MissingObject, ThetaError
-from git_theta.git import diff_changes, diff_sides, terminal
+from git_theta.git import conflicts, diff_changes, diff_sides, terminal
 from git_theta.git.checkpoint import Checkpoint, provide
 from git_theta.git.diff_sides import INDEX
 from git_theta.git.places import Place, open_place
@@ -62,6 +62,9 @@ def _find(repository: Repository, name: str) -> Place:
         place = diff_changes.place_in(repository, source, path)
         if place.there:
             return place
+        if conflicts.stages(repository, path):
+            sides = "git theta show :2:PATH shows ours, :3:PATH theirs".replace("PATH", path)
+            raise ThetaError(f"{name} has a conflict, and no file in the work tree", sides)
     raise ThetaError(f"there is no file {name}", "git theta ls-files; git theta show REV:PATH")
 
 

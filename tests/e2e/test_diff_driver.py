@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from git_repo import GitRepo, changed, safetensors_bytes, version, weights
+from git_repo import GitRepo, changed, digest, safetensors_bytes, version, weights
 
 MODEL = "model.safetensors"
 _ESCAPE = "\x1b["
@@ -106,6 +106,15 @@ def test_stash(history: GitRepo) -> None:
     assert rows(shown) == ["M bias"]
     history.git("stash", "pop", "-q")
     assert history.status() == [f" M {MODEL}"]
+
+
+def test_difftool(history: GitRepo) -> None:
+    """With folders it is given whole checkpoints; otherwise git prefers the driver."""
+    history.git("config", "difftool.sums.cmd", "sha256sum $LOCAL/* $REMOTE/*")
+    output = history.git("difftool", "--dir-diff", "-t", "sums", "v0", "v1", "--", MODEL).stdout
+    assert [line.split()[0] for line in output.splitlines()] == [digest(version(0)), digest(version(1))]
+    output = history.git("difftool", "-y", "-t", "sums", "v0", "v1", "--", MODEL).stdout
+    assert rows(output) == ["M layer.1.weight"]
 
 
 def test_deleted_moved_and_made_executable(history: GitRepo) -> None:

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from git_repo import GitRepo, changed, safetensors_bytes, version, weights
-from test_diff_driver import MODEL, write_change
+from test_diff_driver import MODEL, make_conflict, write_change
 
 
 @pytest.fixture
@@ -185,6 +185,20 @@ class TestShow:
         assert norm(MODEL) == norm(f"v1:{MODEL}")
         bare = history.clone("bare.git", "--bare")
         assert bare.theta("show", MODEL, "--tensor", "layer.1.weight").stdout == norm(f"v1:{MODEL}")
+
+    def test_while_there_is_a_conflict(self, history: GitRepo) -> None:
+        make_conflict(history)
+        asked = ("--tensor", "layer.1.weight")
+        ours = history.theta("show", f":2:{MODEL}", *asked).stdout
+        assert history.theta("show", MODEL, *asked).stdout == ours
+        assert history.theta("show", f":3:{MODEL}", *asked).stdout != ours
+        for command in (("log", MODEL), ("blame", MODEL)):
+            assert history.theta(*command).stdout.count(history.head("v1")[:10]) == 1
+        (history.path / MODEL).unlink()
+        done = history.theta("show", MODEL, check=False)
+        assert done.returncode == 1
+        assert f"{MODEL} has a conflict" in done.stderr
+        assert f"git theta show :2:{MODEL}" in done.stderr
 
     def test_one_tensor(self, history: GitRepo) -> None:
         output = history.theta("show", MODEL, "--tensor", "layer.0.weight").stdout
