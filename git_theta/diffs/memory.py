@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import astuple, fields, replace
+from operator import methodcaller
 
 from git_theta.diffs.change import Change
 from git_theta.diffs.entries import Entry
@@ -48,7 +49,8 @@ def _key(entry: Entry) -> str:
 
 
 def _written(change: Change) -> str:
-    return json.dumps([_DEFINITION, *astuple(replace(change, bins=None))[: len(_FIELDS)]])
+    values = astuple(replace(change, bins=None))[: len(_FIELDS)]
+    return json.dumps([_DEFINITION, *values], default=methodcaller("item"))  # NumPy's numbers as Python's
 
 
 def _read(text: str) -> Change | None:

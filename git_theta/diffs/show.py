@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -67,6 +68,10 @@ def table(tensors: Sequence[Shown], style: Style) -> str:
         lines += [style.paint(f"    {words}", "33") for words in _remarks(shown)]
     parameters = sum(math.prod(shown.shape) for shown in rows if not shown.note)
     lines.append(f"{len(rows)} tensors, {text.count(parameters)} parameters")
+    if left_out := [title for title, _ in _COLUMNS[len(columns) :]]:
+        width = longest + 2 + kind_width + (_WIDTH + 1) * len(_COLUMNS)
+        words = f"no room for {', '.join(left_out)}; COLUMNS={width} before the command makes some"
+        lines += [style.paint(line, "2") for line in textwrap.wrap(words, style.width)]
     return "".join(line.rstrip() + "\n" for line in lines)
 
 

@@ -12,9 +12,13 @@ import pytest
 from diff_examples import Content, changed, random_model, tensor, version, with_lora
 
 from git_theta.diffs import memory
+from git_theta.diffs.change import Change
 from git_theta.diffs.compare import Version, compare_checkpoints
+from git_theta.diffs.entries import Entry
 from git_theta.diffs.memory import Memory
 from git_theta.diffs.report import Report
+from git_theta.dtypes import dtype
+from git_theta.manifest import TensorLine
 from git_theta.objects.index import Index
 
 
@@ -71,6 +75,20 @@ def test_numbers_that_are_not_finite(index: Index) -> None:
     first = compared(index, version(old), version(new))
     assert first.totals.norm == np.inf
     assert compared(index, lost(old), lost(new)) == first
+
+
+def test_numbers_of_numpy(index: Index) -> None:
+    numbers = [np.float32(1.5), np.float64(2), 2.0, np.float32(0.5), None, np.int64(1), 0, np.int64(3)]
+    found = Change(4, 2, *numbers)  # type: ignore[arg-type]
+    old, new = (
+        Entry("a", line.dtype, line.shape, line)
+        for line in (TensorLine("a", dtype("F32"), (4,), digest) for digest in ("1" * 64, "2" * 64))
+    )
+    Memory(index).record([(old, new, found)])
+    kept = Memory(index).find(old, new)
+    assert kept == found
+    assert kept is not None
+    assert [type(value) for value in (kept.norm, kept.rank, kept.nans)] == [float, int, int]
 
 
 def test_another_definition_is_measured_again(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:

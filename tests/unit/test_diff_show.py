@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from diff_examples import opened, random_model, tensor
@@ -35,6 +37,17 @@ def test_a_table() -> None:
 def test_lines_fit(width: int) -> None:
     for line in show.table(SHOWN, Style(width)).splitlines():
         assert text.width(line) <= width
+
+
+def test_columns_that_do_not_fit_are_named() -> None:
+    *_, count, more = show.table(SHOWN, Style(80)).splitlines()
+    assert count == "86 tensors, 1.22M parameters"
+    found = re.fullmatch(r"no room for max, zeros; COLUMNS=(\d+) before the command makes some", more)
+    assert found is not None
+    wide = show.table(SHOWN, Style(int(found.group(1))))
+    assert wide.splitlines()[0].split()[-1] == "zeros"
+    assert "no room" not in wide
+    assert "no room" in show.table(SHOWN, Style(int(found.group(1)) - 1))
 
 
 def test_what_is_not_known_is_said() -> None:
