@@ -42,7 +42,9 @@ def report(error: BaseException) -> int:
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has left
+        from git_theta.git import terminal
+
+        terminal.discard()
         return 1
     return _unexpected(error)
 

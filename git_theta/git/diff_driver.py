@@ -71,8 +71,11 @@ def run(arguments: Sequence[str]) -> None:
     with suppress(ThetaError):
         repository = Repository.here()
     style = terminal.style(callers.calling_command())
-    with suppress(BrokenPipeError), terminal.Output() as output:
-        output.write(_text(repository, call, style))
+    try:
+        with terminal.Output() as output:
+            output.write(_text(repository, call, style))
+    except BrokenPipeError:
+        terminal.discard()
     if repository is not None:
         repository.close()
 

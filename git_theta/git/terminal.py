@@ -81,6 +81,11 @@ def is_read() -> bool:
     return not any(events & select.POLLERR for _, events in poll.poll(0))
 
 
+def discard() -> None:
+    """Send what Python still holds of standard output nowhere: whoever read it has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def failed(path: str, error: ThetaError, style: Style) -> str:
     """What to show in place of a comparison that is not possible."""
     lines = [style.paint(f"diff --theta {path}", "1"), "  " + style.paint(f"! {error.message}", "33")]

@@ -211,6 +211,21 @@ def test_output_that_is_not_read_to_its_end_is_no_error(history: GitRepo) -> Non
         assert done.stderr == "", command
 
 
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_reader_that_left(history: GitRepo, noticed: bool) -> None:
+    """Before the comparison, or while it was made: an error would make git say that the driver died."""
+    program = "import sys\nfrom git_theta.cli import main\nfrom git_theta.git import terminal\n"
+    program += "" if noticed else "terminal.is_read = lambda: True\n"
+    program += "sys.exit(main.main(['diff-driver', *sys.argv[1:]]))"
+    sides = [(MODEL, history.head(f"{revision}:{MODEL}"), "100644") for revision in ("v0", "v1")]
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", program, MODEL, *sides[0], *sides[1]]
+    done = subprocess.run(command, cwd=history.path, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_what_only_looks_runs_nothing_and_stores_nothing(history: GitRepo) -> None:
     """Between commits and the index, --stat and --name-only are about blobs alone."""
     write_change(history, "bias")
