@@ -108,7 +108,7 @@ class Repository:
             )
         except FileNotFoundError:
             raise ThetaError(
-                "git is not installed, or not on the PATH", "install Git 2.20 or newer"
+                "git is not installed, or not on the PATH", "install Git 2.22 or newer"
             ) from None
 
     def popen(self, arguments: Sequence[str], **pipes: Any) -> subprocess.Popen[bytes]:

@@ -17,6 +17,6 @@ def git_version() -> str:
     try:
         done = subprocess.run(["git", "version"], capture_output=True, text=True, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError):
-        raise ThetaError("git is not installed, or not on the PATH", "install Git 2.20 or newer") from None
+        raise ThetaError("git is not installed, or not on the PATH", "install Git 2.22 or newer") from None
     found = re.search(r"\d+(\.\d+)+", done.stdout)
     return found.group() if found else done.stdout.strip()

@@ -6,7 +6,10 @@ import re
 import subprocess
 from pathlib import Path
 
-README = Path(__file__).parents[2] / "README.md"
+from git_theta.git.doctor import OLDEST_GIT
+
+SOURCE = Path(__file__).parents[2]
+README = SOURCE / "README.md"
 
 
 def tour() -> str:
@@ -25,3 +28,29 @@ def test_tour(tmp_path: Path) -> None:
     assert "1 of 4 tensors changed" in done.stdout + done.stderr
     assert "4 merged (average)" in done.stdout
     assert "model.safetensors: the same result" in done.stdout
+
+
+def test_versions_and_commands_that_the_readme_names() -> None:
+    text = README.read_text()
+    (python,) = re.findall(r"Python (3\.\d+) or newer", text)
+    assert f'requires-python = ">={python}"' in (SOURCE / "pyproject.toml").read_text()
+    assert f"Git {OLDEST_GIT[0]}.{OLDEST_GIT[1]} or newer" in text
+    start = text[text.index("## Start") : text.index("## A two-minute tour")]
+    demo, tests = re.findall(r"^```bash\n(.*?)^```", start, re.DOTALL | re.MULTILINE)
+    assert 'pip install -c constraints.txt -e ".[torch]" && git theta demo ' in demo
+    steps = (SOURCE / ".ci" / "run").read_text()
+    for step in ('pip install -c constraints.txt -e ".[torch,test]"', "python -m pytest -n 2"):
+        assert step in tests
+        assert step in steps.replace("pip install -q", "pip install")
+
+
+def test_constraints_pin_one_release_for_every_python() -> None:
+    pins: dict[str, list[str]] = {}
+    for line in (SOURCE / "constraints.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            pin, _, marker = line.partition("; ")
+            pins.setdefault(pin.partition("==")[0].lower(), []).append(marker)
+    both = ["python_version >= '3.11'", "python_version < '3.11'"]
+    assert all(markers in ([""], both, both[1:]) for markers in pins.values())
+    required = re.findall(r'^    "([A-Za-z0-9-]+)>=', (SOURCE / "pyproject.toml").read_text(), re.MULTILINE)
+    assert set(required) <= pins.keys()
