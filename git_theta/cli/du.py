@@ -39,7 +39,11 @@ def command(revisions: tuple[str, ...], by: tuple[str, ...], as_json: bool) -> N
     from git_theta.git.repository import Repository
     from git_theta.git.usage import usage
 
-    found = usage(Repository.here(), revisions or ("--branches", "--tags", "--remotes", "HEAD"))
+    repository = Repository.here()
+    found = usage(
+        repository,
+        revisions or ("--branches", "--tags", "--remotes", *([] if repository.unborn else ["HEAD"])),
+    )
     tables: dict[str, Iterable[Share]] = {
         "commit": found.commits,
         "path": found.paths.values(),

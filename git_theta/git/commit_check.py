@@ -40,10 +40,9 @@ def check_commit(repository: Repository) -> None:
 
 def staged(repository: Repository) -> list[ChangedPath]:
     """The regular files in the index that are not as in HEAD."""
-    unborn = repository.run("rev-parse", "-q", "--verify", "HEAD").returncode != 0
     base = (
         repository.git("hash-object", "-t", "tree", "--stdin", stdin=b"").decode().strip()
-        if unborn
+        if repository.unborn
         else "HEAD"
     )
     listed = repository.git("diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", base)

@@ -160,8 +160,7 @@ def _manifests(
     elif refs:
         found = [b for ref in refs for b in blobs.in_tree(repository, resolve(repository, ref, remote))]
     else:
-        unborn = repository.run("rev-parse", "-q", "--verify", "HEAD").returncode != 0
-        found = blobs.in_index(repository) + ([] if unborn else blobs.in_tree(repository, "HEAD"))
+        found = blobs.in_index(repository) + ([] if repository.unborn else blobs.in_tree(repository, "HEAD"))
     for blob, text in blobs.find_manifests(repository, {blob.oid: blob for blob in found}.values()):
         if (manifest := parsed(text)) is not None:
             yield blob.path, manifest

@@ -49,7 +49,7 @@ class Repository:
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self._environment = None if environment is None else dict(environment)
-        bare, git_dir, common_dir = self._rev_parse("--is-bare-repository", "--git-dir", "--git-common-dir")
+        bare, git_dir, common_dir = self._look()
         self.git_dir = folder / git_dir
         self.common_dir = folder / common_dir
         self.bare = bare == "true"
@@ -125,6 +125,11 @@ class Repository:
         """The top folder of the work tree. Raises ThetaError in a bare repository."""
         return self.folder / self._rev_parse("--show-toplevel")[0]
 
+    @property
+    def unborn(self) -> bool:
+        """Whether HEAD is a branch that has no commit yet."""
+        return self.run("rev-parse", "-q", "--verify", "HEAD").returncode != 0
+
     @cached_property
     def theta(self) -> Path:
         """The folder of git-theta's own data, shared by all work trees."""
@@ -169,6 +174,16 @@ class Repository:
         """End the helper process, and let go of files."""
         self.index.close()
         self._blobs.close()
+
+    def _look(self) -> list[str]:
+        questions = "--is-bare-repository", "--git-dir", "--git-common-dir"
+        try:
+            return self._rev_parse(*questions)
+        except ThetaError as error:
+            # git's own words say enough: "not a git repository ...", or whose the folder is and what to type.
+            said = error.message.rpartition("failed: fatal: ")[2]
+            remedy = "cd to a repository, or make one: git init" if said.startswith("not a git") else ""
+            raise ThetaError(said, error.remedy or remedy) from None
 
     def _rev_parse(self, *questions: str) -> list[str]:
         answers = os.fsdecode(self.git("rev-parse", *questions)).removesuffix("\n").split("\n")

@@ -25,6 +25,8 @@ def unpushed(repository: Repository, revisions: Sequence[str]) -> list[str]:
 
 def require_clean(repository: Repository) -> None:
     """Raises ThetaError where the index differs from HEAD, or an operation is under way."""
+    if repository.unborn:
+        raise ThetaError("there is no commit here yet", "git commit")
     under_way = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
     if any((repository.git_dir / name).exists() for name in under_way):
         raise ThetaError("a merge, rebase, cherry-pick or revert is under way", "finish or abort it first")

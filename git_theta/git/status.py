@@ -110,12 +110,11 @@ def status(repository: Repository) -> Status:
         file = top / path
         if file.is_file() and file.stat().st_size == blob.size and file.read_bytes() == text:
             left.append(path)
-    unborn = repository.run("rev-parse", "-q", "--verify", "HEAD").returncode != 0
     return Status(
         installed=installed(repository),
         hooks=not hook_files.look(repository).lacking,
         patterns=attributes.tracked_patterns(repository),
-        staged=costs(repository, staged(repository), [] if unborn else ["HEAD"]),
+        staged=costs(repository, staged(repository), [] if repository.unborn else ["HEAD"]),
         unstaged=_unstaged(repository, {path: text for path, (_, text) in texts.items()}),
         untracked=_untracked(repository),
         missing=lacking,

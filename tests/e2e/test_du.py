@@ -36,3 +36,10 @@ def test_du_of_nothing_known(history: GitRepo) -> None:
     done = history.theta("du", "no-such-branch", check=False)
     assert done.returncode == 1
     assert "no-such-branch" in done.stderr
+
+
+def test_du_before_the_first_commit(plain: GitRepo) -> None:
+    assert json.loads(plain.theta("du", "--json").stdout)["total"]["count"] == 0
+    refused = plain.theta("repack", check=False)
+    assert refused.returncode == 1
+    assert refused.stderr == "error: there is no commit here yet\nhint: git commit\n"
