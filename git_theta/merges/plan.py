@@ -194,7 +194,8 @@ class _Planner:
             others = [self._labels[side] for side in changed if lines[side] is not None]
             return f"removed by {listed(removed)}, changed by {listed(others)}"
         if choice is None:
-            return f"changed differently by {who}, and no strategy is chosen"
+            state = "changed" if lines[BASE] is not None else "added"
+            return f"{state} differently by {who}, and no strategy is chosen"
         strategy = choice.strategy
         if strategy.takes:
             return f"changed differently by {who}: {strategy.name} is not one of them"

@@ -1,15 +1,18 @@
-"""What the first Git-Theta got wrong in storing and pushing: each was reproduced there, and holds here."""
+"""What the first Git-Theta got wrong: each was reproduced there, and holds here.
+
+That Git LFS and git-theta push side by side is in test_beside_lfs.py.
+"""
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
 from git_repo import GitRepo, changed, digest, safetensors_bytes, version, weights
-
-MODEL = "model.safetensors"
+from merge_cases import MODEL, diverge, model
 
 
 def check_round_trip(repo: GitRepo, name: str, data: bytes) -> None:
@@ -82,6 +85,52 @@ def test_smallest_change_is_seen(history: GitRepo) -> None:
     history.git("checkout", "-q", "HEAD~1")
     history.git("checkout", "-q", "main")
     assert history.digest(MODEL) == digest(data)
+
+
+@pytest.mark.parametrize("strategy", ["average", "interpolate -o alpha=0.5"])
+def test_average_is_the_mean_and_can_be_checked_out(repo: GitRepo, strategy: str) -> None:
+    diverge(repo, model(w=[1, 1]), model(w=[2, 4]), model(w=[4, 8]))
+    repo.theta("merge", "theirs", "--strategy", *strategy.split())
+    assert repo.digest(MODEL) == digest(model(w=[3, 6]))
+    repo.git("checkout", "-q", "base")
+    repo.git("checkout", "-q", "main")
+    assert repo.digest(MODEL) == digest(model(w=[3, 6]))
+    bare = repo.add_remote("origin")
+    repo.git("push", "-q", "origin", "main")
+    assert bare.clone("clone").digest(MODEL) == digest(model(w=[3, 6]))
+
+
+def test_states_of_tensors_in_a_merge(repo: GitRepo) -> None:
+    """Added on both sides is no deletion, and deleted on both sides is settled."""
+    diverge(repo, model(kept=1, gone=[2, 2, 2]), model(kept=1, new=3), model(kept=1, new=4))
+    done = repo.git("merge", "--no-edit", "theirs", check=False)
+    assert done.returncode == 1
+    assert "new: added differently" in done.stderr
+    assert "gone" not in done.stdout + done.stderr
+    repo.theta("resolve", MODEL, "--strategy", "theirs")
+    repo.git("commit", "-q", "--no-edit")
+    assert repo.digest(MODEL) == digest(model(kept=1, new=4))
+
+
+def test_update_of_low_rank_is_small_and_exact(repo: GitRepo) -> None:
+    random = np.random.default_rng(8)
+    before = random.standard_normal((512, 512), np.float32)
+    factors = [random.standard_normal(shape, np.float32) for shape in ((512, 8), (8, 512))]
+    after = before + np.float32(0.01) * (factors[0] @ factors[1])
+    check_round_trip(repo, MODEL, safetensors_bytes({"w": before}))
+    check_round_trip(repo, MODEL, safetensors_bytes({"w": after}))
+    (entry,) = json.loads(repo.theta("ls-files", "-l", "--json").stdout)
+    (tensor,) = entry["tensors"]
+    assert tensor["update"] == "low-rank"
+    assert tensor["stored_bytes"] < 0.1 * before.nbytes
+
+
+def test_diff_and_log_show_values_not_json(history: GitRepo) -> None:
+    for command in (["diff", "v0", "v1"], ["log", "-p", "-1"]):
+        shown = history.git(*command, "--", MODEL).stdout
+        (line,) = {line for line in shown.splitlines() if line.startswith(("M layer.1.weight", "+layer.1."))}
+        assert any(text.replace(".", "").replace("-", "").isdigit() for text in line.split()[3:])
+        assert '{"' not in shown
 
 
 def test_push_after_a_merge_that_was_no_fast_forward(history: GitRepo, pushed: GitRepo) -> None:
