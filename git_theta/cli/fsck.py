@@ -10,7 +10,8 @@ import click
 def command(fast: bool) -> int:
     """Looks at all that any branch, tag, stash, reflog or the index reaches: manifests are whole, objects are
     here and have the SHA-256 that names them, tensors decode to their digests. The exit code is 1 if anything
-    is wrong.
+    is wrong. Objects that are not here, but on a remote, as in a new clone those of earlier versions, are
+    only noted: git theta fetch --all brings them, to be verified as well.
 
     \b
     Examples:

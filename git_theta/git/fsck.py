@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from git_theta import manifest as manifests
 from git_theta.chains import closure
-from git_theta.errors import DamagedManifest, ThetaError
+from git_theta.errors import DamagedManifest, MissingObject, ThetaError
 from git_theta.git.blobs import Blob, find_manifests, reachable
+from git_theta.git.remotes import fetch_order, open_remote
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine
 from git_theta.objects.fsck import Fault, check_objects, check_tensors
 from git_theta.remotes.progress import Progress
+from git_theta.units import human_size
 
 _REVISIONS = ("--all", "--reflog", "--indexed-objects")
 
@@ -37,6 +40,8 @@ class Report:
 def fsck(repository: Repository, fast: bool) -> Report:
     """Verify what any ref, the index, the stash or a reflog reaches.
 
+    A clone has the objects that its checkouts needed: what is not here, but on a remote, is only noted.
+
     Args:
         fast: only compare objects with their names; do not decode what is in them.
     """
@@ -55,13 +60,32 @@ def fsck(repository: Repository, fast: bool) -> Report:
         report.objects |= manifest.oids()
     with Progress("Checking objects", report.objects) as progress:
         faults = list(check_objects(repository.store, report.objects, progress.advance))
+    damaged = {fault.oid for fault in faults}
+    remote = _on_remotes(
+        repository,
+        {f.oid: report.objects[f.oid] for f in faults if isinstance(f.error, MissingObject)},
+    )
+    faults = [fault for fault in faults if fault.oid not in remote]
     if not fast:
-        damaged = {fault.oid for fault in faults}
         faults += check_tensors(repository.objects, _intact(whole, damaged))
         report.problems += _misfits(repository, whole, damaged | {fault.digest for fault in faults})
     report.problems += [_named(repository, whole, fault) for fault in faults]
+    if remote:
+        size = human_size(sum(report.objects[oid] for oid in remote))
+        report.notes.append(
+            f"{len(remote)} objects ({size}) are not here, but on a remote; git theta fetch --all brings them"
+        )
     report.notes += _notes(repository, report.objects)
     return report
+
+
+def _on_remotes(repository: Repository, absent: Mapping[str, int]) -> set[str]:
+    """Those objects that some remote says it has."""
+    found: set[str] = set()
+    for name in fetch_order(repository) if absent else ():
+        with suppress(ThetaError):  # a remote that cannot be asked vouches for nothing
+            found |= open_remote(repository, name).has(absent)
+    return found
 
 
 def _intact(

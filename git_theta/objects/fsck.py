@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from git_theta.chains import closure
-from git_theta.errors import DamagedObject, ThetaError
+from git_theta.errors import DamagedObject, MissingObject, ThetaError
 from git_theta.manifest import StorageLine
 from git_theta.objects.store import LocalStore, verify
 
@@ -41,7 +41,7 @@ def check_objects(
         try:
             found = store.find(oid)
             if found is None:
-                return Fault(ThetaError(f"object {oid} is missing", "git theta fetch --all"), oid)
+                return Fault(MissingObject(f"object {oid} is missing", "git theta fetch --all"), oid)
             verify(found, oid, objects[oid])
         except ThetaError as error:
             return Fault(error, oid)

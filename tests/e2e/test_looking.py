@@ -294,3 +294,20 @@ class TestFsck:
 
     def test_bare_repository(self, history: GitRepo, pushed: GitRepo) -> None:
         assert "all is well" in pushed.theta("fsck").stdout
+
+    def test_new_clone_lacks_earlier_versions(self, history: GitRepo, pushed: GitRepo) -> None:
+        history.write("model.safetensors", safetensors_bytes(weights(9)))
+        history.commit("unrelated")
+        history.git("push", "-q", "origin", "main")
+        clone = pushed.clone("clone")
+        said = clone.theta("fsck").stdout
+        assert "objects (" in said
+        assert "are not here, but on a remote; git theta fetch --all brings them" in said
+        assert said.endswith("all is well.\n")
+        clone.theta("fetch", "--all")
+        assert "not here" not in clone.theta("fsck").stdout
+        clone.git("remote", "set-url", "origin", "https://example.invalid/m.git")
+        clone.objects()[0].unlink()
+        done = clone.theta("fsck", check=False)
+        assert done.returncode == 1
+        assert "is missing" in done.stdout
