@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Grouping = Literal["auto", "on", "off"]
+Report = Literal["off", "files", "tensors"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Settings:
         allow_damaged: store damaged checkpoints as opaque bytes (theta.allowDamaged).
         skip_smudge: leave manifests in the work tree (theta.skipSmudge, GIT_THETA_SKIP_SMUDGE).
         skip_missing: write the manifest where objects are missing or damaged (theta.skipMissing).
-        report: print what a commit cost (theta.report).
+        report: print what a commit cost, in a line for each file, or for each tensor too (theta.report).
         grouping: group residuals by exponent: smaller and slower (theta.grouping).
         max_chain_depth: longest chain of updates (theta.maxChainDepth).
         max_chain_ratio: most stored bytes of a chain, against a dense copy (theta.maxChainRatio).
@@ -26,7 +27,7 @@ class Settings:
     allow_damaged: bool = False
     skip_smudge: bool = False
     skip_missing: bool = False
-    report: bool = True
+    report: Report = "files"
     grouping: Grouping = "auto"
     max_chain_depth: int = 10
     max_chain_ratio: float = 2.0

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TextIO
 
 import click
 
-from git_theta.units import human_size
+from git_theta.units import align, human_size
 
 __all__ = ["align", "human_size", "style"]
 
@@ -30,23 +29,3 @@ def _coloured(terminal: bool) -> bool:
         return subprocess.run(asked, capture_output=True).stdout.strip() == b"true"
     except FileNotFoundError:
         return False
-
-
-def align(rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
-    """Rows of cells as lines of aligned columns.
-
-    Args:
-        right: numbers of the columns that are aligned to the right.
-    """
-    table = [list(row) for row in rows]
-    if not table:
-        return []
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    flush_right = set(right)
-    return [
-        "  ".join(
-            cell.rjust(width) if column in flush_right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from git_theta.cli.console import align, human_size
-from git_theta.units import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list with an entry for each checkpoint.")
 def command(revision: str, long: bool, as_json: bool) -> None:
     """Without REVISION, lists what is in the index. STORED counts all objects that a checkout needs; they
-    can be shared with other checkpoints and versions.
+    can be shared with other checkpoints and versions. With --long, STORED is what the tensor alone takes, and
+    CHAIN how many updates lie between it and dense data.
 
     Keys of --json: path, blob, format, size, stored_bytes, root, tensors (their number; with --long a list of
     name, status, dtype, shape, size, digest, update, stored_bytes, chain). Sizes are in bytes. A damaged
@@ -74,18 +74,12 @@ def _listed(repository: Repository, entry: Listed, revision: str) -> Iterator[Li
 
 
 def _tensors(repository: Repository, entry: Listed, revision: str) -> list[str]:
+    from git_theta.git.listing import table
+
     if entry.manifest is None:
         return [f"{entry.path} (damaged: {entry.problem})"]
     count, size = len(entry.manifest.tensors), human_size(entry.manifest.size)
     head = (
         f"{entry.path} ({entry.manifest.format}, {count} tensors, {size}, stored {human_size(entry.stored)})"
     )
-    rows = [("  TENSOR", "STATUS", "DTYPE", "SHAPE", "SIZE", "STORED", "RATIO", "UPDATE")]
-    for tensor in _listed(repository, entry, revision):
-        stored = "not here" if tensor.stored is None else human_size(tensor.stored)
-        ratio = percent(tensor.stored, tensor.size) if tensor.stored is not None and tensor.size else ""
-        update = f"{tensor.update} (chain of {tensor.depth})" if tensor.depth > 1 else tensor.update
-        shape = "x".join(map(str, tensor.shape)) or "scalar"
-        sizes = human_size(tensor.size), stored, ratio
-        rows.append((f"  {tensor.name}", tensor.status, tensor.dtype, shape, *sizes, update))
-    return [head, *align(rows, right=(4, 5, 6))]
+    return [head, *table(_listed(repository, entry, revision))]

@@ -1,8 +1,9 @@
-"""What a commit cost: the line that post-commit and post-merge print for each checkpoint."""
+"""What a commit cost: the line that post-commit and post-merge print for each checkpoint, or a table."""
 
 from __future__ import annotations
 
 from git_theta.git.changes import costs, parse_raw
+from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 
 _REBASES = ("rebase-merge", "rebase-apply")
@@ -12,7 +13,8 @@ def after_commit(repository: Repository) -> list[str]:
     """The lines for HEAD; none during a rebase, with theta.report=false, or where no checkpoint changed."""
     if any((repository.git_dir / name).exists() for name in _REBASES):
         return []
-    if not repository.config.settings().report:
+    report = repository.config.settings().report
+    if report == "off":
         return []
     _, *parents = repository.git("rev-list", "--parents", "-n", "1", "HEAD").decode().split()
     trees = [parents[0], "HEAD"] if parents else ["--root", "HEAD"]
@@ -20,7 +22,25 @@ def after_commit(repository: Repository) -> list[str]:
         "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-commit-id", *trees
     )
     changed = [entry for entry in parse_raw(listed) if entry.after]
-    return [f"{cost.path}: {cost.text()}" for cost in costs(repository, changed, parents)]
+    lines = []
+    for cost in costs(repository, changed, parents):
+        lines.append(f"{cost.path}: {cost.text()}")
+        if report == "tensors":
+            lines += _tensors(repository, cost.path)
+    return lines
+
+
+def _tensors(repository: Repository, path: str) -> list[str]:
+    """A table of the tensors that HEAD has changed, and the names of those that it has removed."""
+    from git_theta.git import listing  # reads objects, which needs NumPy
+
+    after, before = (parsed(repository.blob(f"{name}:{path}") or b"") for name in ("HEAD", "HEAD^"))
+    if after is None:
+        return []
+    listed = [one for one in listing.tensors(repository, after, before) if one.status != "unchanged"]
+    names = {line.name for line in after.tensors}
+    removed = [line.name for line in before.tensors if line.name not in names] if before else []
+    return [*(listing.table(listed) if listed else ()), *(f"  {name}  removed" for name in removed)]
 
 
 def after_merge(repository: Repository) -> list[str]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 from git_theta.errors import ThetaError
-from git_theta.settings import Settings
+from git_theta.settings import Report, Settings
 
 _NUMBER = re.compile(r"[-+]?([0-9]+)[kmg]?\Z")
 _WITH_LOOSE_OBJECTS = ("loose-object", "objects", "committed", "added", "all")
@@ -88,12 +88,17 @@ class Config:
                 skip not in ("0", "false", "no", "off") if skip else self.boolean("theta.skipSmudge", False)
             ),
             skip_missing=self.boolean("theta.skipMissing", False),
-            report=self.boolean("theta.report", True),
+            report=self._report(),
             grouping=grouping,  # type: ignore[arg-type]
             max_chain_depth=int(self._number("theta.maxChainDepth", 10, DEEPEST_ASKED_FOR)),
             max_chain_ratio=self._number("theta.maxChainRatio", 2.0, 1e9),
             base=self.get("theta.base"),
         )
+
+    def _report(self) -> Report:
+        if self.get("theta.report").lower() == "tensors":
+            return "tensors"
+        return "files" if self.boolean("theta.report", True) else "off"
 
     def _number(self, key: str, default: float, most: float) -> float:
         text = self.get(key, str(default))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from git_theta import manifest as manifests
@@ -13,6 +13,7 @@ from git_theta.git import blobs
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine
+from git_theta.units import align, human_size, percent
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,19 @@ def tensors(
             _stored(repository, line, sharing) if line else None,
             chains[tensor.digest].depth if line else 0,
         )
+
+
+def table(listed: Iterable[ListedTensor]) -> list[str]:
+    """A heading, and a line for each tensor."""
+    rows = [("TENSOR", "STATUS", "DTYPE", "SHAPE", "SIZE", "STORED", "RATIO", "UPDATE", "CHAIN")]
+    for tensor in listed:
+        stored = "not here" if tensor.stored is None else human_size(tensor.stored)
+        ratio = percent(tensor.stored, tensor.size) if tensor.stored is not None and tensor.size else ""
+        shape = "x".join(map(str, tensor.shape)) or "scalar"
+        sizes = human_size(tensor.size), stored, ratio
+        chain = tensor.update, str(tensor.depth)
+        rows.append((tensor.name, tensor.status, tensor.dtype, shape, *sizes, *chain))
+    return [f"  {line}" for line in align(rows, right=(4, 5, 6, 8))]
 
 
 def _stored(repository: Repository, line: StorageLine, sharing: Counter[str]) -> int | None:

@@ -65,6 +65,27 @@ def test_report_can_be_switched_off(history: GitRepo) -> None:
     assert said(history, "commit", "-am", "back") == []
 
 
+def test_report_of_tensors(history: GitRepo) -> None:
+    history.git("config", "theta.report", "tensors")
+    tensors = changed(changed(weights(0), "layer.1.weight"), "layer.0.weight", seed=5)
+    del tensors["layer.3.weight"]
+    tensors["new"] = weights(7)["bias"][:5]
+    history.write("model.safetensors", safetensors_bytes(tensors))
+    lines = history.git("commit", "-am", "next").stderr.splitlines()
+    assert lines[0].startswith("model.safetensors: 2 of 5 tensors changed, 1 removed, ")
+    assert lines[1].split()[-4:] == ["STORED", "RATIO", "UPDATE", "CHAIN"]
+    first, second, removed = (line.split() for line in lines[2:])
+    assert first[:4] == ["layer.0.weight", "modified", "F32", "160x128"]
+    assert first[-2:] == ["delta", "1"]
+    assert second[:2] == ["new", "added"]
+    assert second[-2:] == ["dense", "0"]
+    assert removed == ["layer.3.weight", "removed"]
+    history.git("config", "theta.report", "sometimes")
+    history.write("model.safetensors", version(0))
+    said = history.git("commit", "-am", "back").stderr
+    assert "theta.report is 'sometimes'" in said
+
+
 def test_merge_reports_and_fast_forward_does_not(history: GitRepo) -> None:
     history.git("switch", "-q", "-c", "side", "v0")
     history.write("side.safetensors", safetensors_bytes(weights(3)))

@@ -90,7 +90,8 @@ def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         "theta.maxchainratio=1.5",
         "theta.base=main:model.safetensors",
     ).settings()
-    assert found == Settings(True, True, True, False, "on", 3, 1.5, "main:model.safetensors")
+    assert config("theta.report=tensors").settings().report == "tensors"
+    assert found == Settings(True, True, True, "off", "on", 3, 1.5, "main:model.safetensors")
 
 
 @pytest.mark.parametrize(("text", "skips"), [("1", True), ("0", False), ("no", False), ("yes", True)])
