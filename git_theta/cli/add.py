@@ -20,7 +20,7 @@ import click
 )
 @click.option("--apply", is_flag=True, help="PATH is still the base: write base + update to it first.")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
-def command(path: Path, update: str, adapter: Path | None, apply: bool, options: tuple[str, ...]) -> None:
+def command(path: Path, update: str, adapter: Path | None, apply: bool, options: tuple[str, ...]) -> int:
     """Stages PATH as git add does, with an update that is known. What is stored is exact in any case: an
     adapter only guides the prediction, and is left aside where it does not help. Without an adapter and
     a kind this is git add. OPTIONS go to git add.
@@ -45,4 +45,4 @@ def command(path: Path, update: str, adapter: Path | None, apply: bool, options:
         guided.store()
     elif apply:
         raise ThetaError("--apply needs --update-data", "git theta add --help")
-    repository.git("add", *options, "--", str(path))
+    return repository.popen(["add", *options, "--", str(path)]).wait()  # what it says is for the user

@@ -112,3 +112,61 @@ def test_what_does_not_fit_is_refused(adapted: tuple[GitRepo, Path]) -> None:
     assert done.returncode == 1
     assert "layers.9" in done.stderr
     assert (repo.path / "model.safetensors").read_bytes() == before
+
+
+OTHERS = {
+    "low-rank": lambda r: {
+        "layers.1.weight/R": 0.01 * r.standard_normal((SHAPE[0], 4), np.float32),
+        "layers.1.weight/C": r.standard_normal((4, SHAPE[1]), np.float32),
+    },
+    "ia3": lambda r: {"layers.1.weight/ia3": 1 + 0.1 * r.standard_normal((SHAPE[0], 1), np.float32)},
+    "sparse": lambda r: {
+        "layers.1.weight/indices": np.sort(r.permutation(SHAPE[0] * SHAPE[1])[:300]).astype(np.int64),
+        "layers.1.weight/data": r.standard_normal(300, np.float32),
+    },
+}
+
+
+def expected(update: str, parts: dict[str, np.ndarray]) -> np.ndarray:
+    """The tensor with the update applied."""
+    base, (first, *second) = model()["layers.1.weight"].astype(np.float64), parts.values()
+    if update == "low-rank":
+        return base + first.astype(np.float64) @ second[0]
+    if update == "ia3":
+        return base * first
+    base.ravel()[first] += second[0]
+    return base
+
+
+@pytest.mark.parametrize("apply", [True, False])
+@pytest.mark.parametrize("update", OTHERS)
+def test_updates_with_the_names_of_the_original(
+    adapted: tuple[GitRepo, Path], tmp_path: Path, update: str, apply: bool
+) -> None:
+    repo, _ = adapted
+    parts = OTHERS[update](np.random.default_rng(3))
+    file = tmp_path / "update.safetensors"
+    file.write_bytes(safetensors_bytes(parts))
+    wanted = expected(update, parts).astype(np.float32)
+    if not apply:
+        repo.write("model.safetensors", safetensors_bytes(model() | {"layers.1.weight": wanted}))
+    options = ["--update", update, "--update-data", str(file), *(["--apply"] if apply else [])]
+    repo.theta("add", "model.safetensors", *options)
+    kinds = {"ia3": "scale", "sparse": "delta"}
+    assert updates(repo)["layers.1.weight"] == kinds.get(update, update)
+    data = (repo.path / "model.safetensors").read_bytes()
+    from safetensors.numpy import load
+
+    np.testing.assert_allclose(load(data)["layers.1.weight"], wanted, rtol=1e-5, atol=1e-6)
+    repo.git("commit", "-q", "-m", "updated")
+    (repo.path / "model.safetensors").unlink()
+    repo.git("checkout", "-q", "--", "model.safetensors")
+    assert (repo.path / "model.safetensors").read_bytes() == data
+    assert repo.status() == []
+
+
+def test_what_git_add_says_is_shown(repo: GitRepo) -> None:
+    repo.write("odd.safetensors", b"no checkpoint")
+    assert "odd.safetensors" in repo.theta("add", "odd.safetensors").stderr
+    repo.write("odd.safetensors", b"another one")
+    assert repo.theta("add", "odd.safetensors", "--verbose").stdout == "add 'odd.safetensors'\n"
