@@ -8,7 +8,7 @@ from pathlib import Path
 
 from git_theta.errors import DamagedObject, MissingObject, ThetaError
 from git_theta.git.interrupted import Interrupted
-from git_theta.manifest import Manifest
+from git_theta.manifest import Manifest, TensorLine
 
 _SHOWN = 3  # tensors named in a message
 
@@ -33,12 +33,21 @@ def damaged(manifest: Manifest, errors: Sequence[ThetaError], oids: Sequence[str
 
 
 def _needing(manifest: Manifest, oids: Sequence[str]) -> str:
-    """The names of the tensors that cannot be restored without these objects."""
-    lost = {digest for digest, line in manifest.storage.items() if line.oid in oids}
+    """The names of the tensors that need these objects, and for which of them they are bases."""
+    held = {digest for digest, line in manifest.storage.items() if line.oid in oids}
+    lost = set(held)
     while more := {d for d, line in manifest.storage.items() if set(line.bases) & lost} - lost:
         lost |= more
-    names = [line.name for line in manifest.tensors if line.digest in lost] or ["the skeleton"]
+    names = [
+        line.name if line.digest in held else f"{line.name} (as a base of its {_update(manifest, line)})"
+        for line in manifest.tensors
+        if line.digest in lost
+    ] or ["the skeleton"]
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _update(manifest: Manifest, line: TensorLine) -> str:
+    return manifest.storage[line.digest].update
 
 
 def named(pathname: str, error: ThetaError) -> ThetaError:

@@ -115,6 +115,31 @@ def test_missing_object_is_named_and_fetched_again(clone: GitRepo) -> None:
     assert lost.exists()
 
 
+@pytest.mark.parametrize("fault", ["missing", "damaged"])
+def test_lost_base_is_reported_as_such(clone: GitRepo, pushed: GitRepo, fault: str) -> None:
+    """Which tensor needs it, which object it is, and which remotes were asked."""
+    base = object_of(clone, "v0", CHANGED)
+    assert base != object_of(clone, "v1", CHANGED)
+    remote = next(path for path in pushed.objects() if path.name == base.name)
+    remote.unlink()
+    if fault == "damaged":
+        flip(base, base.stat().st_size // 2)
+    else:
+        base.unlink()
+    (clone.path / MODEL).unlink()
+    failed = clone.git("checkout", "--", MODEL, check=False)
+    assert failed.returncode != 0
+    assert f"git-theta: {MODEL}: " in failed.stderr
+    assert CHANGED in failed.stderr
+    assert base.name in failed.stderr
+    if fault == "missing":
+        assert "origin does not have it" in failed.stderr
+        assert f"{CHANGED} (as a base of its delta)" in failed.stderr
+    checked = clone.theta("fsck", check=False).stdout
+    assert f", tensor {CHANGED}: object {base.name[:12]}" in checked
+    assert f"is {fault}" in checked
+
+
 def test_missing_object_without_a_remote(history: GitRepo) -> None:
     history.git("checkout", "-q", "v0")
     lost = object_of(history, "v1", CHANGED)
