@@ -13,9 +13,10 @@ from git_theta.dtypes import BYTES
 from git_theta.errors import DamagedManifest
 from git_theta.filters.known import SKELETON
 from git_theta.git.blobs import find_manifests, in_tree, reachable
+from git_theta.git.fetching import missing
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
-from git_theta.git.rewriting import Rewriter, require_clean, unpushed
+from git_theta.git.rewriting import Rewriter, boundary, require_clean, unpushed
 from git_theta.manifest import Manifest, StorageLine, TensorLine
 from git_theta.objects.writer import Payload, TensorWriter
 from git_theta.updates import chooser
@@ -61,6 +62,10 @@ def repack(
     blobs: dict[str, str] = {}
     rewriter = Rewriter(repository, blobs)
     packer = _Packer(repository, aggressive)
+    for commit in boundary(repository, revisions):
+        for _, text in find_manifests(repository, in_tree(repository, commit)):
+            if manifest := parsed(text):
+                packer.see(manifest)
     for number, commit in enumerate(commits):
         progress(number, len(commits))
         for blob, text in find_manifests(repository, in_tree(repository, commit)):
@@ -101,19 +106,26 @@ class _Packer:
     def close(self) -> None:
         self._executor.shutdown()
 
+    def see(self, manifest: Manifest) -> None:
+        """Take a version that stays as it is as a source of bases, if all of its objects are here."""
+        if manifest.storage and not missing(self._repository, manifest.oids()):
+            self._remember(manifest, manifest.storage)
+
+    def _remember(self, manifest: Manifest, storage: Mapping[str, StorageLine]) -> None:
+        self._seen += [(line, storage) for line in (*manifest.tensors, _skeleton(manifest))]
+
     def repack(self, manifest: Manifest) -> Manifest:
         """The manifest with the lines of what is stored better now."""
         storage = dict(manifest.storage)
         for digest in manifest.storage.keys() & self.lines.keys():
             storage.update(self._chains[digest])
-        skeleton = TensorLine(SKELETON, BYTES, (manifest.skeleton_size,), manifest.skeleton)
-        for line in (*manifest.tensors, skeleton):
+        for line in (*manifest.tensors, _skeleton(manifest)):
             self._improve(line, storage)
         try:
             storage = closure(manifest.digests(), storage)
         except DamagedManifest:
             return manifest  # lines of several versions lead in a circle: leave this one as it is
-        self._seen += [(line, storage) for line in (*manifest.tensors, skeleton)]
+        self._remember(manifest, storage)
         return manifest.with_storage(storage)
 
     def _improve(self, line: TensorLine, storage: dict[str, StorageLine]) -> None:
@@ -179,6 +191,10 @@ class _Packer:
             tensor = self._repository.objects.tensor(one.digest, lines, one.dtype, one.shape)
             bases.append(Base(one.name, one.digest, tensor))
         return bases, sources
+
+
+def _skeleton(manifest: Manifest) -> TensorLine:
+    return TensorLine(SKELETON, BYTES, (manifest.skeleton_size,), manifest.skeleton)
 
 
 def _pushed(repository: Repository) -> set[str]:

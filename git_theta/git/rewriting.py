@@ -23,6 +23,14 @@ def unpushed(repository: Repository, revisions: Sequence[str]) -> list[str]:
     return listed.decode().split()
 
 
+def boundary(repository: Repository, revisions: Sequence[str]) -> list[str]:
+    """The parents of those commits that are not among them."""
+    listed = repository.git(
+        "rev-list", "--boundary", "--topo-order", "--reverse", *revisions, "--not", "--remotes", "--"
+    )
+    return [line.removeprefix("-") for line in listed.decode().split() if line.startswith("-")]
+
+
 def require_clean(repository: Repository) -> None:
     """Raises ThetaError where the index differs from HEAD, or an operation is under way."""
     if repository.unborn:

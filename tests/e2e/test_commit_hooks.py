@@ -82,8 +82,10 @@ def test_report_of_tensors(history: GitRepo) -> None:
     assert removed == ["layer.3.weight", "removed"]
     history.git("config", "theta.report", "sometimes")
     history.write("model.safetensors", version(0))
-    said = history.git("commit", "-am", "back").stderr
-    assert "theta.report is 'sometimes'" in said
+    refused = history.git("commit", "-am", "back", check=False)
+    assert refused.returncode != 0
+    assert "theta.report is 'sometimes'" in refused.stderr
+    assert "git config theta.report true" in refused.stderr
 
 
 def test_merge_reports_and_fast_forward_does_not(history: GitRepo) -> None:

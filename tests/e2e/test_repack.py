@@ -63,6 +63,24 @@ def test_repack_leaves_alone_what_was_pushed(unrelated: tuple[GitRepo, list[byte
     assert repo.head() == old
 
 
+def test_repack_of_a_range_rewrites_only_what_no_remote_has(unrelated: tuple[GitRepo, list[bytes]]) -> None:
+    repo, files = unrelated
+    bare = repo.add_remote("origin")
+    repo.git("push", "-q", "-u", "origin", "v0:refs/heads/main")
+    pushed = repo.objects()
+    names = {path.name: path.read_bytes() for path in pushed}
+    before = repo.head("v0"), repo.blob("v0:model.safetensors")
+    assert repo.theta("repack", "v0").stdout.startswith("Nothing")
+    assert "2 tensors take" in repo.theta("repack", "--aggressive", "v0..main").stdout
+    assert (repo.head("v0"), repo.blob("v0:model.safetensors")) == before
+    assert repo.head("main~1") == before[0]
+    assert {path.name: path.read_bytes() for path in pushed if path.exists()} == names
+    repo.git("push", "-q", "origin", "main")  # no force is needed
+    clone = bare.clone("clone")
+    assert (clone.path / "model.safetensors").read_bytes() == files[1]
+    assert b'"delta"' in clone.blob("HEAD:model.safetensors")
+
+
 def test_repack_refuses_staged_changes(unrelated: tuple[GitRepo, list[bytes]]) -> None:
     repo, files = unrelated
     (repo.path / "model.safetensors").write_bytes(files[0])
