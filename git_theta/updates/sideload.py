@@ -101,6 +101,8 @@ def _guide(
             turned = kind == "ia3" and _Config.of(config, place).transposed
             return name, _scale(floats(vector).T if turned else floats(vector), shape)
         if kind == "sparse":
+            if "indptr" in parts and parts["indptr"].items != 2:
+                raise ValueError("its indices are of rows, and not of the flat tensor as a single row")
             return name, _sparse(parts["indices"], parts["data" if "data" in parts else "values"], shape)
         (tensor,) = parts.values()
         if tensor.shape != shape:

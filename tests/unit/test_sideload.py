@@ -165,6 +165,16 @@ INDICES = tensor_of(np.array([5, 7680], np.int64), dtype("I64"), (2,))
             "2 indices for 3 values",
         ),
         (
+            {
+                f"{NAME}/indices": INDICES,
+                f"{NAME}/data": factor(2, seed=1),
+                f"{NAME}/indptr": tensor_of(np.array([0, 1, 2]), dtype("I64"), (3,)),
+            },
+            None,
+            None,
+            "indices are of rows",
+        ),
+        (
             {f"{NAME}/indices": factor(2, seed=1), f"{NAME}/data": factor(2, seed=1)},
             None,
             None,
