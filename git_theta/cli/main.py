@@ -84,6 +84,20 @@ class Commands(click.Group):
         command.help = f"{SUMMARIES[name]}\n\n{cleandoc(command.help or '')}".rstrip()
         return command
 
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, but git makes `man git-theta` of the `git theta --help` that click points to."""
+        name = arguments[0]
+        known = name in SUMMARIES or name.startswith("-") or self.get_command(context, name) is not None
+        if not known:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, self.list_commands(context), 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise click.UsageError(f"git theta has no command {name!r}{meant} (git theta -h lists them)")
+        return super().resolve_command(context, arguments)
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         for section, commands in COMMANDS.items():
             with formatter.section(section):

@@ -123,6 +123,8 @@ class Repository:
     @property
     def work_tree(self) -> Path:
         """The top folder of the work tree. Raises ThetaError in a bare repository."""
+        if self.bare:
+            raise ThetaError("a bare repository has no work tree", "the same in a clone of it")
         return self.folder / self._rev_parse("--show-toplevel")[0]
 
     @property

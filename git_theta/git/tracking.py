@@ -17,8 +17,10 @@ def track(repository: Repository, folder: Path, patterns: Sequence[str], dry_run
     """Track patterns in a folder, install hooks, and return what to tell the user in lines.
 
     Raises:
-        ThetaError: see attributes.track and hook_files.install.
+        ThetaError: the repository is bare; see attributes.track and hook_files.install too.
     """
+    if repository.bare:
+        raise ThetaError("a bare repository has no files to track", "the same in a clone of it")
     new = attributes.track(folder, patterns, dry_run)
     if dry_run:
         return [f'Would track "{pattern}"' for pattern in new]

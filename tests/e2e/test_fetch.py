@@ -210,3 +210,12 @@ def test_outside_of_a_repository(home: Path) -> None:
         assert done.returncode == 1, command
         assert done.stderr.startswith("error: not a git repository")
         assert done.stderr.endswith("hint: cd to a repository, or make one: git init\n")
+
+
+def test_commands_that_need_a_work_tree_say_so(history: GitRepo, pushed: GitRepo) -> None:
+    for command in (["status"], ["track"], ["track", "*.pt"], ["pull"]):
+        done = pushed.theta(*command, check=False)
+        assert done.returncode == 1, command
+        assert done.stderr.splitlines()[-2].startswith("error: a bare repository has no ")
+        assert done.stderr.splitlines()[-1] == "hint: the same in a clone of it"
+    assert not (pushed.path / ".gitattributes").exists()

@@ -64,6 +64,15 @@ def test_help_lists_what_users_type_and_nothing_else(capsys: pytest.CaptureFixtu
     assert not any(f"\n  {name} " in shown for name in CALLED_BY_GIT)
 
 
+def test_a_command_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["statsu"]) == 2
+    said = capsys.readouterr().err
+    assert "no command 'statsu'; did you mean status?" in said
+    assert "git theta -h" in said
+    assert main(["xyzzy"]) == 2
+    assert "did you mean" not in capsys.readouterr().err
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["version"]) == 0
     assert capsys.readouterr().out.startswith(f"git-theta/{__version__} (")
@@ -116,7 +125,7 @@ def test_unexpected_errors_leave_a_log(run_failing, capsys, tmp_path) -> None:  
     assert __version__ in log.read_text()
 
 
-@pytest.mark.parametrize("arguments", [["no-such-command"], ["track", "--no-such-option"]])
+@pytest.mark.parametrize("arguments", [["--no-such-option"], ["track", "--no-such-option"]])
 def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert "Usage: git theta" in capsys.readouterr().err
