@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,10 @@ def test_every_command_that_users_type_has_help_and_an_example(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([name, "--help"]) == 0
-    assert f"Usage: git theta {name}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"Usage: git theta {name}" in shown
+    text = shown.partition("Options:")[0].partition("\n  Example")[0]
+    assert not re.search(r"\w,?  +\w", text), "lines of the docstring are joined with their indentation"
     module = import_module(f"git_theta.cli.{name.replace('-', '_')}")
     assert f"git theta {name}" in (module.command.help or "") or name == "version"
 
