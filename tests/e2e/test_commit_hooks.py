@@ -102,6 +102,13 @@ def test_merge_reports_and_fast_forward_does_not(history: GitRepo) -> None:
     history.git("switch", "-q", "main")
     # A clean merge stores nothing either: all of it was there on one side.
     assert said(history, "merge", "--no-edit", "side") == []
+    history.git("switch", "-q", "-c", "tuned", "v0")
+    history.write("model.safetensors", safetensors_bytes(changed(weights(0), "layer.1.weight", seed=6)))
+    history.git("commit", "-q", "-a", "-m", "tuned")
+    history.git("switch", "-q", "main")
+    *_, line = said(history, "-c", "theta.merge=average", "merge", "--no-edit", "tuned")
+    assert line.startswith("model.safetensors: 1 of 5 tensors changed, ")
+    assert line.endswith(" %)")
 
 
 def test_rebase_is_silent(history: GitRepo) -> None:
