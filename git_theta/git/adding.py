@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -128,7 +129,8 @@ class Guided:
         if self._kind and wrong:
             raise ThetaError(
                 f"{adapter} holds updates of kind {', '.join(sorted(wrong))}, not {self._kind}",
-                f"git theta add {self._path} --update {min(wrong)} --update-data {adapter}",
+                f"git theta add {shlex.quote(str(self._path))} --update {min(wrong)} "
+                f"--update-data {shlex.quote(str(adapter))}",
             )
         return found
 
@@ -136,7 +138,9 @@ class Guided:
         content = Content.of(file)
         form = formats.detect(content.head(formats.PROBE), self._pathname)
         if form is None:
-            raise ThetaError(f"{self._path} is no checkpoint of a known format", f"git add {self._path}")
+            raise ThetaError(
+                f"{self._path} is no checkpoint of a known format", f"git add {shlex.quote(str(self._path))}"
+            )
         try:
             return form, checked(form.layout(content), content.size)
         except ThetaError as error:

@@ -5,6 +5,7 @@ Only paths that differ from HEAD are looked at, and no stored data is read.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 
 from git_theta import manifest as manifests
@@ -60,7 +61,7 @@ def check_manifests(repository: Repository) -> list[ThetaError]:
         problems.append(
             ThetaError(
                 f"{path}: staged as it is ({human_size(others[path].size)}), though git-theta tracks it",
-                f"git add --renormalize {path}",
+                f"git add --renormalize {shlex.quote(path)}",
             )
         )
     return problems
@@ -73,11 +74,13 @@ def check_conflicts(repository: Repository) -> list[ThetaError]:
 
 
 def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None:
-    again = f"git add {blob.path}"
+    again = f"git add {shlex.quote(blob.path)}"
     try:
         manifest = manifests.parse(text)
     except DamagedManifest as error:
-        return ThetaError(f"{blob.path}: {error.message}", error.remedy.replace("PATH", blob.path) or again)
+        return ThetaError(
+            f"{blob.path}: {error.message}", error.remedy.replace("PATH", shlex.quote(blob.path)) or again
+        )
     if not manifest.storage:
         return ThetaError(f"{blob.path}: its data have not been stored", again)
     lacking = set(missing(repository, manifest.oids()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -133,7 +134,7 @@ def _at(repository: Repository, blob: Blob, where: str, error: ThetaError) -> Th
     found = repository.run("log", "-1", "--all", "--format=%h", f"--find-object={blob.oid}")
     commit = found.stdout.decode().strip()
     place = f" (commit {commit})" if commit else ""
-    remedy = error.remedy.replace("PATH", blob.path or "PATH")
+    remedy = error.remedy.replace("PATH", shlex.quote(blob.path) if blob.path else "PATH")
     return ThetaError(f"{blob.path or blob.oid}{place}{where}: {error.message}", remedy)
 
 

@@ -6,6 +6,7 @@ nothing but what Git has.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -71,7 +72,9 @@ def _add(made: Plan, blob: Blob, text: bytes) -> None:
     try:
         manifest = manifests.parse(text)
         if not manifest.storage:
-            raise DamagedManifest("its data were never stored", f"git add {blob.path}, and commit again")
+            raise DamagedManifest(
+                "its data were never stored", f"git add {shlex.quote(blob.path)}, and commit again"
+            )
     except DamagedManifest as error:
         made.damaged.append((blob, error))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -73,7 +74,7 @@ def prepare(
     for blob in plan.raw:
         delivery.notes.append(
             f"{blob.path} is tracked, but was committed as it is ({human_size(blob.size)}); "
-            f"to store it with git-theta: git add --renormalize {blob.path}, and commit"
+            f"to store it with git-theta: git add --renormalize {shlex.quote(blob.path)}, and commit"
         )
     if plan.damaged:
         delivery.problems.append(_damaged(repository, plan, tips))
@@ -108,7 +109,7 @@ def _damaged(repository: Repository, plan: Plan, tips: Sequence[str]) -> ThetaEr
     ]
     return ThetaError(
         "\n".join(["these manifests could not be checked out by anyone, so they are not pushed:", *lines]),
-        plan.damaged[0][1].remedy or f"git add {plan.damaged[0][0].path}, and commit again",
+        plan.damaged[0][1].remedy or f"git add {shlex.quote(plan.damaged[0][0].path)}, and commit again",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def track(repository: Repository, folder: Path, patterns: Sequence[str], dry_run
     said += hook_files.install(repository).advice()
     raw = [blob.path for blob in raw_in_index(repository)]
     if raw:
-        shown = " ".join(raw[:_SHOWN]) + (" ..." if len(raw) > _SHOWN else "")
+        shown = shlex.join(raw[:_SHOWN]) + (" ..." if len(raw) > _SHOWN else "")
         said.append(
             f"Git has {len(raw)} of these files as they are; to convert them: git add --renormalize {shown}"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 import threading
@@ -119,7 +120,7 @@ class LocalStore:
 
     def remedy(self, oid: str) -> str:
         """What to type when an object is damaged."""
-        return f"rm -f {self.find(oid) or oid}; git theta fetch --all"
+        return f"rm -f {shlex.quote(str(self.find(oid) or oid))}; git theta fetch --all"
 
     @contextmanager
     def spool(self) -> Iterator[IO[bytes]]:
@@ -213,7 +214,7 @@ def verify(path: Path, oid: str, size: int | None = None) -> None:
     if found.hexdigest() != oid or (size is not None and path.stat().st_size != size):
         raise DamagedObject(
             f"object {oid[:12]} is damaged: its bytes are not what its name says ({path})",
-            f"rm -f {path}; git theta fetch --all",
+            f"rm -f {shlex.quote(str(path))}; git theta fetch --all",
         )
 
 

@@ -131,6 +131,17 @@ def test_raw_checkpoint_is_refused(history: GitRepo) -> None:
     history.git("commit", "-q", "-m", "converted")
 
 
+def test_remedies_can_be_typed_as_they_stand(history: GitRepo) -> None:
+    name = "a model; $(date).safetensors"
+    stage(history, version(0), name)
+    done = history.git("commit", "-m", "raw", check=False)
+    (remedy,) = [line for line in done.stderr.splitlines() if "--renormalize" in line]
+    history.write(name, version(0))
+    history.run("sh", "-e", "-c", remedy.removeprefix("hint: "))
+    history.git("commit", "-q", "-m", "converted")
+    assert history.blob(f"HEAD:{name}").startswith(b'{"git-theta":')
+
+
 def test_symbolic_links_and_empty_files_are_none(history: GitRepo) -> None:
     (history.path / "link.safetensors").symlink_to("model.safetensors")
     oid = hash_object(history, b"")

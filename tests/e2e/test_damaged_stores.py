@@ -33,7 +33,8 @@ def flip(path: Path, position: int) -> None:
 @pytest.fixture
 def clone(history: GitRepo, pushed: GitRepo) -> GitRepo:
     """A clone with the objects of both versions of its own: not even hard links."""
-    clone = pushed.clone("clone")
+    clone = pushed.clone("my clone")
+    clone.git("worktree", "add", "-q", "--detach", "../linked", "v1")
     clone.theta("fetch", "--all")
     for path in clone.objects():
         data = path.read_bytes()
@@ -61,6 +62,17 @@ def test_flipped_bit_is_noticed_and_mended(clone: GitRepo, where: str) -> None:
     clone.git("reset", "-q", "--hard")
     clone.git("checkout", "-q", "v0")
     assert clone.digest(MODEL) == digest(version(0))
+
+
+def test_remedy_in_a_linked_work_tree_names_the_whole_path(clone: GitRepo) -> None:
+    damaged = object_of(clone, "v1", CHANGED)
+    flip(damaged, damaged.stat().st_size // 2)
+    linked = GitRepo(clone.path.parent / "linked")
+    (linked.path / MODEL).unlink()
+    failed = linked.git("checkout", "--", MODEL, check=False)
+    assert f"rm -f '{damaged}'" in failed.stderr
+    linked.follow(failed.stderr, "then type")
+    assert linked.digest(MODEL) == digest(version(1))
 
 
 def test_checkout_says_how_to_mend_an_object(clone: GitRepo) -> None:
