@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,6 +75,40 @@ def costs(digests: Iterable[str], storage: Mapping[str, StorageLine]) -> dict[st
         stack.append((digest, True))
         stack.extend((base, False) for base in line.bases)
     return found
+
+
+def room(
+    bases: Sequence[str],
+    storage: Mapping[str, StorageLine],
+    stored: Callable[[StorageLine], int],
+    dense_bytes: int,
+    ratio: float,
+) -> int:
+    """Bytes that an update may take, for its chain to take no more than `ratio` dense copies.
+
+    The chain's bytes are those along its heaviest path: a mean of two fine-tunes is no longer a chain than
+    either; how much has to be decoded in all is bounded by the number of reads. A dense copy is the tensor's
+    own or the dense data that the chain begins with, whichever is more: a bfloat16 release of float32 weights
+    takes less than what it is predicted from.
+
+    Args:
+        bases: what the update would predict from.
+        stored: bytes that a storage line's data take.
+        dense_bytes: what the tensor would take as dense data; the update may take no more.
+
+    Raises:
+        DamagedManifest: as for `closure`.
+    """
+    weights: dict[str, int] = {}
+    copy = dense_bytes
+    for digest in costs(bases, storage):
+        line = storage[digest]
+        own = stored(line)
+        weights[digest] = own + max((weights[base] for base in line.bases), default=0)
+        if not line.bases:
+            copy = max(copy, own)
+    heaviest = max((weights[base] for base in bases), default=0)
+    return max(0, min(dense_bytes, int(ratio * copy) - heaviest))
 
 
 def met_again(wanted: Iterable[tuple[Iterable[str], Mapping[str, StorageLine]]]) -> set[str]:

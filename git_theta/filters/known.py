@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from threading import Lock
 
-from git_theta.chains import Cost, closure, cost_of, costs
+from git_theta.chains import Cost, closure, cost_of, costs, room
 from git_theta.dtypes import BYTES, DType
 from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest, StorageLine, TensorLine
@@ -135,24 +135,15 @@ class Known:
         """
         lines = _merged((base.digest, self._bases[base.digest]) for base in bases)
         chains = costs(lines, lines)
-        depth = settings.max_chain_depth
-        if digest in lines or not _may_grow([chains[base.digest] for base in bases], depth):
+        if digest in lines or not _may_grow(
+            [chains[base.digest] for base in bases], settings.max_chain_depth
+        ):
             return 0
-        weights = self._weights(lines, chains)
-        heaviest = max((weights[base.digest] for base in bases), default=0)
-        return max(0, min(dense_bytes, int(settings.max_chain_ratio * dense_bytes) - heaviest))
+        digests = [base.digest for base in bases]
+        return room(digests, lines, self._stored_bytes, dense_bytes, settings.max_chain_ratio)
 
-    def _weights(self, lines: Lines, bases_first: Iterable[str]) -> dict[str, int]:
-        """Stored bytes along the heaviest chain below each tensor, its own included.
-
-        Of several bases the heaviest counts: a mean of two fine-tunes is no longer a chain than either. How
-        much has to be decoded in all is bounded by the number of reads.
-        """
-        weights: dict[str, int] = {}
-        for digest in bases_first:
-            below = max((weights[base] for base in lines[digest].bases), default=0)
-            weights[digest] = below + self._objects.member(lines[digest]).stored_bytes()
-        return weights
+    def _stored_bytes(self, line: StorageLine) -> int:
+        return self._objects.member(line).stored_bytes()
 
     def _candidates(
         self, name: str, dtype: DType, shape: tuple[int, ...]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from git_theta import manifest as manifests
-from git_theta.chains import closure, costs
+from git_theta.chains import closure, costs, room
 from git_theta.dtypes import BYTES
 from git_theta.errors import DamagedManifest
 from git_theta.filters.known import SKELETON
@@ -133,7 +133,7 @@ class _Packer:
         if line.digest in self._tried or old.oid in self._pushed:
             return
         self._tried.add(line.digest)
-        before = self._repository.objects.member(old).stored_bytes()
+        before = self._stored_bytes(old)
         tensor = self._repository.objects.tensor(line.digest, storage, line.dtype, line.shape)
         bases, sources = self._bases(line, storage)
         ranking = chooser.rank(Target(line.name, tensor), bases)
@@ -143,8 +143,9 @@ class _Packer:
                 continue
             chain = {d: s for base in proposal.bases for d, s in sources[base.digest].items()}
             limit = int(_WORTH * (best[0] if best else before))
-            stored = sum(self._repository.objects.member(s).stored_bytes() for s in chain.values())
-            limit = min(limit, int(self._settings.max_chain_ratio * ranking.dense_bytes) - stored)
+            digests = [base.digest for base in proposal.bases]
+            ratio = self._settings.max_chain_ratio
+            limit = min(limit, room(digests, chain, self._stored_bytes, ranking.dense_bytes, ratio))
             made = (
                 self._writer.attempt(Target(line.name, tensor), line.digest, proposal, limit)
                 if limit > 0
@@ -162,7 +163,10 @@ class _Packer:
 
     def _stored(self, made: StorageLine | Payload) -> tuple[int, StorageLine]:
         line = self._writer.write([made])[0] if isinstance(made, Payload) else made
-        return self._repository.objects.member(line).stored_bytes(), line
+        return self._stored_bytes(line), line
+
+    def _stored_bytes(self, line: StorageLine) -> int:
+        return self._repository.objects.member(line).stored_bytes()
 
     def _bases(
         self, line: TensorLine, storage: Mapping[str, StorageLine]

@@ -72,3 +72,22 @@ def test_depth_and_reads_are_those_of_the_definition(wanted: list[list[int]]) ->
     for digest, cost in chains.costs(bases, storage).items():
         assert cost == Cost(depth(digest), reads(digest))
         assert cost == chains.cost_of(chains.costs(bases, storage)[base] for base in bases[digest])
+
+
+@pytest.mark.parametrize(
+    ("bases", "dense", "ratio", "expected"),
+    [
+        ((), 100, 2.0, 100),  # never more than the tensor takes anyway
+        (("a",), 100, 2.0, 100),
+        (("b",), 100, 2.0, 70),
+        (("b", "c"), 100, 2.0, 60),  # the heaviest of several paths
+        (("c",), 100, 1.4, 0),
+        (("wide",), 40, 2.0, 40),  # a copy of what the chain begins with counts
+        (("wide",), 40, 1.2, 20),
+        (("a",), 100, 0.0, 0),
+    ],
+)
+def test_room_in_a_chain(bases: tuple[str, ...], dense: int, ratio: float, expected: int) -> None:
+    sizes = {"a": 100, "b": 30, "c": 40, "wide": 100}
+    lines = storage_of({"a": (), "b": ("a",), "c": ("a",), "wide": ()})
+    assert chains.room(bases, lines, lambda line: sizes[line.digest], dense, ratio) == expected
