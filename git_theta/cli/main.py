@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import time
 from collections.abc import Sequence
 from importlib import import_module
 from inspect import cleandoc
-from types import FrameType
 
 import click
 
 from git_theta import __version__
+from git_theta.git.interrupts import heed_the_first
 
 COMMANDS: dict[str, dict[str, str]] = {
     "Set up": {
@@ -65,7 +63,6 @@ CALLED_BY_GIT = {
     "merge-driver": "Merge one file.",
 }
 
-_SAME_INTERRUPT = 1.0  # seconds
 
 SUMMARIES = {name: text for section in COMMANDS.values() for name, text in section.items()} | CALLED_BY_GIT
 
@@ -124,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Tensors are spread over the cores here; a second level of threads below them would only get in the way.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if arguments is None:
-        _interrupt_once()
+        heed_the_first()
     try:
         result = cli.main(
             args=None if arguments is None else list(arguments),
@@ -137,24 +134,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return report(error)
     return result if isinstance(result, int) else 0
-
-
-def _interrupt_once() -> None:
-    """Let an interrupt end us once.
-
-    git passes on to us the one that the terminal has sent us already, and the second would cut off what
-    cleans up after the first.
-    """
-    last = -_SAME_INTERRUPT
-
-    def interrupted(number: int, frame: FrameType | None) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _SAME_INTERRUPT:
-            last = time.monotonic()
-            raise KeyboardInterrupt
-
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else whoever started us ignores it
-        signal.signal(signal.SIGINT, interrupted)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from git_theta.errors import ThetaError
 from git_theta.git import merge_record
 from git_theta.git.merge_driver import explain, summary
 from git_theta.git.merge_heads import heads_to_merge, our_head
-from git_theta.git.merge_move import commit_merge, stage_merge
+from git_theta.git.merge_move import commit_merge, fast_forward, stage_merge
 from git_theta.git.merge_settings import rules_for
 from git_theta.git.merge_trees import Contested, Head, MergedTrees, merge_trees, with_blobs
 from git_theta.git.merging import CheckpointMerge
@@ -193,7 +193,7 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
         say("Already up to date.")
         return 0
     if len(theirs) == 1 and _is_ancestor(repository, ours, theirs[0]) and request.commit:
-        return repository.popen(["merge", "--ff-only", request.revisions[0]]).wait()
+        return fast_forward(repository, ours, request.revisions[0])
     with Merge(
         repository, ours, theirs, lambda path: rules_for(repository, path, request.layer), request.device
     ) as planned:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from git_theta.errors import ThetaError
 from git_theta.git.conflicts import clear, everything
+from git_theta.git.interrupts import held_back
 from git_theta.git.merge_record import with_trailers
 from git_theta.git.merge_trees import Head
 from git_theta.git.repository import Repository
@@ -52,8 +53,7 @@ def commit_merge(
         file.unlink(missing_ok=True)
     names = " ".join(head.name for head in theirs)
     moving = repository.with_environment({"GIT_REFLOG_ACTION": f"merge {names}"})
-    options = ["-q", "--ff-only", "--no-verify-signatures", "--no-autostash"]
-    if moving.popen(["merge", *options, commit]).wait():
+    if fast_forward(moving, ours, commit, "-q", "--no-verify-signatures", "--no-autostash"):
         raise ThetaError(
             "the merge is complete, but git could not move to it; your branch is as it was",
             f"mend what git says, then: git merge --ff-only {commit[:12]}",
@@ -61,6 +61,21 @@ def commit_merge(
     if repository.config.boolean("merge.stat", True):
         shown = ["--no-pager", "diff", "--stat", "--summary", ours.commit, commit]
         repository.popen(shown).wait()
+
+
+def fast_forward(repository: Repository, ours: Head, target: str, *options: str) -> int:
+    """Move to a commit that contains ours. Returns git's exit code.
+
+    Raises:
+        KeyboardInterrupt: somebody typed Ctrl-C. Git would stop with some files written, and others not;
+            so it goes on to the end, and then back.
+    """
+    with held_back() as held:
+        repository = repository.out_of_reach()
+        code = repository.popen(["merge", "--ff-only", *options, target]).wait()
+        if held.came and not code:
+            repository.git("reset", "-q", "--keep", ours.commit)
+    return code
 
 
 def stage_merge(
@@ -75,7 +90,17 @@ def stage_merge(
 
     Raises:
         ThetaError: local changes would be overwritten. Nothing has been changed.
+        KeyboardInterrupt: somebody typed Ctrl-C; everything is as it was.
     """
+    text = _message(repository, theirs, message, record)
+    with held_back() as held:
+        repository = repository.out_of_reach()
+        _stage(repository, ours, theirs, tree, text)
+        if held.came:
+            repository.git("merge", "--abort")
+
+
+def _stage(repository: Repository, ours: Head, theirs: Sequence[Head], tree: str, message: str) -> None:
     repository.git("update-index", "-q", "--refresh", check=False)
     exclude = "--exclude-per-directory=.gitignore"
     done = repository.run("read-tree", "-m", "-u", exclude, ours.commit, tree)
@@ -84,8 +109,7 @@ def stage_merge(
         raise ThetaError(said, "git commit or git stash, then merge again")
     folder = repository.git_dir
     repository.git("update-ref", "ORIG_HEAD", ours.commit)
-    text = _message(repository, theirs, message, record)
-    (folder / _MESSAGE).write_text(text, errors="surrogateescape")
+    (folder / _MESSAGE).write_text(message, errors="surrogateescape")
     (folder / _MODE).write_text("no-ff")
     (folder / _HEAD).write_text("".join(f"{head.commit}\n" for head in theirs))
 

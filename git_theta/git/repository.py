@@ -44,10 +44,15 @@ class Repository:
     Args:
         folder: where git runs.
         environment: variables for git; those of this process unless given.
+        own_session: whether git commands run in a session of their own, out of reach of the terminal's
+            Ctrl-C.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str] | None = None, own_session: bool = False
+    ) -> None:
         self.folder = folder
+        self._own_session = own_session
         self._environment = None if environment is None else dict(environment)
         bare, git_dir, common_dir = self._look()
         self.git_dir = folder / git_dir
@@ -82,6 +87,10 @@ class Repository:
         """The same repository, for a git that has these variables too."""
         return Repository(self.folder, {**(self._environment or os.environ), **variables})
 
+    def out_of_reach(self) -> Repository:
+        """The same repository, for git commands that the terminal's Ctrl-C does not reach."""
+        return Repository(self.folder, self._environment, own_session=True)
+
     def git(self, *arguments: str, stdin: bytes | None = None, check: bool = True) -> bytes:
         """Run git and return what it printed.
 
@@ -105,6 +114,7 @@ class Repository:
                 env=self._environment,
                 input=b"" if stdin is None else stdin,  # our own is a pipe that git talks to us through
                 capture_output=True,
+                start_new_session=self._own_session,
             )
         except FileNotFoundError:
             raise ThetaError(
@@ -113,7 +123,13 @@ class Repository:
 
     def popen(self, arguments: Sequence[str], **pipes: Any) -> subprocess.Popen[bytes]:
         """Start git, with the pipes of subprocess.Popen."""
-        return subprocess.Popen(["git", *arguments], cwd=self.folder, env=self._environment, **pipes)
+        return subprocess.Popen(
+            ["git", *arguments],
+            cwd=self.folder,
+            env=self._environment,
+            start_new_session=self._own_session,
+            **pipes,
+        )
 
     @cached_property
     def config(self) -> Config:

@@ -12,6 +12,7 @@ from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.git import checkpoint, conflict_sides, conflicts
 from git_theta.git.conflict_sides import STAGES, Open
 from git_theta.git.conflicts import Conflict
+from git_theta.git.interrupts import held_back
 from git_theta.git.merge_driver import explain
 from git_theta.git.merge_settings import rules_for
 from git_theta.git.merging import CheckpointMerge
@@ -80,10 +81,12 @@ def settle(repository: Repository, path: str, mode: str, text: bytes) -> None:
     """
     oid = repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
     top = str(repository.work_tree.absolute())
-    repository.git("-C", top, "update-index", "--add", "--cacheinfo", f"{mode},{oid},{path}")
-    conflicts.clear(repository, path)
     name = os.fsencode(path) + b"\0"
-    repository.git("-C", top, "checkout-index", "-f", "-u", "-z", "--stdin", stdin=name)
+    with held_back():
+        repository = repository.out_of_reach()
+        repository.git("-C", top, "update-index", "--add", "--cacheinfo", f"{mode},{oid},{path}")
+        conflicts.clear(repository, path)
+        repository.git("-C", top, "checkout-index", "-f", "-u", "-z", "--stdin", stdin=name)
 
 
 def _resolve(repository: Repository, one: Open, wanted: Wanted, say: Say) -> bool:
