@@ -1,6 +1,10 @@
-"""git theta mergetool, with answers from a file."""
+"""git theta mergetool, with answers from a file and in a terminal."""
 
 from __future__ import annotations
+
+import os
+import pty
+import subprocess
 
 import pytest
 from git_repo import GitRepo, changed, safetensors_bytes, weights
@@ -82,6 +86,42 @@ def test_wrong_answers_and_quit_change_nothing(conflict: GitRepo) -> None:
         assert conflict.git("ls-files", "-u").stdout
     done = conflict.theta("mergetool", check=False)
     assert "--answers FILE" in done.stderr
+
+
+def typed(repo: GitRepo, *lines: str) -> tuple[int, str]:
+    """Type lines in a terminal; the exit code and what is shown there."""
+    terminal, end = pty.openpty()
+    shown = b""
+    with subprocess.Popen(
+        ["git", "theta", "mergetool"],
+        cwd=repo.path,
+        stdin=end,
+        stdout=end,
+        stderr=end,
+        start_new_session=True,
+    ) as process:
+        os.close(end)
+        os.write(terminal, "".join(f"{line}\n" for line in lines).encode())
+        try:
+            while data := os.read(terminal, 4096):
+                shown += data
+        except OSError:  # Linux says so when the other end is closed
+            pass
+    os.close(terminal)
+    return process.returncode, shown.decode()
+
+
+def test_in_a_terminal(conflict: GitRepo) -> None:
+    """It asks again after a mistake, and explains what can be answered."""
+    code, shown = typed(conflict, "?", "nonsense", "theirs @nothing.*", "o", "t @layer", "base @all")
+    assert code == 0, shown
+    assert "Answer with what to do:" in shown
+    assert "'nonsense'" in shown
+    assert "no tensor that is left matches nothing.*" in shown
+    assert shown.count("bias? ") == 4
+    assert "|theirs|" in shown
+    assert (conflict.path / MODEL).read_bytes() == mixed()
+    assert "To finish: git commit" in shown
 
 
 def test_removed_on_one_side(conflict: GitRepo) -> None:
