@@ -128,6 +128,9 @@ def resolve(layers: Sequence[Layer]) -> Rules:
     asked = layers if deciding is None else layers[: deciding + 1]
     if deciding is None and any(layer.strict and layer.values for layer in layers):
         raise ThetaError("options are given with -o, but no merge strategy", "add --strategy NAME")
+    if deciding is None:
+        for layer in layers:
+            _check_names(layer)
     rows = next((parse_rows(layer.rows, layer.origin) for layer in layers if layer.rows), None)
     return Rules(
         None if deciding is None else _default(layers, deciding),

@@ -104,6 +104,7 @@ def test_rows_can_be_set_for_all_or_in_a_rule():
             "no merge strategy has an option",
         ),
         ([git_config([("theta.merge", "average"), ("theta.merge.density", "1")])], "has no option 'density'"),
+        ([thetaconfig([("merge.strateggy", "ties")], "m")], ".thetaconfig: no merge strategy has an option"),
         ([environment("ties density=3")], "GIT_THETA_MERGE: density=3 of ties: expected"),
         ([environment("ties 'density")], 'GIT_THETA_MERGE: "ties \'density" cannot be read'),
         ([command_line(None, [], ["lm_head"])], "rule 'lm_head' is not of the form GLOB: STRATEGY"),
