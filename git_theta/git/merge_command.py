@@ -107,13 +107,17 @@ class Merge:
     def check_files(self) -> None:
         """Raises ThetaError where Git has a conflict in other files."""
         lines = list(self.trees.conflicts)
-        if lines:
-            raise ThetaError(
-                "\n".join([f"{len(lines)} conflicts that are not of tensors; nothing was changed", *lines]),
-                f"git merge {self._names()}, mend them there, then git commit"
-                if len(self.theirs) == 1
-                else "merge the branches one after the other, with git merge",
+        if not lines:
+            return
+        how = "merge the branches one after the other, with git merge"
+        if len(self.theirs) == 1:
+            how = f"git merge {self._names()}, mend them there, then git commit"
+        if self.trees.removed:
+            how += (
+                f"; if {self.trees.removed[0]} was renamed there: git merge -Xfind-renames=15 {self._names()}"
             )
+        count = "a conflict that is" if len(lines) == 1 else f"{len(lines)} conflicts that are"
+        raise ThetaError("\n".join([f"{count} not of tensors; nothing was changed", *lines]), how)
 
     def check_tensors(self) -> None:
         """Raises ThetaError where a tensor is in conflict."""

@@ -62,11 +62,13 @@ class MergedTrees:
     Attributes:
         tree: the result; some side's version stands for each contested checkpoint.
         conflicts: what Git cannot merge, in lines.
+        removed: checkpoints among these that one of two sides has changed, and the other removed.
     """
 
     tree: str
     contested: tuple[Contested, ...] = ()
     conflicts: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
 
 def merge_trees(repository: Repository, ours: Head, theirs: Sequence[Head], scratch: Path) -> MergedTrees:
@@ -111,7 +113,8 @@ def _two(repository: Repository, ours: Head, theirs: Head) -> MergedTrees:
             contested.append(Contested(path, modes[path][0], stages.get(1, ("", ""))[1], versions))
         else:
             others[path] = stages
-    return MergedTrees(done.tree, tuple(contested), tuple(done.explained(others)))
+    removed = tuple(path for path in sorted(mine) if not {2, 3} <= done.stages[path].keys())
+    return MergedTrees(done.tree, tuple(contested), tuple(done.explained(others)), removed)
 
 
 def _several(repository: Repository, ours: Head, theirs: Sequence[Head], scratch: Path) -> MergedTrees:

@@ -171,6 +171,8 @@ def test_renamed_where_every_tensor_changed(repo: GitRepo) -> None:
     refused = repo.theta("resolve", MODEL, "--strategy", "average", check=False)
     assert "-Xfind-renames=15" in refused.stderr
     repo.git("merge", "--abort")
+    refused = repo.theta("merge", "theirs", "-s", "ours", check=False)
+    assert f"if {MODEL} was renamed there: git merge -Xfind-renames=15 theirs" in refused.stderr
     repo.git(*merged, "-Xfind-renames=15")
     clean_and_equal(repo, safetensors_bytes(theirs | {"bias": ours["bias"]}), "renamed.safetensors")
 
