@@ -26,7 +26,7 @@ def our_head(repository: Repository) -> Head:
     if operation.under_way(repository) or repository.git("ls-files", "-u"):
         raise ThetaError(
             "a merge, rebase, cherry-pick or revert is not finished yet",
-            f"finish it with {operation.how_to_finish(repository)}, or git theta merge --abort",
+            f"finish it with {operation.how_to_finish(repository)}, or {operation.how_to_abort(repository)}",
         )
     if repository.run("diff-index", "--cached", "--quiet", "HEAD", "--").returncode:
         raise ThetaError(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from git_theta.errors import ThetaError
+from git_theta.git import operation
 from git_theta.git.conflicts import clear, everything
 from git_theta.git.interrupts import held_back
 from git_theta.git.merge_record import with_trailers
@@ -120,7 +121,8 @@ def abort(repository: Repository) -> None:
     done = repository.run("merge", "--abort")
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
-        raise ThetaError(said, "git status")
+        other = operation.under_way(repository) and not (repository.git_dir / _HEAD).exists()
+        raise ThetaError(said, operation.how_to_abort(repository) if other else "git status")
     for record in records:
         clear(repository, record.path)
 

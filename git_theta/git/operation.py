@@ -59,6 +59,16 @@ def how_to_finish(repository: Repository) -> str:
     return "git commit"
 
 
+def how_to_abort(repository: Repository) -> str:
+    """What to type to give up the operation that is under way, or conflicts that another command has left."""
+    if _rebasing(repository):
+        return "git rebase --abort"
+    for head, command in (("CHERRY_PICK_HEAD", "cherry-pick"), ("REVERT_HEAD", "revert")):
+        if (repository.git_dir / head).exists():
+            return f"git {command} --abort"
+    return "git theta merge --abort" if (repository.git_dir / "MERGE_HEAD").exists() else "git reset --merge"
+
+
 def under_way(repository: Repository) -> bool:
     """Whether a merge, a rebase, a cherry-pick or a revert waits to be finished."""
     return _rebasing(repository) or any((repository.git_dir / head).exists() for head in _HEADS)

@@ -170,6 +170,8 @@ def test_cherry_pick_continue_is_refused(repo: GitRepo) -> None:
     assert "then: git cherry-pick --continue" in done.stderr
     repo.git("add", MODEL)
     refused(repo, "cherry-pick", "--continue")
+    for words in (["theirs"], ["--abort"]):
+        assert "git cherry-pick --abort" in repo.theta("merge", *words, check=False).stderr
     assert "git cherry-pick --continue" in repo.theta("resolve", MODEL, "--theirs").stdout
     repo.git("cherry-pick", "--continue", GIT_EDITOR="true")
     clean_and_equal(repo, model(a=30, b=40, c=50, d=40))
