@@ -35,6 +35,8 @@ def command(
     versions at once; other files as git merge does it. Where anything is left to decide, nothing is changed.
     The commit's message says how tensors were merged.
 
+    --redo computes on the device that the commit names, unless --device says another.
+
     \b
     Examples:
       git theta merge medicine --strategy average
@@ -49,13 +51,15 @@ def command(
 
     if bool(revisions) + abort + (redo is not None) != 1:
         raise click.UsageError("give revisions to merge, or --abort, or --redo COMMIT", context)
+    if not revisions and any((strategy, options, rules, renames, dry_run, no_commit, message)):
+        raise click.UsageError(f"{'--abort' if abort else '--redo'} goes with no option of a merge", context)
     repository = Repository.here()
     try:
         if abort:
             abort_merge(repository)
             return 0
         if redo is not None:
-            return merge_command.redo(repository, redo, click.echo)
+            return merge_command.redo(repository, redo, device, click.echo)
         request = merge_command.Request(
             revisions,
             places.command_line(strategy, options, rules, renames),

@@ -228,10 +228,13 @@ def dry_run(repository: Repository, request: Request, say: Say) -> int:
         return preview(repository, planned, say)
 
 
-def redo(repository: Repository, revision: str, say: Say) -> int:
+def redo(repository: Repository, revision: str, device: str, say: Say) -> int:
     """Repeat the merge that a commit records, and say whether it gives the same. Returns 1 if not.
 
     Nothing but objects that nobody names is written.
+
+    Args:
+        device: where to compute; auto is where the commit was made.
 
     Raises:
         ThetaError: the commit records no merge, or it cannot be repeated.
@@ -240,7 +243,8 @@ def redo(repository: Repository, revision: str, say: Say) -> int:
     if found.returncode:
         raise ThetaError(f"there is no commit {revision}", "git log --merges")
     commit, *parents = found.stdout.decode().split()
-    rules, device = merge_record.read(repository, commit)
+    rules, recorded = merge_record.read(repository, commit)
+    device = recorded if device == "auto" else device
     if len(parents) < 2:
         raise ThetaError(f"{revision} is no merge", "git log --merges")
     heads = [Head(parent[:10], parent) for parent in parents]

@@ -268,6 +268,9 @@ def test_redo_tells_another_result(forked: GitRepo) -> None:
     assert done.returncode == 1
     assert f"{MODEL}: another result: {LAYER}, layer.1.weight" in done.stdout
     assert "does not say" in forked.theta("merge", "--redo", "v0", check=False).stderr
+    forked.git("commit", "-q", "--amend", "-m", message.rstrip() + "\nTheta-Device: cuda:99\n")
+    assert "has no device cuda:99" in forked.theta("merge", "--redo", "HEAD", check=False).stderr
+    assert "the same result" in forked.theta("merge", "--redo", "HEAD", "--device", "cpu").stdout
 
 
 def test_renamed_model(forked: GitRepo) -> None:
@@ -367,7 +370,13 @@ def test_without_torch(forked: GitRepo, tmp_path: Path) -> None:
 
 
 def test_usage(forked: GitRepo) -> None:
-    for arguments in ((), ("medicine", "--abort"), ("--abort", "--redo", "HEAD")):
+    for arguments in (
+        (),
+        ("medicine", "--abort"),
+        ("--abort", "--redo", "HEAD"),
+        ("--redo", "HEAD", "-s", "ties"),
+        ("--abort", "-m", "message"),
+    ):
         assert forked.theta("merge", *arguments, check=False).returncode == 2
     assert "not something we can merge" in forked.theta("merge", "nowhere", check=False).stderr
     done = forked.theta("merge", "medicine", "-s", "average", "--device", "abacus", check=False)
