@@ -1,5 +1,6 @@
 """The engine: same bits always, bounded memory, ranges, holes, rows, interruption."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -437,6 +438,46 @@ def test_memory_does_not_grow_with_the_number_of_models():
         tracemalloc.stop()
         assert right == [True, True]
     assert peaks[1] < 120 << 20  # all models together are 320 MiB
+
+
+PEAK = """\
+import resource, sys
+import numpy as np
+from git_theta.dtypes import dtype
+from git_theta.merges import registry
+from git_theta.merges.engine import merge
+from git_theta.merges.inputs import Job
+from git_theta.merges.options import fit, parse
+
+class Large:
+    dtype, shape, items = dtype("BF16"), (4096, 1024), 4 << 20
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def read(self, start, stop, out=None):
+        out[:] = 0x3F80 + np.arange(start, stop) * (self.seed + 3) % 251
+        return out
+
+strategy, count = registry.by_name(sys.argv[1]), int(sys.argv[3])
+options = fit(strategy, parse(strategy, dict([sys.argv[2].split("=")]), "a test"), count)
+models = tuple(Large(seed) for seed in range(1, count + 1))
+for made in merge([Job("w", strategy, options, Large(0), models, Large.dtype)], threads=2):
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "option"), [("ties", "density=0.2"), ("tsv", "lambda=1")])
+def test_memory_of_torch_does_not_grow_with_the_number_of_models(name, option):
+    def peak(count):
+        command = [sys.executable, "-c", PEAK, name, option, str(count)]
+        environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1048576"}  # what is freed goes back
+        return int(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
+
+    # In float32, 22 models are 352 MiB; as they are stored, 176 MiB.
+    assert peak(24) - peak(2) < 128 << 10
 
 
 def test_devices():

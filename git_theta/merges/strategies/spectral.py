@@ -85,23 +85,28 @@ class Tsv(SpectralStrategy):
     use = "Several tasks whose changes get in each other's way."
 
     def merged(self, matrices: Iterator[torch.Tensor], count: int) -> torch.Tensor:
-        import torch
-
-        left, filled, sizes, rights = None, 0, [], []
+        room: list[torch.Tensor] = []
+        filled = 0
         for matrix in matrices:
-            share = max(1, matrix.shape[1] // count)
-            if left is None:
-                left = matrix.new_zeros(matrix.shape[0], share * count)
-            values, right = _right_singular(matrix)
-            values, right = values[:share], right[:, :share]
-            _times(matrix, right / values, left[:, filled : filled + values.numel()])
-            filled += values.numel()
-            sizes.append(values)
-            rights.append(right)
-            del matrix  # before the next one is read
-        assert left is not None
-        left, right = left[:, :filled], torch.cat(rights, 1)
-        core = _whitening(left) * torch.cat(sizes) @ (right @ _whitening(right)).T
+            rows, columns = matrix.shape
+            share = max(1, columns // count)
+            values, vectors = _right_singular(matrix)
+            if not room:
+                room = [
+                    matrix.new_zeros(rows, share * count),
+                    vectors.new_zeros(columns, share * count),
+                    values.new_zeros(share * count),
+                ]
+            left, right, sizes = room
+            values = values[:share]
+            found = slice(filled, filled + values.numel())
+            right[:, found] = vectors[:, :share]  # a slice would keep all directions in memory
+            sizes[found] = values
+            _times(matrix, right[:, found] / values, left[:, found])
+            filled = found.stop
+            del matrix, values, vectors  # before the next one is read
+        left, right, sizes = (one[..., :filled] for one in room)
+        core = _whitening(left) * sizes @ (right @ _whitening(right)).T
         return _times(left, core)
 
 
