@@ -118,13 +118,14 @@ def _stage(repository: Repository, ours: Head, theirs: Sequence[Head], tree: str
 def abort(repository: Repository) -> None:
     """Undo a merge that was not committed. Raises ThetaError if there is none."""
     records = everything(repository)
-    done = repository.run("merge", "--abort")
+    with held_back():
+        done = repository.out_of_reach().run("merge", "--abort")
+        for record in () if done.returncode else records:
+            clear(repository, record.path)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
         other = operation.under_way(repository) and not (repository.git_dir / _HEAD).exists()
         raise ThetaError(said, operation.how_to_abort(repository) if other else "git status")
-    for record in records:
-        clear(repository, record.path)
 
 
 def _message(repository: Repository, theirs: Sequence[Head], message: str, record: list[str]) -> str:

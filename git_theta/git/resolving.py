@@ -139,14 +139,15 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
 def _leave_open(repository: Repository, one: Open, plan: Plan, text: bytes) -> None:
     """Write what has been merged by now into the work tree, and down for the next time."""
     manifest = manifests.parse(text)
-    conflict_sides.write_file(repository, one.path, text, repository.work_tree / one.path)
     base, ours, theirs = (one.stages.get(stage, ("", ""))[1] for stage in (1, 2, 3))
     record = one.record or Conflict(
         conflicts.head(repository), one.path, base, ours, theirs, *one.names[1:], manifest.root
     )
     merged = repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
     names = tuple(decision.name for decision in plan.conflicts())
-    conflicts.write(repository, replace(record, root=manifest.root, tensors=names, merged=merged))
+    with held_back():
+        conflict_sides.write_file(repository, one.path, text, repository.work_tree / one.path)
+        conflicts.write(repository, replace(record, root=manifest.root, tensors=names, merged=merged))
 
 
 def _take_whole(repository: Repository, one: Open, merge: CheckpointMerge, side: str, say: Say) -> None:

@@ -167,13 +167,24 @@ def test_git_merge(forked: GitRepo) -> None:
     clean_and_equal(forked, safetensors_bytes(MEAN))
 
 
-def test_resolve(forked: GitRepo) -> None:
-    """It is resolved as a whole or not at all."""
+def test_abort(forked: GitRepo) -> None:
+    before = state(forked)
     forked.git("merge", "theirs", check=False)
+    interrupted(forked, "theta", "merge", "--abort", INTERRUPT="merge:git_theta.git.merge_move:clear")
+    assert state(forked) == before
+    assert list((forked.path / ".git/theta/conflicts").iterdir()) == []
+
+
+def test_resolve(forked: GitRepo) -> None:
+    """Each step is done as a whole or not at all."""
+    forked.git("merge", "theirs", check=False)
+    part = "theta", "resolve", MODEL, "--theirs", "--tensor", "bias"
+    interrupted(forked, *part, INTERRUPT="resolve:git_theta.git.conflicts:write")
+    assert forked.digest(MODEL) == digest(safetensors_bytes({**OURS, "bias": THEIRS["bias"]}))
     before = state(forked)
     resolve = "theta", "resolve", MODEL, "--strategy", "average"
     interrupted(forked, *resolve, INTERRUPT="resolve:git_theta.merges.engine:write_linear")
     assert state(forked) == before
     interrupted(forked, *resolve, INTERRUPT="resolve:git_theta.git.conflicts:clear")
     assert f"M  {MODEL}" in forked.status()
-    assert forked.digest(MODEL) == digest(safetensors_bytes(MEAN))
+    assert forked.digest(MODEL) == digest(safetensors_bytes({**MEAN, "bias": THEIRS["bias"]}))
