@@ -16,7 +16,6 @@ from hashlib import sha256
 from pathlib import Path
 
 from git_theta.errors import ThetaError
-from git_theta.git import operation
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import IndexEntry, Repository
 
@@ -29,7 +28,7 @@ class Conflict:
     """What a merge left open in one file.
 
     Attributes:
-        head: commit that HEAD was on.
+        head: commit that HEAD is on while the conflict lasts.
         path: of the file, from the top of the work tree.
         base, ours, theirs: oids of the three versions' blobs; base is "" where there is none.
         ours_name, theirs_name: how the sides are called (a branch, a commit).
@@ -121,7 +120,7 @@ def as_left(repository: Repository, conflict: Conflict) -> bool:
     # Nothing could be merged, so this is also how the file was before.
     undone = resolved_stages(repository, conflict.path)
     sides = [undone.get(stage, ("", ""))[1] for stage in (2, 3)]
-    return operation.under_way(repository) and sides == [conflict.ours, conflict.theirs]
+    return sides == [conflict.ours, conflict.theirs]
 
 
 def refusal(conflict: Conflict, finish: str) -> ThetaError:

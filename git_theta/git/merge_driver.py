@@ -61,8 +61,9 @@ def run(call: Call) -> int:
 
 
 def _merge_versions(repository: Repository, call: Call) -> int:
-    doing = operation.from_command(repository, callers.calling_command())
-    record = _record(repository, call, doing)
+    command = callers.calling_command()
+    doing = operation.from_command(repository, command)
+    record = _record(repository, call, doing, operation.head_after(repository, command))
     conflicts.write(repository, record)  # already here: a driver that is killed has left a conflict, too
     try:
         plan, applied = _merge(repository, call, doing)
@@ -160,14 +161,14 @@ def _merge(repository: Repository, call: Call, doing: Operation) -> tuple[Plan, 
                 return plan, merge.apply(plan, progress=progress, warn=_say)
 
 
-def _record(repository: Repository, call: Call, doing: Operation) -> Conflict:
+def _record(repository: Repository, call: Call, doing: Operation, head: str) -> Conflict:
     """The record of a file of which nothing has been merged."""
     base, ours_oid, theirs_oid = (
         _oid(repository, version) if version is not None else "" for version in call.versions
     )
     ours = parsed(manifest_text(call.ours) or b"")
     return Conflict(
-        conflicts.head(repository),
+        head,
         call.path,
         base,
         ours_oid,

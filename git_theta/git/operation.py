@@ -49,6 +49,23 @@ def from_command(repository: Repository, command: Sequence[str]) -> Operation:
     return Operation(_branch(repository) if heads else "ours", theirs, how_to_finish(repository))
 
 
+def head_after(repository: Repository, command: Sequence[str]) -> str:
+    """The commit that HEAD is on once the git command that merges files has ended, or has met a conflict.
+
+    Only `git checkout -m COMMIT` and `git switch -m COMMIT` move it after a conflict.
+    """
+    if command[:1] in (["checkout"], ["switch"]):
+        for argument in reversed(command[1:]):
+            names = [] if argument.startswith("-") and argument != "-" else [argument, f"origin/{argument}"]
+            for name in ("@{-1}" if name == "-" else name for name in names):
+                found = repository.run(
+                    "rev-parse", "-q", "--verify", "--end-of-options", f"{name}^{{commit}}"
+                )
+                if found.returncode == 0:
+                    return found.stdout.decode().split()[-1]
+    return repository.run("rev-parse", "--verify", "-q", "HEAD").stdout.decode().strip()
+
+
 def how_to_finish(repository: Repository) -> str:
     """What to type once all conflicts of the operation that is under way are resolved."""
     if _rebasing(repository):

@@ -189,6 +189,18 @@ def test_conflict_of_a_stash(repo: GitRepo) -> None:
     clean_and_equal(repo, AVERAGE)
 
 
+@pytest.mark.parametrize("command", [("checkout", "-q", "-m"), ("switch", "-q", "-m", "-c", "new")])
+def test_checkout_that_takes_local_changes_along(repo: GitRepo, command: tuple[str, ...]) -> None:
+    diverge(repo, model(a=1, b=2), model(a=1, b=2), model(a=3, b=4))
+    repo.write(MODEL, model(a=5, b=6))
+    done = repo.git(*command, "theirs")
+    assert f"git theta resolve {MODEL}" in done.stderr
+    refused(repo, "commit", "-a", "-m", "would lose what was local")
+    repo.theta("resolve", MODEL, "--strategy", "average")
+    repo.git("commit", "-q", "-m", "both")
+    clean_and_equal(repo, model(a=4, b=5))
+
+
 def test_a_file_that_one_side_has_removed(repo: GitRepo) -> None:
     diverge(repo, BASE, OURS, None)
     repo.git("merge", "theirs", check=False)
