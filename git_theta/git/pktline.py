@@ -10,8 +10,8 @@ import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
+from git_theta import kernels
 from git_theta.errors import ThetaError
 
 LARGEST_PAYLOAD = 65516
@@ -74,16 +74,11 @@ class PacketReader:
                     break
                 self._next_packet()
                 continue
-            count = min(self._left, wanted - filled)
-            buffers: list[Any] = [view[filled : filled + count]]
-            if count == self._left:
-                buffers.append(self._header)  # the next header comes with the same system call
-            got = os.readv(self._descriptor, buffers)
+            got, self._left, self._have = kernels.read_packets(
+                self._descriptor, view[filled:], self._left, self._header
+            )
             if not got:
                 raise ProtocolError("git closed the pipe in the middle of a file")
-            if got > count:
-                self._have, got = got - count, count
-            self._left -= got
             filled += got
         return filled
 

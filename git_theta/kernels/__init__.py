@@ -1,4 +1,4 @@
-"""The innermost loops of git-theta: what runs once for every item of every tensor that changed.
+"""The innermost loops of git-theta: what runs once for every item of a tensor, or packet of it.
 
 There are two modules with the same functions: `native`, compiled C, and `portable`, NumPy, where the package
 was installed without a C compiler. `portable` documents the functions. Both give the same bits, but for the
@@ -27,6 +27,7 @@ gather = chosen.gather
 join_planes = chosen.join_planes
 positions = chosen.positions
 read_fields = chosen.read_fields
+read_packets = chosen.read_packets
 scatter = chosen.scatter
 split_planes = chosen.split_planes
 squares = chosen.squares

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -288,3 +290,28 @@ def test_only_arrays_that_can_be_written_are_filled() -> None:
         native.changed(np.zeros(8, "<u2")[::2], np.zeros(4, "<u2"))
     with pytest.raises(TypeError):
         native.changed(None, locked)
+
+
+@pytest.mark.parametrize("module", BOTH)
+def test_packets_are_read_up_to_what_is_not_contents(module) -> None:
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"abc0007xyz0005u0000")
+        out, header = bytearray(20), bytearray(4)
+        filled, left, have = 0, 3, 0
+        while left:
+            got, left, have = module.read_packets(reading, memoryview(out)[filled:], left, memoryview(header))
+            filled += got
+            if not left and have == 4 and header != b"0000":
+                left, have = int(bytes(header), 16) - 4, 0
+        assert (bytes(out[:filled]), have, bytes(header)) == (b"abcxyzu", 4, b"0000")
+        os.write(writing, b"0123456789")
+        assert module.read_packets(reading, memoryview(out)[:4], 9, memoryview(header)) == (4, 5, 0)
+        assert module.read_packets(reading, memoryview(out)[:5], 5, memoryview(header)) == (5, 0, 1)
+        assert bytes(out[:5]) == b"45678"
+        os.close(writing)
+        assert module.read_packets(reading, memoryview(out), 5, memoryview(header)) == (0, 5, 0)
+    finally:
+        os.close(reading)
+    with pytest.raises(OSError):
+        module.read_packets(reading, memoryview(out), 5, memoryview(header))
