@@ -85,6 +85,39 @@ static int known_width(const Py_buffer *view)
     default: CALL(64); break;                                                                                        \
     }
 
+/* ---- Fields that are all ones ---- */
+
+/* The places of fields that are all ones, in the order of the numbers: of eight bytes, a bit at the lowest bit of
+   each field at bit `at` that is. */
+static inline uint64_t all_ones(uint64_t bytes, int bits, int at)
+{
+    uint64_t ones = bytes >> at;
+    for (int k = 1; k < bits; k *= 2)
+        ones &= ones >> k;
+    return ones & 0x0101010101010101u;
+}
+
+#define EACH_ESCAPE(packed, n, bits, ...)                                                                            \
+    {                                                                                                                \
+        Py_ssize_t lane_ = ((n) * (bits) + 7) / 8;                                                                   \
+        for (int at_ = 0; at_ < 8; at_ += (bits)) {                                                                  \
+            Py_ssize_t first_ = at_ / (bits) * lane_, count_ = (n) - first_ < lane_ ? (n) - first_ : lane_, j_ = 0;  \
+            for (; j_ + 8 <= count_; j_ += 8) {                                                                      \
+                uint64_t bytes_, ones_;                                                                              \
+                memcpy(&bytes_, (packed) + j_, 8);                                                                   \
+                for (ones_ = all_ones(bytes_, bits, at_); ones_; ones_ &= ones_ - 1) {                               \
+                    Py_ssize_t i = first_ + j_ + (__builtin_ctzll(ones_) >> 3);                                      \
+                    __VA_ARGS__                                                                                      \
+                }                                                                                                    \
+            }                                                                                                        \
+            for (; j_ < count_; j_++)                                                                                \
+                if (all_ones((packed)[j_], bits, at_) & 1) {                                                         \
+                    Py_ssize_t i = first_ + j_;                                                                      \
+                    __VA_ARGS__                                                                                      \
+                }                                                                                                    \
+        }                                                                                                            \
+    }
+
 /* ---- Loops, for every width of items ---- */
 
 #define LOOPS(W)                                                                                                     \
@@ -250,42 +283,28 @@ static int known_width(const Py_buffer *view)
                     out[i] = (u##W)((uint64_t)out[i] << 8 | low[plane * n + i]);                                     \
     }                                                                                                                \
                                                                                                                      \
-    static int excess_##W(const u##W *numbers, u##W *out, Py_ssize_t n, Py_ssize_t room, u##W top, int shift)        \
+    static int excess_##W(const u##W *numbers, const uint8_t *packed, u##W *out, Py_ssize_t n, Py_ssize_t room,      \
+                          int bits, int shift)                                                                       \
     {                                                                                                                \
-        /* Few of them, anywhere: a branch on each would be guessed wrong too often. */                              \
-        u##W part[256];                                                                                              \
+        u##W top = (u##W)((1 << bits) - 1);                                                                          \
         Py_ssize_t found = 0;                                                                                        \
-        for (Py_ssize_t start = 0; start < n; start += 256) {                                                        \
-            Py_ssize_t stop = n - start < 256 ? n : start + 256, count = 0;                                          \
-            for (Py_ssize_t i = start; i < stop; i++) {                                                              \
-                u##W value = (u##W)(numbers[i] >> shift);                                                            \
-                part[count] = (u##W)(value - top);                                                                   \
-                count += value >= top;                                                                               \
-            }                                                                                                        \
-            if (count > room - found)                                                                                \
+        EACH_ESCAPE(packed, n, bits, {                                                                               \
+            if (found == room)                                                                                       \
                 return 0;                                                                                            \
-            memcpy(out + found, part, count * sizeof *part);                                                         \
-            found += count;                                                                                          \
-        }                                                                                                            \
+            out[found++] = (u##W)((u##W)(numbers[i] >> shift) - top);                                                \
+        })                                                                                                           \
         return found == room;                                                                                        \
     }                                                                                                                \
                                                                                                                      \
-    static int add_excess_##W(u##W *numbers, const u##W *rest, Py_ssize_t n, Py_ssize_t room, u##W top, int shift)   \
+    static int add_excess_##W(u##W *numbers, const uint8_t *packed, const u##W *rest, Py_ssize_t n, Py_ssize_t room, \
+                              int bits, int shift)                                                                   \
     {                                                                                                                \
-        uint8_t places[256];                                                                                         \
         Py_ssize_t used = 0;                                                                                         \
-        for (Py_ssize_t start = 0; start < n; start += 256) {                                                        \
-            int count = 0, size = (int)(n - start < 256 ? n - start : 256);                                          \
-            u##W *part = numbers + start;                                                                            \
-            for (int i = 0; i < size; i++) {                                                                         \
-                places[count] = (uint8_t)i;                                                                          \
-                count += (u##W)(part[i] >> shift) == top;                                                            \
-            }                                                                                                        \
-            if (count > room - used)                                                                                 \
+        EACH_ESCAPE(packed, n, bits, {                                                                               \
+            if (used == room)                                                                                        \
                 return 0;                                                                                            \
-            for (int k = 0; k < count; k++)                                                                          \
-                part[places[k]] = (u##W)(part[places[k]] + (u##W)(rest[used++] << shift));                           \
-        }                                                                                                            \
+            numbers[i] = (u##W)(numbers[i] + (u##W)(rest[used++] << shift));                                         \
+        })                                                                                                           \
         return used == room;                                                                                         \
     }
 
@@ -501,25 +520,25 @@ static PyObject *read_fields(PyObject *self, PyObject *args)
 
 static PyObject *escape(PyObject *args, int reading)
 {
-    PyObject *numbers_, *rest_;
+    PyObject *numbers_, *fields_, *rest_;
     Buffers held = {.count = 0};
-    Py_buffer *numbers, *rest;
+    Py_buffer *numbers, *fields, *rest;
     int bits, shift, fits = 0;
-    if (!PyArg_ParseTuple(args, "OiiO", &numbers_, &bits, &shift, &rest_))
+    if (!PyArg_ParseTuple(args, "OOiiO", &numbers_, &fields_, &bits, &shift, &rest_))
         return NULL;
-    if (!(numbers = hold(&held, numbers_, reading)) || !(rest = hold(&held, rest_, !reading)))
+    if (!(numbers = hold(&held, numbers_, reading)) || !(fields = hold(&held, fields_, 0)) ||
+        !(rest = hold(&held, rest_, !reading)))
         return release(&held), NULL;
+    Py_ssize_t count = items(numbers);
     if (!known_width(numbers) || rest->itemsize != numbers->itemsize ||
-        !known_fields(bits, shift, numbers->itemsize))
+        !known_fields(bits, shift, numbers->itemsize) || fields->len != fields_size(count, bits, shift))
         return refuse(&held, "the fields do not fit the numbers");
     Py_BEGIN_ALLOW_THREADS
+    const uint8_t *packed = (const uint8_t *)fields->buf + fields_size(count, 0, shift);
 #define CALL(W)                                                                                                      \
-    u##W top = (u##W)((1 << bits) - 1);                                                                              \
-    fits = reading ? add_excess_##W(numbers->buf, rest->buf, items(numbers), items(rest), top, shift)                \
-                   : excess_##W(numbers->buf, rest->buf, items(numbers), items(rest), top, shift)
-#define SCOPED(W) { CALL(W); }
-    DISPATCH(numbers->itemsize, SCOPED)
-#undef SCOPED
+    fits = reading ? add_excess_##W(numbers->buf, packed, rest->buf, count, items(rest), bits, shift)                \
+                   : excess_##W(numbers->buf, packed, rest->buf, count, items(rest), bits, shift)
+    DISPATCH(numbers->itemsize, CALL)
 #undef CALL
     Py_END_ALLOW_THREADS
     if (!fits)
@@ -528,13 +547,13 @@ static PyObject *escape(PyObject *args, int reading)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(excess_doc, "excess(numbers, bits, shift, out)\n--\n\n");
+PyDoc_STRVAR(excess_doc, "excess(numbers, fields, bits, shift, out)\n--\n\n");
 static PyObject *excess(PyObject *self, PyObject *args)
 {
     return escape(args, 0);
 }
 
-PyDoc_STRVAR(add_excess_doc, "add_excess(numbers, bits, shift, rest)\n--\n\n");
+PyDoc_STRVAR(add_excess_doc, "add_excess(numbers, fields, bits, shift, rest)\n--\n\n");
 static PyObject *add_excess(PyObject *self, PyObject *args)
 {
     return escape(args, 1);

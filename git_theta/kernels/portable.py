@@ -151,8 +151,13 @@ def read_fields(fields: Bytes, bits: int, shift: int, out: Bits) -> None:
         np.bitwise_or(out, part, out=out)
 
 
-def excess(numbers: Bits, bits: int, shift: int, out: Bits) -> None:
-    """Of those numbers whose fields are all ones, what they are more than that, without the low bits."""
+def excess(numbers: Bits, fields: Bytes, bits: int, shift: int, out: Bits) -> None:
+    """Of those numbers whose fields are all ones, what they are more than that, without the low bits.
+
+    Args:
+        fields: what `write_fields` has written.
+    """
+    _fields(fields, numbers, bits, shift)
     high = numbers >> shift
     top = (1 << bits) - 1
     large = high[high >= top]
@@ -160,8 +165,9 @@ def excess(numbers: Bits, bits: int, shift: int, out: Bits) -> None:
     np.subtract(large, top, out=out)
 
 
-def add_excess(numbers: Bits, bits: int, shift: int, rest: Bits) -> None:
+def add_excess(numbers: Bits, fields: Bytes, bits: int, shift: int, rest: Bits) -> None:
     """Undo `excess`: add it to the numbers that `read_fields` gave."""
+    _fields(fields, numbers, bits, shift)
     large = np.flatnonzero(numbers >> shift == (1 << bits) - 1)
     _check(large.size == rest.size)
     numbers[large] += rest << shift

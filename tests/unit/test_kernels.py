@@ -101,14 +101,14 @@ def test_fields(width: int, count: int, seed: int, data: st.DataObject) -> None:
         escaped = module.write_fields(numbers, field, shift, fields)
         rest = np.empty(escaped, numbers.dtype)
         if escaped:
-            module.excess(numbers, field, shift, rest)
+            module.excess(numbers, fields, field, shift, rest)
         back = np.empty_like(numbers)
         module.read_fields(fields, field, shift, back)
         if escaped:
-            module.add_excess(back, field, shift, rest)
+            module.add_excess(back, fields, field, shift, rest)
         assert np.array_equal(back, numbers)
         with pytest.raises(ValueError):
-            module.add_excess(back, field, shift, np.empty(count + 1, numbers.dtype))
+            module.add_excess(back, fields, field, shift, np.empty(count + 1, numbers.dtype))
         results.append((fields.tolist(), rest.tolist()))
     assert results[0] == results[1]
 
@@ -261,8 +261,8 @@ def test_lengths_and_types_that_do_not_fit_are_refused(module) -> None:
         lambda: module.write_fields(two, 4, 4, bytes_),
         lambda: module.read_fields(bytes_, 8, 16, two),
         lambda: module.read_fields(bytes_, 8, -4, two),
-        lambda: module.excess(two, 8, 0, np.empty(1, "<u2")),
-        lambda: module.add_excess(two, 8, 0, np.empty(1, "<u2")),
+        lambda: module.excess(two, bytes_, 8, 0, np.empty(1, "<u2")),
+        lambda: module.add_excess(two, bytes_, 8, 0, np.empty(1, "<u2")),
         lambda: module.classify(two, 7, 8, 0, 17, bytes_[:2]),
         lambda: module.classify(two, 7, 8, 0, 4, bytes_),
         lambda: module.classify(bytes_, 3, 4, 0, 4, bytes_[:2]),

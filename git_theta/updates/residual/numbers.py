@@ -104,7 +104,7 @@ def _write_fields(numbers: Bits, bits: int, shift: int, writer: Writer, depth: i
     writer.note("BBI", bits, shift, escaped)
     if escaped:
         rest = np.empty(escaped, numbers.dtype)
-        kernels.excess(numbers, bits, shift, rest)
+        kernels.excess(numbers, fields, bits, shift, rest)
         _write(rest, writer, depth + 1)
 
 
@@ -126,13 +126,14 @@ def _read(reader: Reader, out: Bits, depth: int) -> None:
     if bits not in (1, 2, 4, 8) or shift % 4 or shift + bits > 8 * out.itemsize or (shift and bits != 8):
         raise DamagedObject("a residual is packed in an unknown way")
     (escaped,) = reader.numbers("I")
-    kernels.read_fields(reader.stream(sum(_sizes(out.size, bits, shift))), bits, shift, out)
+    fields = reader.stream(sum(_sizes(out.size, bits, shift)))
+    kernels.read_fields(fields, bits, shift, out)
     if escaped:
         if escaped > out.size:
             raise DamagedObject("a residual has more large values than items")
         rest = _rest(reader, escaped, out, depth)
         try:
-            kernels.add_excess(out, bits, shift, rest)
+            kernels.add_excess(out, fields, bits, shift, rest)
         except ValueError:
             raise DamagedObject("a residual has another number of large values than it says") from None
 
