@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from git_theta import scratch
 from git_theta.errors import DamagedObject, ThetaError
-from git_theta.filters import skeleton
+from git_theta.filters import prepared, skeleton
+from git_theta.filters.prepared import Prepared
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.objects.reader import Objects
 from git_theta.tensors import CHUNK_BYTES, Tensor
@@ -40,6 +41,10 @@ class Smudger:
             MissingObject, DamagedObject, DamagedManifest: names the tensor. Some bytes may have been
                 written by then.
         """
+        with prepared.taken(self._objects.store, manifest) as left:
+            self._smudge(manifest, left, write)
+
+    def _smudge(self, manifest: Manifest, left: Prepared, write: Write) -> None:
         pieces, between = skeleton.pieces(manifest, skeleton.read(manifest, self._objects))
         waiting: deque[tuple[_Decoded, TensorLine, bool]] = deque()
         hashed = blake3()
@@ -63,7 +68,7 @@ class Smudger:
                         finish_one()
                     write(between[piece.start : piece.stop])
                     continue
-                for future, last in self._decode(manifest, piece.tensor):
+                for future, last in self._decode(manifest, piece.tensor, left):
                     waiting.append((future, piece.tensor, last))
                     while len(waiting) > _AHEAD:
                         finish_one()
@@ -76,10 +81,14 @@ class Smudger:
                 if not future.cancelled() and future.exception() is None:
                     scratch.give(future.result())
 
-    def _decode(self, manifest: Manifest, line: TensorLine) -> Iterator[tuple[_Decoded, bool]]:
+    def _decode(
+        self, manifest: Manifest, line: TensorLine, left: Prepared
+    ) -> Iterator[tuple[_Decoded, bool]]:
         """The chunks of a tensor, being decoded; and which is the last."""
         with _naming(line):
-            tensor = self._objects.tensor(line.digest, manifest.storage, line.dtype, line.shape)
+            tensor = left.tensor(line)
+            if tensor is None:
+                tensor = self._objects.tensor(line.digest, manifest.storage, line.dtype, line.shape)
         step = CHUNK_BYTES // tensor.dtype.itemsize
         for start in range(0, tensor.items, step):  # not a list: nothing says yet that its size is true
             stop = min(start + step, tensor.items)

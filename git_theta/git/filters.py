@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from git_theta.chains import closure
 from git_theta.errors import ThetaError
+from git_theta.filters import prepared
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
 from git_theta.filters.known import Known
@@ -42,6 +43,7 @@ class Filters:
         self._smudger = Smudger(repository.objects)
         self._cleaner = Cleaner(repository.objects, self._known, settings, warn)
         repository.store.clean_up()
+        prepared.clean_up(repository.store)
 
     def clean(self, content: Content, pathname: str) -> bytes:
         """The manifest of a file; see Cleaner.clean for what is raised. Errors name the file."""

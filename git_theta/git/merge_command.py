@@ -131,12 +131,18 @@ class Merge:
         for one in self.checkpoints:
             one.merge.fetch(one.plan, whole=not (settings.skip_smudge or settings.skip_missing))
 
-    def carry_out(self, say: Say) -> dict[str, Applied]:
-        """Merge the checkpoints; the results by path. Raises ThetaError as merges.apply does."""
+    def carry_out(self, say: Say, checked_out: bool) -> dict[str, Applied]:
+        """Merge the checkpoints; the results by path. Raises ThetaError as merges.apply does.
+
+        Args:
+            checked_out: whether the results are checked out next.
+        """
         results = {}
         for one in self.checkpoints:
             with ProgressBar(f"Merging {one.about.path}") as progress:
-                applied = one.merge.apply(one.plan, device=self._device, progress=progress, warn=say)
+                applied = one.merge.apply(
+                    one.plan, device=self._device, progress=progress, warn=say, checked_out=checked_out
+                )
             for line in summary(one.about.path, one.plan, applied):
                 say(line)
             results[one.about.path] = applied
@@ -203,7 +209,7 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
     ) as planned:
         planned.check()
         planned.fetch()
-        results = planned.carry_out(say)
+        results = planned.carry_out(say, checked_out=True)
         tree, record = planned.tree(results), planned.record()
         if request.commit:
             commit_merge(repository, ours, theirs, tree, request.message, record, planned.scratch)
@@ -251,7 +257,7 @@ def redo(repository: Repository, revision: str, device: str, say: Say) -> int:
     with Merge(repository, heads[0], heads[1:], lambda path: rules.get(path, Rules()), device) as planned:
         planned.check_tensors()
         planned.fetch()
-        results = planned.carry_out(lambda line: None)
+        results = planned.carry_out(lambda line: None, checked_out=False)
     same = [_compare(repository, commit, path, results.get(path), say) for path in sorted({*rules, *results})]
     return 0 if all(same) else 1
 

@@ -153,12 +153,12 @@ def _merge(repository: Repository, call: Call, doing: Operation) -> tuple[Plan, 
         merge.fetch(plan, whole)
         with ProgressBar(f"Merging {call.path}") as progress:
             try:
-                return plan, merge.apply(plan, progress=progress, warn=_say)
+                return plan, merge.apply(plan, progress=progress, warn=_say, checked_out=True)
             except MissingTorch as error:
                 _say(f"{call.path}: {error.message}")
                 _say(f"hint: {error.remedy}")
                 plan = without_torch(plan, "torch is not installed")
-                return plan, merge.apply(plan, progress=progress, warn=_say)
+                return plan, merge.apply(plan, progress=progress, warn=_say, checked_out=True)
 
 
 def _record(repository: Repository, call: Call, doing: Operation, head: str) -> Conflict:

@@ -110,6 +110,7 @@ class CheckpointMerge:
         device: str = "auto",
         progress: MergeProgress | None = None,
         warn: Callable[[str], None] | None = None,
+        checked_out: bool = False,
     ) -> Applied:
         """Carry out a plan of these sides. Arguments and errors are those of merges.apply and its Means."""
         try:
@@ -124,6 +125,7 @@ class CheckpointMerge:
                     progress=progress,
                     warn=warn,
                     open_statistics=self._open_statistics,
+                    checked_out=checked_out and not (self._repository.bare or self._settings.skip_smudge),
                 ),
                 self._path,
             )

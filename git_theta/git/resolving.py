@@ -119,7 +119,7 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
             raise ThetaError(f"{one.path}: {plan.skeleton.reason}", _take_a_side(one))
         merge.fetch(plan, whole=True)
         with ProgressBar(f"Merging {one.path}") as progress:
-            applied = merge.apply(plan, device=wanted.device, progress=progress, warn=say)
+            applied = merge.apply(plan, device=wanted.device, progress=progress, warn=say, checked_out=True)
     except ThetaError as error:
         if not wanted.whole_side:
             raise

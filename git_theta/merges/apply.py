@@ -6,7 +6,7 @@ and stored before the next one is asked for; a linear combination of stored tens
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -17,12 +17,14 @@ from git_theta import chains
 from git_theta.diffs.sweep import cores
 from git_theta.filters.keeper import Keeper
 from git_theta.filters.known import Known
+from git_theta.filters.prepared import Preparation
 from git_theta.manifest import Manifest, TensorLine, ViewLine
 from git_theta.merges import engine, jobs
 from git_theta.merges.crew import Progress
 from git_theta.merges.decisions import Decision, Plan
 from git_theta.merges.engine import Merged
 from git_theta.merges.frame import Frame
+from git_theta.merges.inputs import Job
 from git_theta.merges.sides import Sides
 from git_theta.objects.reader import Objects
 from git_theta.objects.writer import SMALL_BYTES, TensorWriter
@@ -40,6 +42,7 @@ class Means:
         known: what is recorded for the file: its recorded manifests are those of the sides.
         device: where to compute; see engine.merge, as for `threads`, `progress` and `warn`.
         open_statistics: see jobs.job.
+        checked_out: whether the result is checked out next, for which computed tensors are kept.
     """
 
     objects: Objects
@@ -50,6 +53,7 @@ class Means:
     progress: Progress | None = None
     warn: Callable[[str], None] | None = None
     open_statistics: Callable[[str, str], Tensor] | None = None
+    checked_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,24 @@ class _Application:
 
     def run(self, pathname: str) -> Applied:
         tensors, views = self._taken()
-        combined, not_finite = self._combined()
-        self._keeper.finish()
+        decisions = [decision for decision in self._plan.decisions if decision.action == "combine"]
+        work = self._jobs(decisions)
+        nbytes = sum(job.nbytes for job in work) if self._means.checked_out else 0
+        with closing(Preparation(self._means.objects.store, nbytes)) as preparation:
+            combined, not_finite = self._combined(decisions, work, preparation)
+            self._keeper.finish()
+            applied = self._framed(tensors, views, combined, not_finite, pathname)
+            preparation.finish(applied.manifest)
+            return applied
+
+    def _framed(
+        self,
+        tensors: list[TensorLine],
+        views: list[ViewLine],
+        combined: list[TensorLine],
+        not_finite: dict[str, int],
+        pathname: str,
+    ) -> Applied:
         frame = Frame(self._plan, self._sides, self._means.objects, self._means.known, self._means.settings)
         content = sorted([*tensors, *combined], key=_name), sorted(views, key=_name)
         if self._plan.skeleton.action == "write":
@@ -121,12 +141,11 @@ class _Application:
                 views.append(replace(line, name=decision.name, of=decision.of))
         return tensors, views
 
-    def _combined(self) -> tuple[list[TensorLine], dict[str, int]]:
-        """What is computed, and in which of it there are entries that are no numbers."""
-        decisions = [decision for decision in self._plan.decisions if decision.action == "combine"]
+    def _jobs(self, decisions: Sequence[Decision]) -> list[Job]:
+        """What is to be computed."""
         digests = [line.digest for line in self._sides.inputs(self._plan)]
         shared = chains.met_again(([digest], self._sides.lines(digest)) for digest in digests)
-        work = [
+        return [
             jobs.job(
                 decision,
                 lambda _, line: self._sides.tensor(line, shared),
@@ -134,6 +153,11 @@ class _Application:
             )
             for decision in decisions
         ]
+
+    def _combined(
+        self, decisions: Sequence[Decision], work: Sequence[Job], preparation: Preparation
+    ) -> tuple[list[TensorLine], dict[str, int]]:
+        """What is computed, and in which of it there are entries that are no numbers."""
         lines: list[TensorLine] = []
         not_finite: dict[str, int] = {}
         means = self._means
@@ -143,6 +167,7 @@ class _Application:
         with closing(merged):
             for decision, result in zip(decisions, merged, strict=True):
                 lines.append(self._keep(decision, result))
+                preparation.add(lines[-1].digest, result.tensor)
                 if result.not_finite:
                     not_finite[decision.name] = result.not_finite
         return lines, not_finite

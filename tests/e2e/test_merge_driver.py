@@ -69,6 +69,7 @@ def test_average_of_bfloat16_is_the_rounded_mean(repo: GitRepo) -> None:
     assert sum(path.stat().st_size for path in set(repo.objects()) - before) < 2500
     line = parse(repo.blob(f"HEAD:{MODEL}")).tensors[0]
     assert parse(repo.blob(f"HEAD:{MODEL}")).storage[line.digest].update == "combine"
+    assert not list((repo.path / ".git/theta/prepared").iterdir())  # the checkout has taken it
 
 
 def test_the_result_is_the_same_in_every_clone(repo: GitRepo) -> None:

@@ -1,0 +1,123 @@
+"""What a merge leaves for the checkout that follows: a shortcut that never changes what comes out."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filter_examples import Workshop, model
+
+from git_theta import manifest as manifests
+from git_theta.errors import DamagedObject
+from git_theta.filters import prepared
+from git_theta.filters.prepared import Preparation
+from git_theta.manifest import Manifest
+from git_theta.tensors import ArrayTensor
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Workshop:
+    return Workshop(tmp_path / "theta")
+
+
+FILE = model({"a": np.arange(40_000, dtype=np.float32), "b": np.ones(7, np.float32)})
+
+
+def left(shop: Workshop, manifest: Manifest, change: int = 0) -> Path:
+    """Leave tensor a, some of whose bits are changed; the file that has it."""
+    line = manifest.tensor("a")
+    assert line is not None
+    data = bytearray(np.arange(40_000, dtype=np.float32).tobytes())
+    data[100] ^= change
+    preparation = Preparation(shop.store, line.nbytes)
+    preparation.add(line.digest, ArrayTensor(line.dtype, line.shape, data))
+    preparation.finish(manifest)
+    preparation.close()
+    (path,) = (shop.store.root / "prepared").iterdir()
+    return path
+
+
+def test_what_was_left_is_taken_once(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shop.clean(FILE)
+    manifest = manifests.parse(text)
+    path = left(shop, manifest)
+    opened: list[str] = []
+    original = shop.objects.tensor
+    monkeypatch.setattr(
+        shop.objects, "tensor", lambda digest, *rest: (opened.append(digest), original(digest, *rest))[1]
+    )
+    a, b = (manifest.tensor(name) for name in "ab")
+    assert a is not None
+    assert b is not None
+    assert shop.smudge(text) == FILE
+    assert not path.exists()
+    assert a.digest not in opened
+    assert b.digest in opened
+    assert shop.smudge(text) == FILE
+    assert a.digest in opened
+
+
+def test_what_is_not_what_it_should_be_is_noticed_and_not_used_again(shop: Workshop) -> None:
+    text = shop.clean(FILE)
+    manifest = manifests.parse(text)
+    left(shop, manifest, change=1)
+    with pytest.raises(DamagedObject, match="tensor 'a'"):
+        shop.smudge(text)
+    assert shop.smudge(text) == FILE
+
+
+@pytest.mark.parametrize("keep", [0, 5, 1000, -9, -40])
+def test_a_file_that_was_cut_off_is_no_harm(shop: Workshop, keep: int) -> None:
+    text = shop.clean(FILE)
+    manifest = manifests.parse(text)
+    path = left(shop, manifest)
+    path.write_bytes(path.read_bytes()[:keep])
+    assert shop.smudge(text) == FILE
+    assert not path.exists()
+
+
+def test_nothing_is_left_unless_it_is_finished(shop: Workshop) -> None:
+    text = shop.clean(FILE)
+    manifest = manifests.parse(text)
+    line = manifest.tensor("a")
+    assert line is not None
+    store = shop.store
+    preparation = Preparation(store, line.nbytes)
+    preparation.add(line.digest, ArrayTensor(line.dtype, line.shape, bytes(line.nbytes)))
+    preparation.close()
+    for nbytes in (0, 1 << 60):  # not asked for; more than memory holds
+        preparation = Preparation(store, nbytes)
+        preparation.add(line.digest, ArrayTensor(line.dtype, line.shape, bytes(line.nbytes)))
+        preparation.finish(manifest)
+        preparation.close()
+    assert not (store.root / "prepared").exists()
+    assert shop.at_rest()
+
+
+def test_what_nobody_comes_for_is_removed(shop: Workshop) -> None:
+    text = shop.clean(FILE)
+    manifest = manifests.parse(text)
+    path = left(shop, manifest)
+    prepared.clean_up(shop.store)
+    assert path.exists()
+    old = time.time() - 3600
+    os.utime(path, (old, old))
+    prepared.clean_up(shop.store)
+    assert not path.exists()
+
+
+def test_a_store_that_cannot_be_written_is_no_harm(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shop.clean(FILE)
+    manifest = manifests.parse(text)
+    line = manifest.tensor("a")
+    assert line is not None
+    monkeypatch.setattr(prepared, "make_folder", lambda path: (_ for _ in ()).throw(OSError(28, "full")))
+    preparation = Preparation(shop.store, line.nbytes)
+    preparation.add(line.digest, ArrayTensor(line.dtype, line.shape, bytes(line.nbytes)))
+    preparation.finish(manifest)
+    preparation.close()
+    assert shop.at_rest()
+    assert shop.smudge(text) == FILE
