@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from git_theta import kernels, scratch
-from git_theta.diffs.blocks import BLOCK, float32, float64, in_float32
+from git_theta.diffs.blocks import BLOCK, float64, in_float32, words
 from git_theta.dtypes import DType
 
 if TYPE_CHECKING:
@@ -136,12 +136,12 @@ def _may_be_low(difference: NDArray[np.float64]) -> bool:
 
 
 def _subtract(old: Bits, new: Bits, dtype: DType, out: NDArray[np.float32]) -> None:
-    with scratch.borrow(min(old.size, BLOCK), np.float32) as room:
+    with scratch.borrow(2 * min(old.size, BLOCK), np.float32) as room:
         for start in range(0, old.size, BLOCK):
             target = out[start : start + BLOCK]
-            a = float32(old[start : start + BLOCK], dtype, room[: target.size])
-            b = float32(new[start : start + BLOCK], dtype, target)
-            np.subtract(b, a, out=target)
+            a = words(old[start : start + BLOCK], dtype, room[: target.size])
+            b = words(new[start : start + BLOCK], dtype, room[-target.size :])
+            kernels.subtract(a, b, target)
 
 
 def _directions(matrix: NDArray[np.float32], noise: float) -> NDArray[np.float32] | None:

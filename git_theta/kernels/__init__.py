@@ -31,6 +31,7 @@ read_packets = chosen.read_packets
 scatter = chosen.scatter
 split_planes = chosen.split_planes
 squares = chosen.squares
+subtract = chosen.subtract
 sums = chosen.sums
 weighted_sum = chosen.weighted_sum
 write_fields = chosen.write_fields

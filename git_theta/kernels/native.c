@@ -28,6 +28,7 @@
 #define INPUTS 64              /* of a weighted sum, at most */
 #define ARGUMENTS (INPUTS + 1) /* buffers of one call, at most */
 #define SORTED ((Py_ssize_t)128 << 10) /* pairs that are sorted at a time */
+#define STAGED 8192                    /* pairs that are sorted at a time on the way there */
 #define CODES 256                      /* of pairs: 16 * class of the second item + class of the first */
 #define ROW 1024                       /* products that are added in float32 before float64 takes over */
 #define LANES 16                       /* sums that a row's products are added to side by side */
@@ -653,13 +654,40 @@ typedef u64 pair_32;
         tally(codes, pairs, found);                                                                                  \
     }                                                                                                                \
                                                                                                                      \
+    WIDE static void split_pairs_##W(const pair_##W *pairs, u##W *firsts, u##W *seconds, Py_ssize_t n)               \
+    {                                                                                                                \
+        for (Py_ssize_t i = 0; i < n; i++) {                                                                         \
+            firsts[i] = (u##W)pairs[i];                                                                              \
+            seconds[i] = (u##W)(pairs[i] >> W);                                                                      \
+        }                                                                                                            \
+    }                                                                                                                \
+                                                                                                                     \
     static void gather_##W(const u##W *differences, const uint8_t *codes, u##W *out, Py_ssize_t pairs, Places *at)   \
     {                                                                                                                \
-        EACH_PAIR(pairs, {                                                                                           \
-            uint32_t place = at->firsts[half][codes[i]]++;                                                           \
-            out[place] = differences[2 * i];                                                                         \
-            out[(uint32_t)(place + at->gaps[codes[i]])] = differences[2 * i + 1];                                    \
-        })                                                                                                           \
+        /* Some pairs at a time are sorted where they stay in the cache, and then copied run by run. */              \
+        pair_##W staged[STAGED];                                                                                     \
+        Tally found, places;                                                                                         \
+        for (Py_ssize_t start = 0; start < pairs; start += STAGED) {                                                 \
+            Py_ssize_t count = pairs - start < STAGED ? pairs - start : STAGED;                                      \
+            const u##W *from = differences + 2 * start;                                                              \
+            const uint8_t *part = codes + start;                                                                     \
+            uint32_t position = 0;                                                                                   \
+            tally(part, count, found);                                                                               \
+            for (int code = 0; code < CODES; code++)                                                                 \
+                for (int half = 0; half < HALVES; half++) {                                                          \
+                    places[half][code] = position;                                                                   \
+                    position += found[half][code];                                                                   \
+                }                                                                                                    \
+            EACH_PAIR(count, memcpy(&staged[places[half][part[i]]++], from + 2 * i, sizeof(pair_##W));)              \
+            const pair_##W *run = staged;                                                                            \
+            for (int code = 0; code < CODES; code++) {                                                               \
+                uint32_t length = of_code(found, code), first = at->firsts[0][code];                                 \
+                if (length)                                                                                          \
+                    split_pairs_##W(run, out + first, out + (uint32_t)(first + at->gaps[code]), length);             \
+                at->firsts[0][code] += length;                                                                       \
+                run += length;                                                                                       \
+            }                                                                                                        \
+        }                                                                                                            \
     }                                                                                                                \
                                                                                                                      \
     static void scatter_##W(const u##W *lists, const uint8_t *codes, u##W *out, Py_ssize_t pairs, Places *at)        \
@@ -856,6 +884,14 @@ typedef struct {
         sums->changed = changed_##W(old, new, n);                                                                    \
     }                                                                                                                \
                                                                                                                      \
+    WIDE static void subtract_##W(const u##W *old, const u##W *new, float *out, Py_ssize_t n)                        \
+    {                                                                                                                \
+        for (Py_ssize_t i = 0; i < n; i++) {                                                                         \
+            float d = value_##W(new[i]) - value_##W(old[i]);                                                         \
+            out[i] = d - d == 0 ? d : 0;                                                                             \
+        }                                                                                                            \
+    }                                                                                                                \
+                                                                                                                     \
     WIDE static double squares_##W(const u##W *bits, Py_ssize_t n)                                                   \
     {                                                                                                                \
         double total = 0;                                                                                            \
@@ -990,6 +1026,29 @@ static PyObject *sums(PyObject *self, PyObject *args)
                          (double)found.largest);
 }
 
+PyDoc_STRVAR(subtract_doc, "subtract(old, new, out)\n--\n\n");
+static PyObject *subtract(PyObject *self, PyObject *args)
+{
+    PyObject *old_, *new_, *out_;
+    Buffers held = {.count = 0};
+    Py_buffer *old, *new, *out;
+    if (!PyArg_ParseTuple(args, "OOO", &old_, &new_, &out_))
+        return NULL;
+    if (!(old = hold(&held, old_, 0)) || !(new = hold(&held, new_, 0)) || !(out = hold(&held, out_, 1)))
+        return release(&held), NULL;
+    if (!alike(old, new) || (old->itemsize != 2 && old->itemsize != 4) || out->itemsize != 4 ||
+        items(out) != items(old))
+        return refuse(&held, "the arrays differ in length or type");
+    Py_BEGIN_ALLOW_THREADS
+    if (old->itemsize == 2)
+        subtract_16(old->buf, new->buf, out->buf, items(old));
+    else
+        subtract_32(old->buf, new->buf, out->buf, items(old));
+    Py_END_ALLOW_THREADS
+    release(&held);
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(squares_doc, "squares(bits)\n--\n\n");
 static PyObject *squares(PyObject *self, PyObject *args)
 {
@@ -1099,6 +1158,7 @@ static PyMethodDef methods[] = {
     {"scatter", scatter, METH_VARARGS, scatter_doc},
     {"weighted_sum", weighted_sum, METH_VARARGS, weighted_sum_doc},
     {"sums", sums, METH_VARARGS, sums_doc},
+    {"subtract", subtract, METH_VARARGS, subtract_doc},
     {"squares", squares, METH_VARARGS, squares_doc},
     {"read_packets", read_packets, METH_VARARGS, read_packets_doc},
     {NULL, NULL, 0, NULL},

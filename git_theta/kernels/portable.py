@@ -323,6 +323,20 @@ def sums(old: Bits, new: Bits) -> tuple[int, float, float, float, float, float]:
     return changed, totals[0], totals[1], totals[2], totals[3], largest
 
 
+def subtract(old: Bits, new: Bits, out: NDArray[np.float32]) -> None:
+    """new - old in float32, of types as in `weighted_sum`; 0 where that is not finite."""
+    _check(old.size == new.size == out.size and old.dtype == new.dtype and old.itemsize in (2, 4))
+    _check(out.dtype == np.float32)
+    step = _BLOCK // 4
+    with scratch.borrow(2 * step, np.float32) as room, np.errstate(all="ignore"):
+        for start in range(0, old.size, step):
+            part = out[start : start + step]
+            a = _widened(old[start : start + step], room[: part.size])
+            b = _widened(new[start : start + step], room[step : step + part.size])
+            np.subtract(b, a, out=part)
+            np.copyto(part, 0, where=~np.isfinite(part))
+
+
 def squares(bits: Bits) -> float:
     """The sum of squares of an array; see `sums`."""
     _check(bits.itemsize in (2, 4))

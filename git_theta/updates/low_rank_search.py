@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from git_theta import scratch
+from git_theta import kernels, scratch
+from git_theta.updates.arithmetic import in_kernels
 from git_theta.updates.interface import Base, Target
 from git_theta.updates.matrices import matrix_shape, row_blocks, submatrix
 from git_theta.values import to_float
@@ -59,13 +60,14 @@ def _factors_of_whole(
     dtype, count = target.dtype, shape[0] * shape[1]
     refines = dtype.itemsize == 2 and rank <= _REFINED_RANK
     least = _least_exponent(target, shape[1]) if refines else 0
+    table = _weights(dtype, least) if refines else np.empty(0, np.float32)
     with scratch.borrow(count, np.float32) as room, scratch.borrow(count * refines, np.float32) as more:
         matrix, weights = room.reshape(shape), more.reshape(shape) if refines else None
         pairs = zip(row_blocks(target.tensor, shape[1]), row_blocks(base.tensor, shape[1]), strict=True)
         for (row, wanted), (_, given) in pairs:
-            matrix[row : row + len(wanted)] = _difference(wanted, given, dtype)
+            _difference(wanted, given, dtype, matrix[row : row + len(wanted)])
             if weights is not None:
-                _weigh(wanted, dtype, least, weights[row : row + len(wanted)])
+                np.take(table, wanted, out=weights[row : row + len(wanted)], mode="clip")
         found = _decomposed(matrix, rank)
         if found is None or weights is None or found[0].shape[1] > _REFINED_RANK:
             return found
@@ -79,7 +81,9 @@ def _rank_of_sample(target: Target, base: Base, shape: tuple[int, int]) -> int:
     size = min(wanted.shape)
     if size < _LEAST or np.mean(wanted != given) < _CHANGED:
         return 0
-    sample = _difference(wanted, given, target.dtype).astype(np.float64)
+    differences: NDArray[np.float32] = np.empty(wanted.shape, np.float32)
+    _difference(wanted, given, target.dtype, differences)
+    sample = differences.astype(np.float64)
     if len(sample) > sample.shape[1]:
         sample = sample.T
     gram = sample @ sample.T
@@ -99,13 +103,16 @@ def _rank_of_sample(target: Target, base: Base, shape: tuple[int, int]) -> int:
     return rank if min(gained, target.dtype.mantissa) > _GAIN * spent else 0
 
 
-def _difference(wanted: Bits, given: Bits, dtype: DType) -> NDArray[np.floating[Any]]:
-    """target - base as numbers, zeros where that is not finite."""
+def _difference(wanted: Bits, given: Bits, dtype: DType, out: NDArray[np.float32]) -> None:
+    """Fill `out` with target - base as numbers, zeros where that is not finite."""
+    x, y = (np.ascontiguousarray(bits).ravel() for bits in (given, wanted))
+    if in_kernels(dtype):
+        kernels.subtract(x, y, out.reshape(-1))
+        return
     with np.errstate(all="ignore"):
-        x, y = (to_float(np.ascontiguousarray(bits).ravel(), dtype) for bits in (given, wanted))
-        out: NDArray[np.floating[Any]] = np.subtract(y, x)
-        np.copyto(out, 0, where=~np.isfinite(out))
-        return out.reshape(wanted.shape)
+        found = (to_float(y, dtype) - to_float(x, dtype)).astype(np.float32, copy=False)
+        np.copyto(found, 0, where=~np.isfinite(found))
+        out[:] = found.reshape(out.shape)
 
 
 def _decomposed(matrix: NDArray[np.float32], rank: int) -> tuple[NDArray[Any], NDArray[Any]] | None:
@@ -181,13 +188,13 @@ def _least_exponent(target: Target, columns: int) -> int:
     return max(1, int(np.partition(exponents, rank)[rank]))
 
 
-def _weigh(bits: Bits, dtype: DType, least: int, out: NDArray[np.float32]) -> None:
-    """One over the square of each value's unit in the last place, relative to that at the least exponent.
-
-    Smaller values get no more, so that no few of them decide.
+def _weights(dtype: DType, least: int) -> NDArray[np.float32]:
+    """For all bits of a dtype of 16 bits, one over the square of the unit in the last place, relative to that
+    at the least exponent. Smaller values get no more, so that no few of them decide.
     """
-    above = np.clip(_exponents(bits, dtype), least, least + 63) - least
-    np.left_shift((127 - 2 * above).astype(np.int32), 23, out=out.view(np.int32))  # 4**-above as a float32
+    exponents = _exponents(np.arange(1 << 16, dtype="<u2"), dtype)
+    above = np.clip(exponents, least, least + 63).astype(np.int32) - least
+    return np.left_shift(127 - 2 * above, 23, dtype=np.int32).view(np.float32)  # 4**-above
 
 
 def _exponents(bits: Bits, dtype: DType) -> Bits:

@@ -224,6 +224,20 @@ def test_sums(width: int, count: int, seed: int, share: float) -> None:
         assert module.squares(old) == pytest.approx(expected[0], rel=1e-6)
 
 
+@pytest.mark.parametrize("width", [2, 4])
+@settings(max_examples=40, deadline=None)
+@given(COUNTS, SEEDS, st.booleans())
+def test_differences_of_values(width: int, count: int, seed: int, wild: bool) -> None:
+    old, new = floats(width, count, seed, wild), floats(width, count, seed + 1, wild)
+    with np.errstate(all="ignore"):
+        expected = (values(new).astype(np.float32) - values(old).astype(np.float32)).astype(np.float32)
+    expected[~np.isfinite(expected)] = 0
+    for module in (native, portable):
+        out = np.empty(count, np.float32)
+        module.subtract(old, new, out)
+        assert np.array_equal(out, expected)
+
+
 @pytest.mark.parametrize("module", BOTH)
 def test_sums_of_what_float32_cannot_hold_are_not_finite(module) -> None:
     huge = np.full(2000, 1e30, np.float32).view("<u4")
@@ -276,6 +290,8 @@ def test_lengths_and_types_that_do_not_fit_are_refused(module) -> None:
         lambda: module.sums(two, four),
         lambda: module.sums(two, two[:3]),
         lambda: module.squares(bytes_),
+        lambda: module.subtract(two, four, np.empty(4, np.float32)),
+        lambda: module.subtract(two, two, np.empty(3, np.float32)),
     ):
         with pytest.raises(ValueError):
             call()
