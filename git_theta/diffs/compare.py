@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Told how many items of how many were compared."""
 
-OpenPair = Callable[[Entry, Entry], "Pair | None"]
-"""Opens two tensors to be read together, or None where it has no better way than one after the other."""
-
 _SAMPLE = 64 << 10
 
 
@@ -54,7 +51,6 @@ def compare_checkpoints(
     binned: bool = False,
     threads: int | None = None,
     progress: Progress | None = None,
-    open_pair: OpenPair | None = None,
     memory: Memory | None = None,
 ) -> Report:
     """Compare two versions of a checkpoint, or two checkpoints.
@@ -66,7 +62,6 @@ def compare_checkpoints(
         only: glob of tensors' names to restrict the comparison to.
         values: whether to read tensors at all; otherwise the manifests alone are compared.
         binned: whether to count differences by sign and exponent, for a histogram.
-        open_pair: a cheaper way to read both sides of a tensor.
         memory: answers of earlier comparisons; what it has is not read, what it lacks is recorded.
     """
     similar = _Similar(old.open, new.open) if values else None
@@ -75,7 +70,7 @@ def compare_checkpoints(
     if values:
         from git_theta.diffs.metrics import compare_all
 
-        questions = list(_questions(matching.matches, old, new, open_pair))
+        questions = list(_questions(matching.matches, old, new))
         if memory is not None:
             known = _remembered(matching.matches, questions, memory)
             rows = [_answered(row, known[n]) if n in known else row for n, row in enumerate(rows)]
@@ -189,9 +184,7 @@ def _compared(old: Entry, new: Entry) -> str:
     return "nothing: the shapes do not fit"
 
 
-def _questions(
-    matches: Sequence[Match], old: Version, new: Version, open_pair: OpenPair | None
-) -> Iterator[Question[int]]:
+def _questions(matches: Sequence[Match], old: Version, new: Version) -> Iterator[Question[int]]:
     from git_theta.diffs.metrics import Question
 
     for number, found in enumerate(matches):
@@ -202,7 +195,7 @@ def _questions(
             continue
         shape = a.shape if a.elements < b.elements else b.shape
         items = min(a.items, b.items)
-        yield Question(number, a.dtype, b.dtype, shape, items, _opener(a, b, old, new, open_pair))
+        yield Question(number, a.dtype, b.dtype, shape, items, _opener(a, b, old, new))
 
 
 def _remembered(
@@ -227,14 +220,10 @@ def _measured(
             yield old, new, change
 
 
-def _opener(a: Entry, b: Entry, old: Version, new: Version, open_pair: OpenPair | None) -> Callable[[], Pair]:
+def _opener(a: Entry, b: Entry, old: Version, new: Version) -> Callable[[], Pair]:
     from git_theta.diffs.metrics import TwoTensors
 
-    def opened() -> Pair:
-        pair = open_pair(a, b) if open_pair else None
-        return pair or TwoTensors(open_entry(a, old.open), open_entry(b, new.open))
-
-    return opened
+    return lambda: TwoTensors(open_entry(a, old.open), open_entry(b, new.open))
 
 
 def _answered(row: Row, answer: Change | ThetaError | OSError) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from git_theta.errors import ThetaError
@@ -38,7 +39,7 @@ def three_way(
     """
     stages = conflicts.stages(repository, path)
     if not stages:
-        raise ThetaError(f"{path} has no conflict", f"git status {path}")
+        raise ThetaError(f"{path} has no conflict", f"git status {shlex.quote(path)}")
     labels = [
         label if stage in stages else f"{label}, no file"
         for stage, label in enumerate(_labels(repository, path), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,9 @@ def parse(repository: Repository, words: Sequence[str], paths: Sequence[str] | N
         paths = words[number:]
         for path in paths:
             if not Path(path).exists() and not Path(path).is_symlink():
-                raise ThetaError(f"{path} is neither a revision nor a path", f"git theta diff -- {path}")
+                raise ThetaError(
+                    f"{path} is neither a revision nor a path", f"git theta diff -- {shlex.quote(path)}"
+                )
         break
     return _sides(repository, revisions, tuple(paths or ()), cached)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -53,7 +54,7 @@ def steps(repository: Repository, start: str, name: str) -> Iterator[Step]:
     (path,) = diff_changes.named_paths(repository, [name])
     found = _listed(repository, revision(repository, start).name, path)
     if not found:
-        raise ThetaError(f"no commit up to {start} has changed {name}", f"git log -- {name}")
+        raise ThetaError(f"no commit up to {start} has changed {name}", f"git log -- {shlex.quote(name)}")
     while found:
         last = found.pop()
         yield from found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -67,7 +68,9 @@ def blame(repository: Repository, name: str, start: str) -> Iterator[Line]:
     newest = next(history)
     tensors = _entries(repository, newest.version)
     if not tensors:
-        raise ThetaError(f"there is no {name} in {start}, or no tensor in it", f"git log -- {name}")
+        raise ThetaError(
+            f"there is no {name} in {start}, or no tensor in it", f"git log -- {shlex.quote(name)}"
+        )
     found: dict[str, Line] = {}
     for step, names in _culprits(repository, newest, history, tensors):
         rows = _changes(repository, step, names)

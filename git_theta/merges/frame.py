@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -86,7 +87,7 @@ class Frame:
             raise ThetaError(
                 f"{pathname}: a {ours.format} file cannot be written with what the merge gives: "
                 f"{_difference(manifest, tensors, views)}",
-                f"take one side whole: git checkout --ours {pathname}, or git checkout --theirs {pathname}",
+                f"take one side whole: git checkout --ours {shlex.quote(pathname)}, or --theirs",
             )
         return manifest, text
 

@@ -22,7 +22,6 @@ from diff_examples import (
 )
 
 from git_theta.diffs.compare import Version, compare_checkpoints
-from git_theta.diffs.metrics import TwoTensors
 from git_theta.diffs.report import Report, Row, ordered
 from git_theta.dtypes import dtype
 from git_theta.manifest import TensorLine, ViewLine
@@ -234,19 +233,6 @@ def test_progress_ends_at_its_total() -> None:
     )
     assert told[-1] == (4 * 128 * 128, 4 * 128 * 128)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
-
-
-def test_a_cheaper_way_to_read_pairs_is_used() -> None:
-    old, new = version(MODEL), version(with_lora(MODEL, ["q"]))
-    asked: list[str] = []
-
-    def pair(a, b):  # type: ignore[no-untyped-def]
-        asked.append(a.name)
-        return None if ".0." in a.name else TwoTensors(old.open(a.line), new.open(b.line))
-
-    plain = compare_checkpoints(old, new)
-    assert numbers_of(compare_checkpoints(old, new, open_pair=pair)) == numbers_of(plain)
-    assert len(asked) == 4
 
 
 def test_the_order_of_threads_does_not_matter() -> None:
