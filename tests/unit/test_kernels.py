@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +38,24 @@ def small(width: int, count: int, seed: int) -> np.ndarray:
 def test_what_runs_is_compiled() -> None:
     assert kernels.NATIVE
     assert kernels.gather is native.gather
+
+
+def test_what_was_stored_is_read_the_same_without_a_compiler() -> None:
+    program = """
+import sys
+sys.modules["git_theta.kernels.native"] = None
+from git_theta import kernels
+assert not kernels.NATIVE
+import pytest
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))
+"""
+    here = Path(__file__).parent
+    files = [str(here / name) for name in ("test_reproducible.py", "test_residual.py")]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *files], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "passed" in done.stdout
 
 
 @pytest.mark.parametrize("width", WIDTHS)
