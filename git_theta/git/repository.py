@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from git_theta.objects.reader import Objects
 
 EMPTY = "0" * 40
-_NO_REPOSITORY = "fatal: not a git repository"  # translated or not, the message is git's
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,6 @@ class Repository:
         done = self.run(*arguments, stdin=stdin)
         if check and done.returncode:
             said = done.stderr.decode(errors="replace").strip()
-            if _NO_REPOSITORY in said:
-                raise ThetaError(said.removeprefix("fatal: "), "type it in a repository; git init makes one")
             raise ThetaError(f"git {' '.join(arguments)} failed: {said}")
         return done.stdout
 
