@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import threading
+import weakref
 from collections.abc import Callable
 
 _FOUND = re.compile(rb"[0-9a-f]{40,64} (blob|tree|commit|tag) ([0-9]+)\n\Z")
@@ -15,6 +16,8 @@ _PIECE = 1 << 20
 class CatFile:
     """Reads blobs. Thread-safe; a git that died, over a damaged object for one, is started again.
 
+    It ends with the last reference to this.
+
     Args:
         start: starts `git cat-file --batch` with pipes.
     """
@@ -22,6 +25,7 @@ class CatFile:
     def __init__(self, start: Callable[[], subprocess.Popen[bytes]]) -> None:
         self._start = start
         self._process: subprocess.Popen[bytes] | None = None
+        self._end: weakref.finalize[[subprocess.Popen[bytes]], CatFile]
         self._lock = threading.Lock()
 
     def blob(self, name: str, limit: int | None = None) -> bytes | None:
@@ -47,6 +51,8 @@ class CatFile:
     def _ask(self, name: str, limit: int | None) -> bytes | None:
         if self._process is None:
             self._process = self._start()
+            self._end = weakref.finalize(self, _end, self._process)
+            self._end.atexit = False  # git sees then that its input ends
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(os.fsencode(name) + b"\n")
@@ -74,6 +80,10 @@ class CatFile:
 
     def _stop(self) -> None:
         if self._process is not None:
-            process, self._process = self._process, None
-            process.kill()
-            process.communicate()
+            self._process = None
+            self._end()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()

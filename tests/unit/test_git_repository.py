@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import threading
@@ -124,6 +125,23 @@ def test_names_that_are_no_utf8(folder: Path, repository: Repository) -> None:
     assert [entry.path for entry in repository.index_entries(name)] == [name]
     assert repository.blob(f"HEAD:{name}") == b"x"
     repository.close()
+
+
+def test_a_forgotten_repository_leaves_no_process(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    popen = Repository.popen
+    monkeypatch.setattr(
+        Repository, "popen", lambda *given, **pipes: started.append(popen(*given, **pipes)) or started[-1]
+    )
+    assert Repository(folder).blob("HEAD:none") is None
+    gc.collect()
+    (process,) = started
+    assert process.returncode is not None
+    assert process.stdin
+    assert process.stdin.closed
+    assert not recwarn.list
 
 
 def test_large_blobs_are_passed_over(folder: Path, repository: Repository) -> None:
