@@ -10,8 +10,6 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-import click
-
 from git_theta import __version__
 from git_theta.errors import ThetaError
 
@@ -32,14 +30,9 @@ def report(error: BaseException) -> int:
         if error.remedy:
             _say("hint", error.remedy)
         return error.exit_code
-    if isinstance(error, click.exceptions.Exit):
-        return error.exit_code
-    if isinstance(error, click.ClickException):
-        error.show()
-        return error.exit_code
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
-    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+    if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
         from git_theta.git import terminal
@@ -100,6 +93,5 @@ def _write_log(text: str) -> Path | None:
 def _say(kind: str, text: str) -> None:
     from git_theta.cli.console import style
 
-    click.echo(
-        f"{style(kind + ':', 'red' if kind == 'error' else 'yellow', stream=sys.stderr)} {text}", err=True
-    )
+    said = style(f"{kind}:", "red" if kind == "error" else "yellow", stream=sys.stderr)
+    print(said, text, file=sys.stderr, flush=True)

@@ -8,8 +8,6 @@ import sys
 from functools import cache
 from typing import TextIO
 
-import click
-
 from git_theta.units import align, human_size
 
 __all__ = ["align", "human_size", "style"]
@@ -17,7 +15,11 @@ __all__ = ["align", "human_size", "style"]
 
 def style(text: str, colour: str, stream: TextIO = sys.stdout) -> str:
     """The text in a colour, if git would colour this stream (color.theta, color.ui); NO_COLOR forbids it."""
-    return click.style(text, fg=colour) if _coloured(stream.isatty()) else text
+    if not _coloured(stream.isatty()):
+        return text
+    import click  # not for what git calls, which shows errors alone: see cli.entry
+
+    return click.style(text, fg=colour)
 
 
 @cache

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from inspect import cleandoc
@@ -11,7 +9,6 @@ from inspect import cleandoc
 import click
 
 from git_theta import __version__
-from git_theta.git.interrupts import heed_the_first
 
 COMMANDS: dict[str, dict[str, str]] = {
     "Set up": {
@@ -116,25 +113,20 @@ def cli() -> None:
     """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line, and return the exit code."""
-    # Tensors are spread over the cores here; a second level of threads below them would only get in the way.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if arguments is None:
-        heed_the_first()
+def run(arguments: Sequence[str]) -> int:
+    """Run a command, and return the exit code. What is wrong with its arguments has then been said."""
     try:
         result = cli.main(
-            args=None if arguments is None else list(arguments),
+            args=list(arguments),
             prog_name="git theta",
             complete_var="_GIT_THETA_COMPLETE",
             standalone_mode=False,
         )
-    except BaseException as error:
-        from git_theta.cli.boundary import report
-
-        return report(error)
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
     return result if isinstance(result, int) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -209,7 +209,7 @@ def test_hooks_import_nothing_heavy(history: GitRepo) -> None:
     history.write("model.safetensors", version(0))
     history.git("add", "model.safetensors")
     code = (
-        "import sys; from git_theta.cli.main import main; code = main(sys.argv[1:]); "
+        "import sys; from git_theta.cli.entry import main; code = main(sys.argv[1:]); "
         "print('IMPORTED', *sys.modules); sys.exit(code)"
     )
     import sys

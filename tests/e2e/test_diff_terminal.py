@@ -17,7 +17,7 @@ from test_diff_driver import MODEL, write_change
 
 _SLOW = """
 import os, signal, sys
-from git_theta.cli import main
+from git_theta.cli import entry
 from git_theta.git import progress_bar
 
 progress_bar._PATIENCE = progress_bar._INTERVAL = 0.0
@@ -34,7 +34,7 @@ if "interrupt" in sys.argv:
     progress_bar.ProgressBar.__call__ = interrupted
     progress_bar.ProgressBar.__exit__ = interrupted_again
 sys.argv[1:] = ["diff", "v0", "v1"]
-sys.exit(main.main())
+sys.exit(entry.main())
 """
 
 
@@ -102,7 +102,7 @@ def test_an_interrupt_leaves_nothing(history: GitRepo, tmp_path: Path) -> None:
     real = shutil.which("git")
     slow.write_text(f'#!/bin/sh\n[ "$1" = cat-file ] && : >"{folder}/asked" && sleep 60\nexec {real} "$@"\n')
     slow.chmod(0o755)
-    command = [sys.executable, "-m", "git_theta.cli.main", "diff", "v0", "v1"]
+    command = [sys.executable, "-m", "git_theta.cli.entry", "diff", "v0", "v1"]
     path = f"{folder}{os.pathsep}{os.environ['PATH']}"
     with subprocess.Popen(
         command,
@@ -214,9 +214,9 @@ def test_output_that_is_not_read_to_its_end_is_no_error(history: GitRepo) -> Non
 @pytest.mark.parametrize("noticed", [True, False])
 def test_a_reader_that_left(history: GitRepo, noticed: bool) -> None:
     """Before the comparison, or while it was made: an error would make git say that the driver died."""
-    program = "import sys\nfrom git_theta.cli import main\nfrom git_theta.git import terminal\n"
+    program = "import sys\nfrom git_theta.cli import entry\nfrom git_theta.git import terminal\n"
     program += "" if noticed else "terminal.is_read = lambda: True\n"
-    program += "sys.exit(main.main(['diff-driver', *sys.argv[1:]]))"
+    program += "sys.exit(entry.main(['diff-driver', *sys.argv[1:]]))"
     sides = [(MODEL, history.head(f"{revision}:{MODEL}"), "100644") for revision in ("v0", "v1")]
     reader, writer = os.pipe()
     os.close(reader)

@@ -202,7 +202,7 @@ class TestDoctor:
     def test_git_theta_that_git_cannot_find(self, history: GitRepo) -> None:
         import sys
 
-        program = "from git_theta.cli.main import main; main(['doctor'])"
+        program = "from git_theta.cli.entry import main; main(['doctor'])"
         done = history.run(sys.executable, "-c", program, PATH="/usr/bin:/bin")
         assert "not on the PATH" in done.stdout
 

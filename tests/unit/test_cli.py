@@ -12,7 +12,8 @@ import pytest
 from git_theta import __version__
 from git_theta.cli import boundary
 from git_theta.cli.console import align
-from git_theta.cli.main import CALLED_BY_GIT, COMMANDS, SUMMARIES, cli, main
+from git_theta.cli.entry import main
+from git_theta.cli.main import CALLED_BY_GIT, COMMANDS, SUMMARIES, cli
 from git_theta.errors import ThetaError
 
 HEAVY = ("numpy", "torch", "zarr", "git", "rich", "safetensors", "zstandard", "sqlite3")
@@ -21,7 +22,7 @@ HEAVY = ("numpy", "torch", "zarr", "git", "rich", "safetensors", "zstandard", "s
 def imported_by(arguments: list[str]) -> list[str]:
     """What a fresh interpreter has imported after it ran a command line."""
     code = (
-        "import sys; from git_theta.cli.main import main; main(sys.argv[1:]); "
+        "import sys; from git_theta.cli.entry import main; main(sys.argv[1:]); "
         "print('IMPORTED', *sys.modules, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
@@ -34,6 +35,32 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     assert not set(HEAVY) & set(modules)
     names = {f"git_theta.cli.{name.replace('-', '_')}" for name in SUMMARIES}
     assert not names & set(modules)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["filter-process"],
+        ["hook", "--script", ".git/hooks/pre-commit", "pre-commit"],
+        ["diff-driver", "model.pt", "model.pt", "0" * 40, "100644", "model.pt", "0" * 40, "100644"],
+        ["textconv", "model.pt"],
+        ["merge-driver", "model.pt", "model.pt", "model.pt", "7", "model.pt"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_what_git_calls_does_not_wait_for_click(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    modules = imported_by(arguments)
+    assert f"git_theta.git.{arguments[0].replace('-', '_').replace('hook', 'hooks')}" in modules
+    assert "click" not in modules
+
+
+def test_other_words_than_git_s_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["hook", "--script", "x", "no-such-hook"], ["merge-driver", "a"], ["textconv"]):
+        assert main(arguments) == 2
+        assert f"Usage: git theta {arguments[0]}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", sorted(SUMMARIES))

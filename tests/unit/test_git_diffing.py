@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from git_theta.cli import main
+from git_theta.cli import entry
 from git_theta.errors import ThetaError
 from git_theta.git import diff_driver, terminal
 from git_theta.git.places import Place, mode_lines
@@ -151,7 +151,7 @@ def test_what_reads_manifests_only_does_without_numpy() -> None:
 
 
 def test_commands_are_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(["--help"]) == 0
+    assert entry.main(["--help"]) == 0
     shown = capsys.readouterr().out
     for name in ("diff", "log", "blame", "show"):
         assert f"\n  {name} " in shown

@@ -1,0 +1,69 @@
+"""The `git-theta` program.
+
+What git itself calls, in the words that `git theta install` has given it, is answered without click: to
+import it takes longer than the answer of a hook.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from git_theta.git.interrupts import heed_the_first
+
+Call = Callable[[], int | None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line, and return the exit code."""
+    # Tensors are spread over the cores here; a second level of threads below them would only get in the way.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if arguments is None:
+        heed_the_first()
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        return (_by_git(given) or _by_user(given))() or 0
+    except BaseException as error:
+        from git_theta.cli.boundary import report
+
+        return report(error)
+
+
+def _by_git(arguments: list[str]) -> Call | None:
+    match arguments:
+        case ["filter-process"]:
+            from git_theta.git.filter_process import main as serve
+
+            return serve
+        case ["hook", "--script", script, name, *rest]:
+            from git_theta.git import hooks
+
+            if name in hooks.NAMES:
+                return partial(hooks.run, name, script, rest, partial(print, file=sys.stderr, flush=True))
+        case ["diff-driver", *rest]:
+            from git_theta.git import diff_driver
+
+            return partial(diff_driver.run, rest)
+        case ["textconv", file] if not file.startswith("-"):
+            from git_theta.git import textconv
+
+            return partial(textconv.run, Path(file))
+        case ["merge-driver", base, ours, theirs, size, path] if size.isdecimal():
+            from git_theta.git import merge_driver
+
+            call = merge_driver.Call(Path(base), Path(ours), Path(theirs), int(size), path)
+            return partial(merge_driver.run, call)
+    return None
+
+
+def _by_user(arguments: list[str]) -> Call:
+    from git_theta.cli.main import run
+
+    return partial(run, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
