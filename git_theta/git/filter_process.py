@@ -1,32 +1,31 @@
-"""The long-running filter process that git starts for add, checkout, status and the like.
+"""The long-running filter process that git starts for add, checkout, status, diff and the like.
 
 Protocol: gitattributes(5), "Long Running Filter Process", version 2, with clean, smudge and delay. The
-handshake is answered before NumPy is imported, so that git does not wait for what it may not need.
+handshake is answered before anything else is imported, so that git does not wait for what it may not need;
+for `git diff` nothing else is ever needed.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from git_theta import manifest as manifests
-from git_theta.errors import ThetaError
-from git_theta.git import callers, hook_files, recovery
-from git_theta.git.fetching import fetch_missing
-from git_theta.git.interrupted import interrupted
+from git_theta.filters.content import Content
+from git_theta.git import callers
 from git_theta.git.pktline import PacketReader, PacketWriter, ProtocolError, widen_pipe
-from git_theta.git.repository import Repository
-from git_theta.manifest import Manifest
 
 if TYPE_CHECKING:
-    from git_theta.filters.content import Content
-    from git_theta.git.filters import Filters
+    from git_theta.git.filter_server import Server
 
-_IN_MEMORY = 1 << 20  # bytes of what is passed through
 _CAPABILITIES = ("clean", "smudge", "delay")
+_IN_MEMORY = 1 << 20  # bytes of what is passed through
+
+
+def main() -> None:
+    """Serve git on standard input and output."""
+    outgoing = os.dup(1)
+    os.dup2(2, 1)  # whatever prints by accident must not reach git's ears
+    serve(0, outgoing)
 
 
 def serve(incoming: int, outgoing: int) -> None:
@@ -39,12 +38,12 @@ def serve(incoming: int, outgoing: int) -> None:
         widen_pipe(descriptor)
     reader, writer = PacketReader(incoming), PacketWriter(outgoing)
     _shake_hands(reader, writer)
-    server = _Server(reader, writer)
+    process = _Process(reader, writer)
     try:
         while (request := reader.lines()) is not None:
-            server.answer(dict(line.partition("=")[::2] for line in request))
+            process.answer(dict(line.partition("=")[::2] for line in request))
     finally:
-        server.close()
+        process.close()
 
 
 def _shake_hands(reader: PacketReader, writer: PacketWriter) -> None:
@@ -56,242 +55,35 @@ def _shake_hands(reader: PacketReader, writer: PacketWriter) -> None:
     writer.lines([f"capability={name}" for name in _CAPABILITIES if f"capability={name}" in offered])
 
 
-class _Server:
-    def __init__(self, reader: PacketReader, writer: PacketWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._repository = Repository.here()
-        self._settings = self._repository.config.settings()
-        self._command = callers.calling_command()
-        self._filters: Filters | None = None
-        self._delayed: dict[str, tuple[bytes, Manifest]] = {}  # asked for, not yet offered
-        self._offered: dict[str, tuple[bytes, Manifest]] = {}
-        self._missing: dict[str, str] = {}  # why, by oid
-        self._damaged: dict[str, ThetaError] = {}
-        self._failing: dict[str, ThetaError] = {}
-        self._treeish = ""  # what git is checking out, as far as it tells
-        self._hooks_checked = callers.only_looks(self._command)
-        self._at_once = callers.makes_conflicts_again(self._command)
+class _Process:
+    """Hands manifests to a git that shows differences, and leaves the rest to a server."""
 
-    def close(self) -> None:
-        self._repository.close()
+    def __init__(self, reader: PacketReader, writer: PacketWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._command = callers.calling_command()
+        self._shows = callers.wants_manifests(self._command)
+        self._made: Server | None = None
 
     @property
-    def filters(self) -> Filters:
-        if self._filters is None:
-            from git_theta.git.filters import Filters  # needs NumPy
+    def _server(self) -> Server:
+        if self._made is None:
+            from git_theta.git.filter_server import Server
 
-            self._filters = Filters(self._repository, self._settings, self._command, _warn)
-        return self._filters
+            self._made = Server(self._reader, self._writer, self._command)
+        return self._made
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
 
     def answer(self, request: dict[str, str]) -> None:
-        command, pathname = request.get("command"), request.get("pathname", "")
-        if command == "list_available_blobs":
-            self._list_available()
-            return
-        self._reader.start()
-        if command == "clean":
-            self._clean(pathname)
-        elif command == "smudge" and pathname in self._offered:
-            _drain(self._reader)
-            self._smudge(pathname, *self._offered.pop(pathname))
-        elif command == "smudge" and pathname in self._failing:
-            _drain(self._reader)
-            self._fail_all()
-        elif command == "smudge":
-            self._treeish = request.get("treeish", "")
-            can_delay = request.get("can-delay") == "1" and not self._at_once
-            self._begin_smudge(pathname, can_delay)
-        else:
-            _drain(self._reader)
-            self._status("abort")
-
-    def _clean(self, pathname: str) -> None:
-        from git_theta.filters.content import Content
-
-        if not self._hooks_checked:
-            self._hooks_checked = True
-            if line := hook_files.warning(self._repository):
-                _warn(line)
-        content = Content(self._reader)
-        try:
-            with _refusals():
-                text = self.filters.clean(content, pathname)
-        except ThetaError as error:
-            content.drain()
-            _say(error)
-            self._status("error")
-            return
-        self._send(text)
-
-    def _begin_smudge(self, pathname: str, can_delay: bool) -> None:
-        from git_theta.filters.content import Content
-
-        content = Content(self._reader)
-        wanted = not self._settings.skip_smudge and not callers.wants_manifests(self._command)
-        if not wanted or not manifests.is_manifest(content.head(len(manifests.MAGIC))):
-            self._pass_through(pathname, content)  # a raw checkpoint is what it is
-            return
-        try:
-            text = content.rest(manifests.LARGEST)
-            manifest = manifests.parse(text)
-            if not manifest.storage:
-                raise ThetaError("the manifest does not say where the data are stored")
-        except ThetaError as error:
-            if can_delay:
-                self._failing[pathname] = error
-                self._status("delayed")
+        if self._shows and request.get("command") == "smudge":
+            self._reader.start()
+            content = Content(self._reader)
+            head = content.head(_IN_MEMORY)
+            if len(head) < _IN_MEMORY:
+                self._writer.send(head)
             else:
-                self._fail(pathname, error)
+                self._server.pass_through(request.get("pathname", ""), content)
             return
-        if can_delay:
-            self._delayed[pathname] = text, manifest
-            self._status("delayed")
-            return
-        self._fetch(manifest.oids())
-        self._smudge(pathname, text, manifest)
-
-    def _pass_through(self, pathname: str, content: Content) -> None:
-        """Answer with what git sent. It must be read whole before anything is sent, and can be large."""
-        head = content.head(_IN_MEMORY)
-        if len(head) < _IN_MEMORY:
-            self._send(head)
-            return
-        try:
-            with _refusals(), self._repository.store.spool() as file:
-                content.spool(file)
-                file.seek(0)
-                self._status("success")
-                while piece := file.read(_IN_MEMORY):
-                    self._writer.contents(piece)
-        except ThetaError as error:
-            content.drain()
-            self._fail(pathname, error)
-            return
-        self._writer.flush()
-        self._writer.flush()
-
-    def _list_available(self) -> None:
-        """Offer the delayed files: first those that can be written, in a last round those that cannot.
-
-        Git forgets the files that it sorts behind a failing one of the same answer.
-        """
-        if self._delayed:
-            wanted = {oid: size for _, m in self._delayed.values() for oid, size in m.oids().items()}
-            self._fetch(wanted)
-            if len(self._delayed) > 1 or self._settings.skip_missing:
-                self._damaged |= self._repository.store.damaged(wanted.keys() - self._missing.keys())
-            for pathname, (text, manifest) in self._delayed.items():
-                lost = self._lost(manifest)
-                if lost and not self._settings.skip_missing:
-                    self._failing[pathname] = lost
-                else:
-                    self._offered[pathname] = text, manifest
-            self._delayed = {}
-        names = self._offered or self._failing
-        self._writer.lines([f"pathname={name}" for name in names])
-        self._writer.lines(["status=success"])
-
-    def _fetch(self, oids: Mapping[str, int]) -> None:
-        try:
-            with _refusals():
-                self._missing |= fetch_missing(self._repository, oids)
-        except ThetaError as error:
-            self._missing |= dict.fromkeys(oids, error.message)
-
-    def _lost(self, manifest: Manifest) -> ThetaError | None:
-        """The error for the objects of a file that are known to be missing or damaged."""
-        oids = manifest.oids().keys()
-        if lacking := sorted(self._missing.keys() & oids):
-            return recovery.missing(manifest, lacking, self._missing)
-        if damaged := sorted(self._damaged.keys() & oids):
-            return recovery.damaged(manifest, [self._damaged[oid] for oid in damaged], damaged)
-        return None
-
-    def _smudge(self, pathname: str, text: bytes, manifest: Manifest) -> None:
-        lost = self._lost(manifest)
-        if lost and self._settings.skip_missing:
-            _warn(f"{pathname}: {lost.message}; its manifest was written instead")
-            self._send(text)
-            return
-        if lost:
-            self._fail(pathname, lost)
-            return
-        started = False
-
-        def write(view: memoryview) -> None:
-            nonlocal started
-            if not started:
-                self._status("success")
-                started = True
-            self._writer.contents(view)
-
-        try:
-            with _refusals():
-                self.filters.smudge(manifest, write)
-        except ThetaError as error:
-            if not started:
-                self._fail(pathname, error)
-                return
-            self._tell({pathname: error})
-            self._writer.flush()
-            self._status("error")
-            return
-        if not started:
-            self._status("success")
-        self._writer.flush()
-        self._writer.flush()
-
-    def _fail(self, pathname: str, error: ThetaError) -> None:
-        self._tell({pathname: error})
-        self._status("error")
-
-    def _fail_all(self) -> None:
-        """Git gives up at the first file that fails, so this tells of all."""
-        self._tell(self._failing)
-        self._status("error")
-
-    def _tell(self, failures: Mapping[str, ThetaError]) -> None:
-        _say(recovery.advised(failures, interrupted(self._repository, self._command, self._treeish)))
-
-    def _send(self, text: bytes) -> None:
-        self._status("success")
-        self._writer.contents(text)
-        self._writer.flush()
-        self._writer.flush()
-
-    def _status(self, status: str) -> None:
-        self._writer.lines([f"status={status}"])
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Turns what the system refuses into errors that users can understand."""
-    try:
-        yield
-    except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
-        raise ThetaError(f"{error.strerror or error}{place}") from error
-    except MemoryError as error:
-        raise ThetaError("there is not enough memory", "close other programs, and try again") from error
-
-
-def _drain(reader: PacketReader) -> None:
-    from git_theta.filters.content import Content
-
-    Content(reader).drain()
-
-
-def _say(error: ThetaError) -> None:
-    print(f"git-theta: {error}", file=sys.stderr, flush=True)
-
-
-def _warn(line: str) -> None:
-    print(f"git-theta: {line}", file=sys.stderr, flush=True)
-
-
-def main() -> None:
-    """Serve git on standard input and output."""
-    outgoing = os.dup(1)
-    os.dup2(2, 1)  # whatever prints by accident must not reach git's ears
-    serve(0, outgoing)
+        self._server.answer(request)

@@ -126,6 +126,13 @@ class PacketWriter:
         if buffers:
             self._write(buffers)
 
+    def send(self, data: bytes) -> None:
+        """The whole contents of a file, as a filter's successful answer."""
+        self.lines(["status=success"])
+        self.contents(data)
+        self.flush()  # the end of the contents
+        self.flush()  # the status stands
+
     def flush(self) -> None:
         """A flush packet."""
         self._write([memoryview(b"0000")])
