@@ -24,6 +24,7 @@ import numpy as np
 from git_theta import kernels, scratch
 from git_theta.diffs.blocks import BLOCK, float64, in_float32, words
 from git_theta.dtypes import DType
+from git_theta.splitmix import signs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,7 +152,7 @@ def _directions(matrix: NDArray[np.float32], noise: float) -> NDArray[np.float32
     for probes in _PROBES:
         if probes > min(rows, columns):
             return None
-        drawn = matrix @ _signs(columns, probes)
+        drawn = matrix @ signs(columns, probes)
         drawn /= max(float(np.abs(drawn).max()), 1e-30)  # so that squares neither overflow nor vanish
         right_basis, _ = np.linalg.qr((drawn.T @ matrix).T)
         projected = (matrix @ right_basis).astype(np.float64)
@@ -179,15 +180,3 @@ def _above(values: NDArray[np.float64], noise: float, rows: int, columns: int) -
     edge = math.sqrt(noise) * (math.sqrt(rows) + math.sqrt(columns))
     bound = max(_ABOVE_NOISE * edge, _RELATIVE * float(values.max(initial=0.0)))
     return int(np.count_nonzero(values > bound))
-
-
-def _signs(rows: int, columns: int) -> NDArray[np.float32]:
-    """A matrix of random signs, the same everywhere; numpy.random takes 20 ms to import.
-
-    The bits are mixed as in Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014).
-    """
-    mixed = np.arange(1, rows * columns + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    positive = (mixed >> np.uint64(63)).astype(np.float32)
-    return (2 * positive - 1).reshape(rows, columns)

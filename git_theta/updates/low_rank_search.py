@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from git_theta import kernels, scratch
+from git_theta.splitmix import signs
 from git_theta.updates.arithmetic import in_kernels
 from git_theta.updates.interface import Base, Target
 from git_theta.updates.matrices import matrix_shape, row_blocks, submatrix
@@ -122,7 +123,7 @@ def _decomposed(matrix: NDArray[np.float32], rank: int) -> tuple[NDArray[Any], N
     scale = float(np.abs(matrix).max(initial=0))
     if not scale:
         return None
-    basis = matrix @ np.random.default_rng(0).standard_normal((columns, width), np.float32)
+    basis = matrix @ signs(columns, width)
     basis = _orthonormal(matrix @ _orthonormal(matrix.T @ _orthonormal(basis)))
     core = (basis.T @ matrix).astype(np.float64)
     squares, vectors = np.linalg.eigh(core @ core.T)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from git_theta import splitmix
 from git_theta.tensors import CHUNK_BYTES, Tensor
 from git_theta.updates.matrices import row_blocks, sampled_rows
 
@@ -101,8 +102,7 @@ def _evidence(target: Tensor, base: Tensor, columns: int) -> tuple[float, float]
 def _hashes(rows: Bits) -> NDArray[np.uint64]:
     """A number for each row by its contents; equal rows have equal ones."""
     words = rows.view("<u8") if rows.shape[1] * rows.itemsize % 8 == 0 else rows
-    odd = np.random.default_rng(1).integers(0, 1 << 63, words.shape[1], dtype=np.uint64) * np.uint64(2)
-    sums: NDArray[np.uint64] = words @ (odd + np.uint64(1))
+    sums: NDArray[np.uint64] = words @ (splitmix.words(words.shape[1]) | np.uint64(1))
     return sums ^ (sums >> np.uint64(29))
 
 
