@@ -18,7 +18,8 @@ class Settings:
         skip_smudge: leave manifests in the work tree (theta.skipSmudge, GIT_THETA_SKIP_SMUDGE).
         skip_missing: write the manifest where objects are missing or damaged (theta.skipMissing).
         report: print what a commit cost, in a line for each file, or for each tensor too (theta.report).
-        grouping: group residuals by exponent: smaller and slower (theta.grouping).
+        grouping: whether residuals are grouped by exponent, which takes less room and more time: "on"
+            wherever it takes noticeably less, "auto" where a user would wait for it (theta.grouping).
         max_chain_depth: longest chain of updates (theta.maxChainDepth).
         max_chain_ratio: most stored bytes of a chain, against a dense copy (theta.maxChainRatio).
         base: REV:PATH of a further checkpoint to predict from (theta.base).

@@ -63,7 +63,7 @@ class Cleaner:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
         self._tensors = ThreadPoolExecutor(workers, "tensor")
         chunks = ThreadPoolExecutor(workers, "chunk")
-        self._writer = TensorWriter(objects.store, chunks, settings.grouping != "off")
+        self._writer = TensorWriter(objects.store, chunks, settings.grouping)
 
     def clean(self, content: Content, request: Request) -> bytes:
         """The manifest of a file.

@@ -91,9 +91,7 @@ class Guided:
             known = Known(
                 versions, lambda: related(repository, settings.base), repository.index, repository.objects
             )
-            keeper = Keeper(
-                known, TensorWriter(repository.store, threads, settings.grouping != "off"), settings
-            )
+            keeper = Keeper(known, TensorWriter(repository.store, threads, settings.grouping), settings)
             digests = []
             for span in layout.spans:
                 if self._guides and span.name not in self._guides:

@@ -19,6 +19,7 @@ from git_theta.git.repository import Repository
 from git_theta.git.rewriting import Rewriter, boundary, require_clean, unpushed
 from git_theta.manifest import Manifest, StorageLine, TensorLine
 from git_theta.objects.writer import Payload, TensorWriter
+from git_theta.settings import Grouping
 from git_theta.updates import chooser
 from git_theta.updates.interface import Base, Target
 
@@ -94,7 +95,7 @@ class _Packer:
         self._settings = repository.config.settings()
         self._aggressive = aggressive
         self._executor = ThreadPoolExecutor(os.cpu_count() or 2)
-        grouping = aggressive or self._settings.grouping != "off"
+        grouping: Grouping = "on" if aggressive else self._settings.grouping
         self._writer = TensorWriter(repository.store, self._executor, grouping)
         self._pushed = _pushed(repository)
         self._seen: list[tuple[TensorLine, Mapping[str, StorageLine]]] = []

@@ -87,7 +87,7 @@ def apply(plan: Plan, sides: Sides, means: Means, pathname: str) -> Applied:
             result, or the store cannot be written. What has been stored by then is found again.
     """
     with ThreadPoolExecutor(means.threads or cores(), "theta-store") as executor:
-        writer = TensorWriter(means.objects.store, executor, means.settings.grouping != "off")
+        writer = TensorWriter(means.objects.store, executor, means.settings.grouping)
         return _Application(plan, sides, means, writer).run(pathname)
 
 

@@ -22,6 +22,7 @@ from git_theta.objects.arrays import ArrayInfo, data_array, inner_items
 from git_theta.objects.container_writer import ContainerWriter
 from git_theta.objects.members import Member, Slice
 from git_theta.objects.store import LocalStore
+from git_theta.settings import Grouping
 from git_theta.tensors import CHUNK_BYTES, chunks
 from git_theta.updates import registry, residual
 from git_theta.updates.interface import Parameters, Predictor, Proposal, Target
@@ -73,10 +74,10 @@ class TensorWriter:
 
     Args:
         executor: where chunks are encoded.
-        grouping: whether residuals may be grouped (`theta.grouping`).
+        grouping: see Settings.
     """
 
-    def __init__(self, store: LocalStore, executor: Executor, grouping: bool) -> None:
+    def __init__(self, store: LocalStore, executor: Executor, grouping: Grouping) -> None:
         self._store = store
         self._executor = executor
         self._grouping = grouping
@@ -249,7 +250,7 @@ class TensorWriter:
 
 
 def _row(
-    target: Target, predictor: Predictor, start: int, stop: int, width: int, grouping: bool
+    target: Target, predictor: Predictor, start: int, stop: int, width: int, grouping: Grouping
 ) -> bytes | None:
     """The compressed residual of a chunk, None if the prediction is exact; verified by decoding it."""
     with scratch.borrow(stop - start, target.dtype.storage) as predicted:

@@ -92,7 +92,7 @@ def estimate(proposal: Proposal, target: Target) -> int:
             target.tensor.read(start, stop, wanted[part])
             at = part.stop
         row = residual.encode(
-            predicted, wanted, target.dtype, wanted.nbytes + residual.MARGIN, grouping=False
+            predicted, wanted, target.dtype, wanted.nbytes + residual.MARGIN, grouping="off"
         )
     return fixed + len(row or b"") * target.tensor.items // max(count, 1)
 

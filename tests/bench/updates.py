@@ -23,12 +23,14 @@ import numpy as np
 
 from git_theta.dtypes import DType, dtype
 from git_theta.objects import codec
+from git_theta.settings import Grouping
 from git_theta.tensors import ArrayTensor, chunks
 from git_theta.updates import chooser, registry, residual, sampling
 from git_theta.updates.interface import Base, Proposal, Target
 from git_theta.values import carrier, from_float, to_float
 
 RUNS = 5
+GROUPINGS: tuple[Grouping, ...] = ("off", "on")
 PAIRS = (
     ("0_base", "1_lora"),
     ("1_lora", "2_branch_dense"),
@@ -70,12 +72,12 @@ def report(label: str, target: Target, bases: list[Base]) -> None:
     ranking = chooser.rank(target, bases)
     seconds = best(lambda: chooser.rank(target, bases))
     for proposal in ranking.proposals[:-1]:
-        for grouping in (False, True):
+        for grouping in GROUPINGS:
             line(label, proposal, target, grouping)
     print_line(label, "(choice)", 0, nbytes / seconds, 0)
 
 
-def line(label: str, proposal: Proposal, target: Target, grouping: bool) -> None:
+def line(label: str, proposal: Proposal, target: Target, grouping: Grouping) -> None:
     nbytes, ranges = target.dtype.nbytes(target.shape), chunks(target.tensor)
     width = (ranges[0][1] - ranges[0][0]) * target.dtype.itemsize + residual.MARGIN
     predictor = registry.by_name(proposal.update).predictor(
@@ -100,7 +102,7 @@ def line(label: str, proposal: Proposal, target: Target, grouping: bool) -> None
     fixed = sum(sampling.codec_bytes(array) for array in proposal.parameters.arrays.values())
     seconds = best(encode)
     size = fixed + sum(len(row or b"") for row in rows)
-    name = proposal.update + (", grouped" if grouping else "")
+    name = proposal.update + (", grouped" if grouping == "on" else "")
     print_line(label, name, size / nbytes, nbytes / seconds, nbytes / best(decode))
 
 

@@ -7,6 +7,7 @@ import json
 import numpy as np
 
 from git_theta.dtypes import _ALL, DType
+from git_theta.settings import Grouping
 from git_theta.tensors import ArrayTensor, Tensor, chunks
 from git_theta.updates import registry, residual
 from git_theta.updates.interface import Base, Parameters, Proposal, Target
@@ -68,7 +69,7 @@ def predicted(proposal: Proposal, target: Target) -> np.ndarray:
 class Stored:
     """A tensor stored by a proposal: what an object would hold, read as objects are read."""
 
-    def __init__(self, proposal: Proposal, target: Target, grouping: bool = True) -> None:
+    def __init__(self, proposal: Proposal, target: Target, grouping: Grouping = "on") -> None:
         self.dtype, self.shape, self.items = target.dtype, target.shape, target.tensor.items
         self._predictor = registry.by_name(proposal.update).predictor(
             self.dtype, self.shape, [one.tensor for one in proposal.bases], read_back(proposal.parameters)

@@ -150,7 +150,7 @@ def test_estimates_are_near_what_is_stored() -> None:
     before = weights(BF16, (2048, 1024))
     target = Target("weight", moved(before, 4e-5, 1))
     proposal = Proposal("delta", (base(before),))
-    true = Stored(proposal, target, grouping=False).residual_bytes
+    true = Stored(proposal, target, grouping="off").residual_bytes
     assert sampling.estimate(proposal, target) == pytest.approx(true, rel=0.15)
 
 

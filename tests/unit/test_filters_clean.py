@@ -490,7 +490,7 @@ class TestLostAndDamagedObjects:
         manifest = manifests.parse(text)
         line = manifest.tensor("layer.0")
         assert line
-        writer = TensorWriter(victim.store, victim.cleaner._tensors, grouping=False)
+        writer = TensorWriter(victim.store, victim.cleaner._tensors, grouping="off")
         liar = ArrayTensor(line.dtype, line.shape, bytes(line.nbytes))
         wrong = writer.encode(Target("layer.0", liar), line.digest, ())
         assert isinstance(wrong, StorageLine)

@@ -121,7 +121,7 @@ def test_items_come_back_around_the_size_of_a_chunk(itemsize: int, more: int) ->
 
 def frame_of(row: NDArray[Any], width: int) -> bytes:
     """The frame that restores these bytes where nothing was predicted."""
-    frame = residual.encode(np.zeros_like(row), row, dtype("U8"), width, False)
+    frame = residual.encode(np.zeros_like(row), row, dtype("U8"), width, "off")
     assert frame is not None
     return frame
 

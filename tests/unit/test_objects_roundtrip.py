@@ -44,14 +44,14 @@ class Shelf:
     def encode(
         self, kind: DType, shape: tuple[int, ...], data: bytes, proposals: Sequence[tuple[Proposal, int]] = ()
     ) -> tuple[str, StorageLine | Payload]:
-        writer = TensorWriter(self.store, self.executor, grouping=True)
+        writer = TensorWriter(self.store, self.executor, grouping="on")
         digest = blake3(data).hexdigest()
         target = Target("tensor", ArrayTensor(kind, shape, data))
         return digest, writer.encode(target, digest, proposals)
 
     def put(self, *encoded: StorageLine | Payload) -> list[StorageLine]:
         """Write payloads into one object, and note all lines."""
-        writer = TensorWriter(self.store, self.executor, grouping=True)
+        writer = TensorWriter(self.store, self.executor, grouping="on")
         payloads = [one for one in encoded if isinstance(one, Payload)]
         lines = [one for one in encoded if isinstance(one, StorageLine)]
         lines += writer.write(payloads) if payloads else []
@@ -401,7 +401,7 @@ def test_a_tensor_that_cannot_be_read_is_not_stored(shelf: Shelf) -> None:
             raise OSError(errno.EIO, "Input/output error")
 
     tensor = Broken(dtype("U8"), (9 << 20,), bytes(9 << 20))
-    writer = TensorWriter(shelf.store, shelf.executor, grouping=True)
+    writer = TensorWriter(shelf.store, shelf.executor, grouping="on")
     with pytest.raises(OSError, match="Input/output error"):
         writer.encode(Target("tensor", tensor), "0" * 64, ())
     assert list(shelf.store.oids()) == []

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from git_theta import kernels
 from git_theta.dtypes import _ALL, DType, dtype
 from git_theta.errors import DamagedObject
+from git_theta.settings import Grouping
 from git_theta.updates import residual
 from git_theta.updates.residual import frames, gaps, grouping, numbers
 from git_theta.updates.residual.streams import NoRoom, Reader, Writer
@@ -42,7 +43,9 @@ def changed(items: np.ndarray, share: float, size: int, seed: int) -> np.ndarray
     return np.where(random.random(items.size) < share, items + steps, items)
 
 
-def round_trip(predicted: np.ndarray, target: np.ndarray, d: DType, grouping: bool = True) -> bytes | None:
+def round_trip(
+    predicted: np.ndarray, target: np.ndarray, d: DType, grouping: Grouping = "on"
+) -> bytes | None:
     width = target.nbytes + residual.MARGIN
     before = predicted.copy(), target.copy()
     row = residual.encode(predicted, target, d, width, grouping)
@@ -68,10 +71,10 @@ def round_trip(predicted: np.ndarray, target: np.ndarray, d: DType, grouping: bo
     st.sampled_from([0, 0.001, 0.02, 0.3, 1]),
     st.sampled_from([0, 1, 3, 60, 1000, 10**6, 10**15]),
     st.integers(0, 2**32 - 1),
-    st.booleans(),
+    st.sampled_from(["auto", "on", "off"]),
 )
 def test_every_dtype_comes_back(
-    d: DType, count: int, share: float, size: int, seed: int, grouping: bool
+    d: DType, count: int, share: float, size: int, seed: int, grouping: Grouping
 ) -> None:
     predicted = random_items(d, count, seed)
     round_trip(predicted, changed(predicted, share, size, seed), d, grouping)
@@ -125,18 +128,19 @@ def fine_tuned(name: str, step: float, count: int) -> tuple[np.ndarray, np.ndarr
 )
 def test_grouping_makes_a_full_fine_tune_smaller(name: str, grouped: float, plain: float) -> None:
     predicted, target, d = fine_tuned(name, 2e-3, 1 << 18)
-    sizes = [
-        len(round_trip(predicted, target, d, grouping) or b"") / target.nbytes for grouping in (True, False)
-    ]
-    assert sizes[0] < grouped
-    assert sizes[0] < sizes[1] < plain
+    on, off, auto = (round_trip(predicted, target, d, grouping) for grouping in ("on", "off", "auto"))
+    assert on
+    assert off
+    assert len(on) / target.nbytes < grouped
+    assert len(on) < len(off) < plain * target.nbytes
+    assert auto == (off if name == "F32" else on), "a twentieth is not worth its time, an eighth is"
 
 
 def test_a_row_that_does_not_give_the_target_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     predicted, target, d = fine_tuned("BF16", 2e-3, 1 << 15)
     monkeypatch.setattr(kernels, "add", lambda bits, numbers, floats, out: None)
     with pytest.raises(residual.NotExact):
-        residual.encode(predicted, target, d, target.nbytes + residual.MARGIN, True, verify=True)
+        residual.encode(predicted, target, d, target.nbytes + residual.MARGIN, "on", verify=True)
 
 
 def test_sparse_changes_take_little() -> None:
@@ -151,7 +155,7 @@ def test_a_row_is_a_plain_zstd_frame() -> None:
     zstandard = pytest.importorskip("zstandard")
     predicted, target, d = fine_tuned("F32", 2e-3, 1 << 16)
     width = target.nbytes + residual.MARGIN
-    row = residual.encode(predicted, target, d, width, True)
+    row = residual.encode(predicted, target, d, width, "on")
     assert row is not None
     whole = zstandard.ZstdDecompressor().decompress(row)
     assert len(whole) == width
@@ -162,7 +166,7 @@ def test_a_row_is_a_plain_zstd_frame() -> None:
 def test_damage_is_noticed() -> None:
     predicted, target, d = fine_tuned("BF16", 2e-3, 1 << 15)
     width = target.nbytes + residual.MARGIN
-    row = residual.encode(predicted, target, d, width, True)
+    row = residual.encode(predicted, target, d, width, "on")
     assert row is not None
     for place in range(0, len(row), 97):
         damaged = bytearray(row)
@@ -232,7 +236,7 @@ def test_groups_hold_one_exponent_each(name: str) -> None:
     bits = random_items(d, count, 8)
     exponent = (bits >> d.mantissa) & ((1 << d.exponent) - 1)
     tagged = (1 << (exponent % 14)).astype(d.storage)
-    classes = grouping.choose(tagged, bits, d)
+    classes = grouping.choose(tagged, bits, d, "on")
     assert classes is not None
     codes = np.empty(count // 2, np.uint8)
     counts = grouping.classify(bits, d, classes, codes)

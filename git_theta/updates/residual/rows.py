@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from git_theta import kernels, scratch
 from git_theta.dtypes import DType
 from git_theta.errors import DamagedObject
+from git_theta.settings import Grouping
 from git_theta.updates.residual import frames, numbers
 from git_theta.updates.residual import grouping as groups
 from git_theta.updates.residual.streams import NoRoom, Reader, Writer
@@ -28,14 +29,14 @@ class NotExact(Exception):
 
 
 def encode(
-    predicted: Bits, target: Bits, dtype: DType, width: int, grouping: bool, verify: bool = False
+    predicted: Bits, target: Bits, dtype: DType, width: int, grouping: Grouping, verify: bool = False
 ) -> bytes | None:
     """The residual of a chunk as a compressed row of `width` bytes; None where the prediction is exact.
 
     Args:
         predicted, target: bits of the chunk's items, contiguous.
         width: at least the chunk's bytes and MARGIN.
-        grouping: whether differences may be grouped, where a sample says that it pays.
+        grouping: whether differences may be grouped, where a sample says that it pays; see Settings.
         verify: decode the row and compare; `predicted` then becomes the target.
 
     Raises:
@@ -113,7 +114,7 @@ def _write(
     predicted: Bits,
     target: Bits,
     dtype: DType,
-    grouping: bool,
+    grouping: Grouping,
     positions: NDArray[np.int64] | None,
     writer: Writer,
     codes: NDArray[np.uint8],
@@ -125,7 +126,7 @@ def _write(
         kernels.difference(predicted, target, _floats(dtype), difference)
         if positions is not None:
             difference -= 1
-        classes = groups.choose(difference, predicted, dtype) if grouping else None
+        classes = groups.choose(difference, predicted, dtype, grouping)
         writer.note("B", (0 if positions is None else _SPARSE) | (0 if classes is None else _GROUPED))
         if positions is not None:
             numbers.write_positions(positions, writer)
