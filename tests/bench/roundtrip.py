@@ -111,11 +111,11 @@ def watch(log: Path, command: list[str]) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def make(path: Path, nbytes: int) -> None:
+def make(path: Path, nbytes: int, seed: int = 0) -> None:
     """Write bf16 weights: an embedding, square matrices, and norms."""
     import numpy as np  # not at the top: the peak memory of a child is at least that of the one who starts it
 
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     shapes = {"embedding": (4 * WIDTH, WIDTH)}
     size = 8 * WIDTH * WIDTH
     while size < nbytes:
