@@ -2,7 +2,8 @@
 
 All are entry points. Importing importlib.metadata and asking it for every installed package costs tens of
 milliseconds, in a process that Git starts for every `git add`. So git-theta's own entry points are read
-from the one file that lists them, and other packages are only looked at when these have no answer.
+from the one file that lists them, and other packages are only looked at when these have no answer; and of
+those, importlib.metadata is only asked where one of their files mentions the group.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from git_theta.errors import ThetaError
 _T = TypeVar("_T")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
 _PACKAGE = "git-theta"
+_PACKAGES = (".dist-info", ".egg-info", ".egg")
+_OWN = re.compile(r"git_theta[-.]")
 
 
 class Registry(Generic[_T]):
@@ -60,9 +63,11 @@ class Registry(Generic[_T]):
     @cached_property
     def _all(self) -> Mapping[str, tuple[str, str]]:
         """Entry point and package by name."""
+        found = dict(self._own)
+        if not _others_mention(self.group):
+            return MappingProxyType(found)
         from importlib.metadata import entry_points
 
-        found = dict(self._own)
         for point in sorted(entry_points(group=self.group), key=lambda point: (point.name, point.value)):
             package = point.dist.name if point.dist else point.value
             if point.name in found:
@@ -113,6 +118,29 @@ def _own_entry_points() -> tuple[tuple[str, str, str], ...]:
     except PackageNotFoundError:
         raise ThetaError("git-theta is not installed as a package", "pip install git-theta") from None
     return tuple((point.group, point.name, point.value) for point in points)
+
+
+def _others_mention(group: str) -> bool:
+    """Whether importlib.metadata may know an entry point of this group in another package than git-theta."""
+    for folder in sys.path:
+        try:
+            packages = [one for one in Path(folder).iterdir() if one.name.endswith(_PACKAGES)]
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return True  # an archive
+        for package in packages:
+            try:
+                text = (package / "entry_points.txt").read_bytes()
+            except FileNotFoundError:
+                if package.suffix == ".egg":
+                    return True
+                continue
+            except OSError:
+                continue
+            if group.encode() in text and not _OWN.match(package.name):
+                return True
+    return False
 
 
 def _entries(text: str) -> list[tuple[str, str, str]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from threading import Lock
 
 from git_theta.filters.known import Known
+from git_theta.filters.prospects import Prospects
+from git_theta.manifest import StorageLine
 from git_theta.objects.writer import Bundle, Payload, TensorWriter
 from git_theta.settings import Settings
 from git_theta.updates import chooser
-from git_theta.updates.interface import Proposal, Target
+from git_theta.updates.interface import Base, Proposal, Target
 from git_theta.updates.sampling import dense_bytes
 
 
@@ -31,6 +33,26 @@ class Keeper:
         self._claimed: set[str] = set()
         self._lock = Lock()
         self._bundle = Bundle()
+        self._prospects = Prospects()
+
+    def keep_in_turn(self, number: int, target: Target, digest: str) -> Payload | None:
+        """As `keep`, for the tensors of a file, which are numbered; see filters.prospects.
+
+        Whatever comes of it, `passed` is to be called then.
+        """
+        if not self._is_new(target, digest):
+            return None
+        searched = self._prospects.good(number)
+        bases = self._bases(target) if searched else []
+        result = self._store(target, digest, self._ranked(target, digest, bases) if searched else ())
+        update = result.member.update if isinstance(result, Payload) else result.update
+        if bases and (update != "dense" or not isinstance(result, Payload)):
+            self._prospects.note(number, update != "dense")
+        return self._added(result)
+
+    def passed(self, number: int) -> None:
+        """Tell that a numbered tensor is done with."""
+        self._prospects.note(number, None)
 
     def keep(self, target: Target, digest: str, first: Proposal | None = None) -> Payload | None:
         """Store a tensor, unless it is stored already. Thread-safe.
@@ -43,11 +65,19 @@ class Keeper:
         """
         if not self._is_new(target, digest):
             return None
-        result = self._writer.encode(target, digest, self._proposals(target, digest, first))
+        return self._added(self._store(target, digest, self._proposals(target, digest, first)))
+
+    def _store(
+        self, target: Target, digest: str, proposals: Iterable[tuple[Proposal, int]]
+    ) -> StorageLine | Payload:
+        result = self._writer.encode(target, digest, proposals)
         # Reading a chain of updates for a norm would cost far more; measured here, it adds a hundredth. To
         # storing large dense data it would add a tenth, and they are read as fast as anything.
         if isinstance(result, Payload) or result.update != "dense":
             self._known.measure(target, digest)
+        return result
+
+    def _added(self, result: StorageLine | Payload) -> Payload | None:
         if isinstance(result, Payload):
             return result
         self._known.add(result)
@@ -94,14 +124,20 @@ class Keeper:
         self, target: Target, digest: str, first: Proposal | None
     ) -> Iterator[tuple[Proposal, int]]:
         """What to try, best first, and how many bytes each may take."""
-        known, settings = self._known, self._settings
         if first is not None:
-            room = known.room(digest, first.bases, dense_bytes(target.tensor), settings)
+            room = self._known.room(digest, first.bases, dense_bytes(target.tensor), self._settings)
             if room:
                 yield first, room
-        bases = known.bases(target.name, target.dtype, target.shape, settings.max_chain_depth)
-        ranking = chooser.rank(target, list(bases))
+        yield from self._ranked(target, digest, self._bases(target))
+
+    def _bases(self, target: Target) -> list[Base]:
+        return list(
+            self._known.bases(target.name, target.dtype, target.shape, self._settings.max_chain_depth)
+        )
+
+    def _ranked(self, target: Target, digest: str, bases: list[Base]) -> Iterator[tuple[Proposal, int]]:
+        ranking = chooser.rank(target, bases)
         for proposal in ranking.proposals:
-            room = known.room(digest, proposal.bases, ranking.dense_bytes, settings)
+            room = self._known.room(digest, proposal.bases, ranking.dense_bytes, self._settings)
             if room:
                 yield proposal, room

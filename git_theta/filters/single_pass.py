@@ -148,13 +148,13 @@ class SinglePass:
         return Layout(OPAQUE, (Span("file", BYTES, (self._content.size,), 0),))
 
     def _read(self, layout: Layout) -> None:
-        for span in layout.spans:
+        for number, span in enumerate(layout.spans):
             gap = span.offset - self._size
             self._read_skeleton(gap)
             self._gaps.append(gap)
             tensor = self._take(span)
             self._size += span.nbytes
-            self._waiting.append((span, self._means.threads.submit(self._store, span, tensor)))
+            self._waiting.append((span, self._means.threads.submit(self._store, number, span, tensor)))
             while self._waiting and self._waiting[0][1].done():
                 self._collect()
         self._read_skeleton(None)
@@ -196,13 +196,17 @@ class SinglePass:
         if expected is not None and expected != size:
             raise DamagedCheckpoint(f"the file has {size} bytes; its header describes {expected}")
 
-    def _store(self, span: Span, tensor: HeldTensor | FileTensor) -> tuple[str, Payload | None]:
+    def _store(self, number: int, span: Span, tensor: HeldTensor | FileTensor) -> tuple[str, Payload | None]:
         """Digest and, if need be, store one tensor. Runs in a thread of its own."""
         try:
             digest = tensor.digest()
             target = Target(span.name, tensor)
-            return digest, self._keeper.keep(target, digest) if self._keeper is not None else None
+            if self._keeper is None:
+                return digest, None
+            return digest, self._keeper.keep_in_turn(number, target, digest)
         finally:
+            if self._keeper is not None:
+                self._keeper.passed(number)
             tensor.release()
             if isinstance(tensor, HeldTensor):
                 self._allowance.give(_held(span))

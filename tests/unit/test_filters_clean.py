@@ -512,15 +512,16 @@ class TestLostAndDamagedObjects:
 @pytest.mark.parametrize("name", ["model.safetensors", "opaque"])
 def test_a_full_disk(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, room: int, name: str) -> None:
     data = model(weights()) if name != "opaque" else np.random.default_rng(0).bytes(200_000)
-    plain = os.write
+    plain, lock = os.write, threading.Lock()
 
     def write(descriptor: int, data: memoryview) -> int:
         nonlocal room
-        if not room:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        done = plain(descriptor, data[:room])
-        room -= done
-        return done
+        with lock:
+            if not room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            done = plain(descriptor, data[:room])
+            room -= done
+            return done
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", write)
