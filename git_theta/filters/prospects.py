@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 
-_LAG = 16  # tensors; what the last ones gave may not be known yet
+_LAG = 8  # tensors; what the last ones gave may not be known yet
 _IN_VAIN = 4  # in a row, after which looking is given up
-_STEP = 7  # one in so many is looked at nevertheless; a prime, because layers repeat
+_STEP = 13  # one in so many is looked at nevertheless; a prime, because layers repeat
 
 
 class Prospects:

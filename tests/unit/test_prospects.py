@@ -24,13 +24,13 @@ def looked_at(outcomes: list[bool | None]) -> list[int]:
 
 
 def test_a_model_that_was_trained_anew_is_looked_at_here_and_there() -> None:
-    assert looked_at([False] * 100) == [*range(19), *range(21, 100, 7)]
+    assert looked_at([False] * 100) == [*range(11), *range(13, 100, 13)]
 
 
 def test_one_find_is_enough_to_look_on() -> None:
     outcomes: list[bool | None] = [False] * 200
-    outcomes[42] = True
-    assert looked_at(outcomes) == [*range(19), 21, 28, 35, 42, 49, 56, *range(58, 75), *range(77, 200, 7)]
+    outcomes[39] = True
+    assert looked_at(outcomes) == [*range(11), 13, 26, 39, *range(47, 58), *range(65, 200, 13)]
 
 
 def test_what_is_stored_already_says_nothing() -> None:
