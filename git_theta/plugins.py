@@ -46,9 +46,12 @@ class Registry(Generic[_T]):
         """The plug-in of that name. Raises ThetaError, listing the known ones, where there is none."""
         known = self._own if name in self._own else self._all
         if name not in known:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, known, 1)
             raise ThetaError(
                 f"there is no {self._what} {name!r}; known: {', '.join(sorted(known))}",
-                "pip install the package that brings it",
+                f"did you mean {near[0]}?" if near else "pip install the package that brings it",
             )
         return self._load(name, *known[name])
 

@@ -28,7 +28,7 @@ from git_theta.merges.apply import Applied
 from git_theta.merges.decisions import Plan
 from git_theta.merges.device import check_name, choose
 from git_theta.merges.places import Layer
-from git_theta.merges.rules import Rules
+from git_theta.merges.rules import Rules, check_matches
 
 Say = Callable[[str], None]
 RulesOf = Callable[[str], Rules]
@@ -98,6 +98,13 @@ class Merge:
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
+
+    def check_rules(self, typed: int) -> None:
+        """Raises ThetaError where one of the rules that were typed, the last ones, is about no tensor."""
+        if typed and self.checkpoints:
+            names = {decision.name for one in self.checkpoints for decision in one.plan.decisions}
+            rules = self.checkpoints[0].rules.rules[-typed:]
+            check_matches(rules, names, [one.about.path for one in self.checkpoints])
 
     def check(self) -> None:
         """Raises ThetaError where something is left to decide."""
@@ -207,6 +214,7 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
     with Merge(
         repository, ours, theirs, lambda path: rules_for(repository, path, request.layer), request.device
     ) as planned:
+        planned.check_rules(len(request.layer.rules))
         planned.check()
         planned.fetch()
         results = planned.carry_out(say, checked_out=True)
@@ -231,6 +239,7 @@ def dry_run(repository: Repository, request: Request, say: Say) -> int:
     with Merge(
         repository, ours, theirs, lambda path: rules_for(repository, path, request.layer), request.device
     ) as planned:
+        planned.check_rules(len(request.layer.rules))
         return preview(repository, planned, say)
 
 

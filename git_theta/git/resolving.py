@@ -23,7 +23,7 @@ from git_theta.merges import places
 from git_theta.merges.decisions import Plan
 from git_theta.merges.narrowing import continued
 from git_theta.merges.options import parse, parse_pairs
-from git_theta.merges.rules import Choice, Rule, Rules, parse_rows, parse_strategy
+from git_theta.merges.rules import Choice, Rule, Rules, check_matches, parse_rows, parse_strategy
 
 Say = Callable[[str], None]
 _PLACE = "the command line"
@@ -108,7 +108,11 @@ def _resolve(repository: Repository, one: Open, wanted: Wanted, say: Say) -> boo
 
 
 def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wanted, say: Say) -> bool:
-    plan = merge.plan(_rules(repository, one, wanted))
+    rules = _rules(repository, one, wanted)
+    plan = merge.plan(rules)
+    if typed := len(wanted.tensors) + len(wanted.rules):
+        names = {decision.name for decision in plan.decisions}
+        check_matches(rules.rules[-typed:], names, [one.path])
     record = one.record
     if record is not None and record.merged:
         *sides, merged = merge.manifests
@@ -189,8 +193,9 @@ def _rules(repository: Repository, one: Open, wanted: Wanted) -> Rules:
     layer = places.command_line(None, (), wanted.rules)
     rules = rules_for(repository, one.path, layer)
     if not wanted.strategy:
-        if wanted.options:
-            raise ThetaError("options are given with -o, but no merge strategy", "add --strategy NAME")
+        if wanted.options or wanted.tensors:
+            given = "options are given with -o" if wanted.options else "tensors are given with --tensor"
+            raise ThetaError(f"{given}, but no merge strategy", "add --strategy NAME, --ours or --theirs")
         return rules
     strategy, values, rows = parse_strategy(wanted.strategy, _PLACE)
     values |= parse_pairs(wanted.options, "-o")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -113,6 +114,16 @@ class Rules:
         pairs += [("rule", str(rule)) for rule in self.rules]
         pairs += [("rename", str(rename)) for rename in self.renames]
         return pairs + ([("rows", self.rows)] if self.rows else [])
+
+
+def check_matches(rules: Sequence[Rule], names: Collection[str], paths: Sequence[str]) -> None:
+    """Raises ThetaError for a rule that none of these names of tensors matches: it is misspelt."""
+    for rule in rules:
+        if not any(map(rule.matches, names)):
+            raise ThetaError(
+                f"no tensor of {', '.join(paths)} matches {rule.pattern!r}; nothing was changed",
+                f"git theta show {shlex.quote(paths[0])} lists the tensors",
+            )
 
 
 def parse_rule(text: str, origin: str) -> Rule:

@@ -378,6 +378,11 @@ def test_usage(forked: GitRepo) -> None:
         ("--abort", "-m", "message"),
     ):
         assert forked.theta("merge", *arguments, check=False).returncode == 2
+    for dry in ((), ("--dry-run",)):
+        rules = ("--rule", "layer.0.*: average", "--rule", "lair.*: ours")
+        done = forked.theta("merge", "medicine", *rules, *dry, check=False)
+        assert done.returncode == 1
+        assert f"no tensor of {MODEL} matches 'lair.*'; nothing was changed" in done.stderr
     assert "not something we can merge" in forked.theta("merge", "nowhere", check=False).stderr
     done = forked.theta("merge", "medicine", "-s", "average", "--device", "abacus", check=False)
     assert "no device" in done.stderr

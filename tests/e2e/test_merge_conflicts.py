@@ -87,6 +87,16 @@ def test_resolve_step_by_step(conflict: GitRepo) -> None:
     clean_and_equal(conflict, model(a=30, b=35, c=50, d=40))
 
 
+def test_resolve_refuses_globs_that_are_about_nothing(conflict: GitRepo) -> None:
+    for arguments in (("--ours", "--tensor", "a", "--tensor", "aa*"), ("--rule", "aa*: average")):
+        done = conflict.theta("resolve", MODEL, *arguments, check=False)
+        assert done.returncode == 1
+        assert f"no tensor of {MODEL} matches 'aa*'" in done.stderr
+    done = conflict.theta("resolve", MODEL, "--tensor", "a", check=False)
+    assert "no merge strategy" in done.stderr
+    assert open_tensors(conflict) == ["a", "b"]
+
+
 @pytest.mark.parametrize(("side", "a", "b"), [("ours", 10, 20), ("theirs", 30, 40), ("base", 1, 2)])
 def test_resolve_by_taking_a_side(conflict: GitRepo, side: str, a: float, b: float) -> None:
     conflict.git("add", MODEL)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from git_theta.errors import ThetaError
-from git_theta.plugins import Registry
+from git_theta.plugins import Registry, _others_mention
 from git_theta.updates import registry
 from git_theta.updates.interface import Update
 
@@ -54,6 +54,27 @@ def test_the_names_of_the_original_are_known() -> None:
 def test_an_unknown_kind_lists_the_known_ones() -> None:
     with pytest.raises(ThetaError, match=r"no update kind 'bogus'; known: .*cast, combine, delta, dense"):
         registry.by_name("bogus")
+
+
+def test_a_misspelt_kind_is_guessed() -> None:
+    with pytest.raises(ThetaError) as caught:
+        registry.by_name("detla")
+    assert caught.value.remedy == "did you mean delta?"
+
+
+def test_packages_that_bring_nothing_are_not_asked(folder: Path, kinds: Registry[Update]) -> None:
+    install(folder, "other", {"x": "other:X"}, "another.group")
+    assert not _others_mention(registry.GROUP)
+    install(folder, "broken", {"y": "broken:Y"})
+    assert _others_mention(registry.GROUP)
+    assert kinds.names()[-1] == "y"
+
+
+def test_archives_on_the_path_are_left_to_importlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not _others_mention(registry.GROUP)
+    (tmp_path / "archive.zip").write_bytes(b"")
+    monkeypatch.syspath_prepend(str(tmp_path / "archive.zip"))
+    assert _others_mention(registry.GROUP)
 
 
 def test_another_package_brings_a_kind(folder: Path, kinds: Registry[Update]) -> None:
