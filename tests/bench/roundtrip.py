@@ -45,16 +45,20 @@ def main() -> None:
         if not arguments.file:
             make(file, arguments.megabytes * 1_000_000)
         tools = [tool for tool in FILTERS if shutil.which(f"git-{tool}")]
-        figures = [repeated(tool, file, work, arguments.repeat) for tool in tools]
+        figures = repeated(tools, file, work, arguments.repeat)
         print(f"{file.name}: {file.stat().st_size / 1e6:.0f} MB\n")
         for line in table(tools, figures):
             print(line)
 
 
-def repeated(tool: str, file: Path, work: Path, times: int) -> dict[str, float]:
-    """The least of each figure."""
-    found = [measured(tool, file, work / f"{tool}-{number}") for number in range(times)]
-    return {name: min(one[name] for one in found) for name in found[0]}
+def repeated(tools: list[str], file: Path, work: Path, times: int) -> list[dict[str, float]]:
+    """The least of each tool's figures. They take turns, so that both meet the same state of the machine."""
+    found: list[dict[str, float]] = [{} for _ in tools]
+    for number in range(times):
+        for tool, least in zip(tools, found, strict=True):
+            for name, value in measured(tool, file, work / f"{tool}-{number}").items():
+                least[name] = min(value, least.get(name, value))
+    return found
 
 
 def measured(tool: str, file: Path, folder: Path) -> dict[str, float]:
