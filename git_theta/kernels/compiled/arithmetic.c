@@ -47,6 +47,17 @@ typedef struct {
     Py_ssize_t changed;
 } Sums;
 
+/* Adds item `i` of both tensors to the sums in lane `k`. */
+#define ADD_UP(W, i, k)                                                                                              \
+    {                                                                                                                \
+        float a = value_##W(old[i]), b = value_##W(new[i]), d = b - a, size = fabsf(d);                              \
+        aa[k] += a * a;                                                                                              \
+        bb[k] += b * b;                                                                                              \
+        ab[k] += a * b;                                                                                              \
+        dd[k] += d * d;                                                                                              \
+        largest[k] = size > largest[k] ? size : largest[k];                                                          \
+    }
+
 #define ARITHMETIC(W)                                                                                                \
     WIDE static void sums_##W(const u##W *old, const u##W *new, Py_ssize_t n, Sums *sums)                            \
     {                                                                                                                \
@@ -55,23 +66,10 @@ typedef struct {
             Py_ssize_t stop = n - start < ROW ? n : start + ROW, i = start;                                          \
             float aa[LANES] = {0}, bb[LANES] = {0}, ab[LANES] = {0}, dd[LANES] = {0};                                \
             for (; i + LANES <= stop; i += LANES)                                                                    \
-                for (int k = 0; k < LANES; k++) {                                                                    \
-                    float a = value_##W(old[i + k]), b = value_##W(new[i + k]), d = b - a;                           \
-                    float size = fabsf(d);                                                                           \
-                    aa[k] += a * a;                                                                                  \
-                    bb[k] += b * b;                                                                                  \
-                    ab[k] += a * b;                                                                                  \
-                    dd[k] += d * d;                                                                                  \
-                    largest[k] = size > largest[k] ? size : largest[k];                                              \
-                }                                                                                                    \
-            for (int k = 0; i < stop; i++, k++) {                                                                    \
-                float a = value_##W(old[i]), b = value_##W(new[i]), d = b - a, size = fabsf(d);                      \
-                aa[k] += a * a;                                                                                      \
-                bb[k] += b * b;                                                                                      \
-                ab[k] += a * b;                                                                                      \
-                dd[k] += d * d;                                                                                      \
-                largest[k] = size > largest[k] ? size : largest[k];                                                  \
-            }                                                                                                        \
+                for (int k = 0; k < LANES; k++)                                                                      \
+                    ADD_UP(W, i + k, k)                                                                              \
+            for (int k = 0; i < stop; i++, k++)                                                                      \
+                ADD_UP(W, i, k)                                                                                      \
             for (int k = 0; k < LANES; k++) {                                                                        \
                 sums->old += aa[k];                                                                                  \
                 sums->new += bb[k];                                                                                  \
