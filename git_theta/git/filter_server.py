@@ -97,8 +97,7 @@ class Server:
 
     def _begin_smudge(self, pathname: str, can_delay: bool) -> None:
         content = Content(self._reader)
-        wanted = not self._settings.skip_smudge and not callers.wants_manifests(self._command)
-        if not wanted or not manifests.is_manifest(content.head(len(manifests.MAGIC))):
+        if self._settings.skip_smudge or not manifests.is_manifest(content.head(len(manifests.MAGIC))):
             self.pass_through(pathname, content)  # a raw checkpoint is what it is
             return
         try:
