@@ -9,14 +9,11 @@ Prints seconds (the best of the repetitions) and how much longer the looking tak
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import subprocess
 import tempfile
-import time
 from pathlib import Path
 
-from roundtrip import make
+from roundtrip import fresh, make
 
 
 def main() -> None:
@@ -41,17 +38,7 @@ def main() -> None:
 
 def seconds(repository: Path, versions: list[Path]) -> float:
     """Commit all of the versions but the last in a fresh repository; how long its add takes."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"HOME": str(repository.parent), "GIT_CONFIG_NOSYSTEM": "1"}
-
-    def git(*command: str) -> float:
-        started = time.perf_counter()
-        subprocess.run(["git", *command], cwd=repository, env=environment, check=True, capture_output=True)
-        return time.perf_counter() - started
-
-    subprocess.run(["git", "init", "-q", str(repository)], env=environment, check=True)
-    git("config", "user.name", "bench")
-    git("config", "user.email", "bench@example.com")
+    git = fresh(repository)
     git("theta", "install", "--local")
     git("theta", "track", "*.safetensors")
     for version in versions:

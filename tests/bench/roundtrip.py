@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 WIDTH = 1024
@@ -65,17 +65,7 @@ def measured(tool: str, file: Path, folder: Path) -> dict[str, float]:
     """Figures of one fresh repository."""
     folder.mkdir()
     repository, memory = folder / "repository", folder / "memory"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"HOME": str(folder), "GIT_CONFIG_NOSYSTEM": "1"}
-
-    def git(*command: str) -> float:
-        started = time.perf_counter()
-        subprocess.run(["git", *command], cwd=repository, env=environment, check=True, capture_output=True)
-        return time.perf_counter() - started
-
-    subprocess.run(["git", "init", "-q", str(repository)], env=environment, check=True)
-    git("config", "user.name", "bench")
-    git("config", "user.email", "bench@example.com")
+    git = fresh(repository)
     git("config", f"filter.{tool}.required", "true")
     watching = [sys.executable, __file__, "--watch", str(memory), *FILTERS[tool].split()]
     git("config", f"filter.{tool}.process", " ".join(f"'{word}'" for word in watching))
@@ -99,6 +89,23 @@ def measured(tool: str, file: Path, folder: Path) -> dict[str, float]:
     figures["stored MB"] = sum(path.stat().st_size for path in stored(repository / ".git" / tool)) / 1e6
     shutil.rmtree(folder)
     return figures
+
+
+def fresh(repository: Path) -> Callable[..., float]:
+    """Make a repository apart from the user's settings; returns what runs git in it and tells the seconds."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"HOME": str(repository.parent), "GIT_CONFIG_NOSYSTEM": "1"}
+
+    def git(*command: str) -> float:
+        started = time.perf_counter()
+        subprocess.run(["git", *command], cwd=repository, env=environment, check=True, capture_output=True)
+        return time.perf_counter() - started
+
+    repository.mkdir()
+    git("init", "-q")
+    git("config", "user.name", "bench")
+    git("config", "user.email", "bench@example.com")
+    return git
 
 
 def stored(folder: Path) -> Iterator[Path]:
