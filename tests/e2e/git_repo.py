@@ -88,6 +88,17 @@ class GitRepo:
         (line,) = [line for line in said.splitlines() if line.startswith(f"  {words}")]
         self.run("sh", "-e", "-c", line.partition(": ")[2])
 
+    def remedy(
+        self, said: str, command: str, check: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Type a command here that a message tells the user to type, as it stands in the message.
+
+        tests/e2e/test_remedies.py finds the commands that no test has typed by the literals given here.
+        """
+        lines = [line for line in said.splitlines() if line.startswith("  ")]
+        assert any(command in line for line in lines), f"no remedy {command!r} in:\n{said}"
+        return self.run("sh", "-e", "-c", command, check=check, **environment)
+
     def add_remote(self, name: str) -> GitRepo:
         """A new bare repository beside this one, set up as its remote."""
         bare = GitRepo(self.path.parent / f"{name}.git")
