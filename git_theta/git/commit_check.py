@@ -74,7 +74,7 @@ def check_conflicts(repository: Repository) -> list[ThetaError]:
 
 
 def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None:
-    again = f"git add {shlex.quote(blob.path)}"
+    again = f"git add --renormalize {shlex.quote(blob.path)}"  # git add leaves out what looks unchanged
     try:
         manifest = manifests.parse(text)
     except DamagedManifest as error:
