@@ -85,6 +85,22 @@ class StorageLine:
 
 
 @dataclass(frozen=True)
+class Lines:
+    """The lines of a manifest, each right by itself; they need not belong together.
+
+    Attributes:
+        head: of the first line.
+        skeletons: (digest, size) of each skeleton line.
+    """
+
+    head: Mapping[str, Any]
+    tensors: tuple[TensorLine, ...]
+    views: tuple[ViewLine, ...]
+    skeletons: tuple[tuple[str, int], ...]
+    storage: Mapping[str, StorageLine]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A checkpoint as Git stores it.
 
@@ -188,6 +204,43 @@ def parse(text: bytes) -> Manifest:
     Raises:
         DamagedManifest: it is not exactly what `write` writes. The message names the line.
     """
+    lines = read_lines(text)
+    if not lines.skeletons:
+        raise DamagedManifest("the manifest is cut off: it has no skeleton line")
+    if len(lines.skeletons) > 1:
+        raise DamagedManifest("the manifest has a second skeleton line")
+    try:
+        manifest = Manifest(
+            untrusted.text(lines.head["format"]),
+            untrusted.number(lines.head["size"]),
+            untrusted.digest(lines.head["root"]),
+            lines.tensors,
+            lines.views,
+            *lines.skeletons[0],
+            lines.storage,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedManifest(f"line 1 of the manifest is wrong: {error}") from None
+    identity = _identity(manifest)
+    if _text(manifest, identity) != text:
+        raise DamagedManifest("the manifest is not as git-theta writes it (order, spacing or doubled lines)")
+    if _root(manifest, identity) != manifest.root:
+        raise DamagedManifest(
+            "the manifest's lines do not belong together: its root is another one",
+            "stage the file whole: git add PATH",
+        )
+    check(manifest)
+    if manifest.storage:
+        closure(manifest.digests(), manifest.storage)
+    return manifest
+
+
+def read_lines(text: bytes) -> Lines:
+    """Read the lines of a manifest, each by itself.
+
+    Raises:
+        DamagedManifest: one is none of a manifest. The message names it.
+    """
     if not is_manifest(text):
         raise DamagedManifest("this is not a git-theta manifest")
     if not text.endswith(b"\n"):
@@ -201,8 +254,8 @@ def parse(text: bytes) -> Manifest:
         )
     tensors: list[TensorLine] = []
     views: list[ViewLine] = []
+    skeletons: list[tuple[str, int]] = []
     storage: dict[str, StorageLine] = {}
-    skeleton: tuple[str, int] | None = None
     for number, row in enumerate(rows[1:], 2):
         try:
             if "tensor" in row:
@@ -210,40 +263,13 @@ def parse(text: bytes) -> Manifest:
             elif "view" in row:
                 views.append(_view_line(row))
             elif "skeleton" in row:
-                if skeleton is not None:
-                    raise ValueError("a second skeleton")
-                skeleton = untrusted.digest(row["skeleton"]), untrusted.number(row["size"])
+                skeletons.append((untrusted.digest(row["skeleton"]), untrusted.number(row["size"])))
             else:
                 line = _storage_line(row)
                 storage[line.digest] = line
         except (KeyError, TypeError, ValueError, ThetaError) as error:
             raise DamagedManifest(f"line {number} of the manifest is wrong: {error}") from None
-    if skeleton is None:
-        raise DamagedManifest("the manifest is cut off: it has no skeleton line")
-    try:
-        manifest = Manifest(
-            untrusted.text(head["format"]),
-            untrusted.number(head["size"]),
-            untrusted.digest(head["root"]),
-            tuple(tensors),
-            tuple(views),
-            *skeleton,
-            storage,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DamagedManifest(f"line 1 of the manifest is wrong: {error}") from None
-    identity = _identity(manifest)
-    if _text(manifest, identity) != text:
-        raise DamagedManifest("the manifest is not as git-theta writes it (order, spacing or doubled lines)")
-    if _root(manifest, identity) != manifest.root:
-        raise DamagedManifest(
-            "the manifest's lines do not belong together: its root is another one",
-            "stage the file whole: git add PATH",
-        )
-    check(manifest)
-    if storage:
-        closure(manifest.digests(), storage)
-    return manifest
+    return Lines(head, tuple(tensors), tuple(views), tuple(skeletons), storage)
 
 
 def parse_storage(text: bytes) -> dict[str, StorageLine]:

@@ -39,8 +39,9 @@ class Means:
     """What a pass works with.
 
     Attributes:
-        writer: None where nothing is to be stored: then nothing is refused either.
+        writer: None where nothing is to be stored.
         known: what is stored already.
+        refuses: whether damaged files are refused.
         threads: where whole tensors are handled; others than those that the writer uses.
         warn: shows a line to the user.
     """
@@ -49,12 +50,17 @@ class Means:
     writer: TensorWriter | None
     known: Known
     settings: Settings
+    refuses: bool
     threads: Executor
     warn: Callable[[str], None]
 
 
 class SinglePass:
-    """Reads one file from front to back."""
+    """Reads one file from front to back.
+
+    Attributes:
+        damaged: whether it was found to break the rules of its format, and is not stored for that.
+    """
 
     def __init__(self, means: Means, content: Content, stack: ExitStack) -> None:
         writer = means.writer
@@ -68,6 +74,7 @@ class SinglePass:
         self._skeleton = bytearray()
         self._gaps: list[int] = []
         self._size = 0
+        self.damaged = False
 
     @property
     def stored_anew(self) -> bool:
@@ -87,8 +94,9 @@ class SinglePass:
                 self._check_size(form, layout, self._size)
         except DamagedCheckpoint as error:
             self._drop_waiting()
-            if self._means.writer is not None:
+            if self._means.refuses:
                 raise DamagedCheckpoint(error.message, error.remedy or _SUGGESTION) from None
+            self.damaged = True
             # Which tensors were finished is a matter of chance; what is shown should not be.
             self._lines, self._gaps, self._skeleton = [], [], bytearray()
             layout = Layout("damaged", ())

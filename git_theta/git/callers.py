@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _TAKES_VALUE = {
@@ -41,38 +42,57 @@ _MERGES = re.compile(r"-[a-zA-Z]*m|--merge\Z|--conflict\b")
 _HIGHEST = 12  # ancestors looked at
 
 
+@dataclass(frozen=True)
+class Caller:
+    """A git process that has called us.
+
+    Attributes:
+        command: its subcommand and arguments; empty if there is none to be found.
+        process: its number.
+    """
+
+    command: list[str] = field(default_factory=list)
+    process: int = 0
+
+
 def calling_command() -> list[str]:
     """The calling git's subcommand and its arguments; empty if there is none to be found."""
+    return caller().command
+
+
+def caller() -> Caller:
+    """The git command that the filter works for."""
     return responsible(list(_git_ancestors()))
 
 
-def responsible(commands: Sequence[list[str]]) -> list[str]:
+def responsible(callers: Sequence[Caller]) -> Caller:
     """Which of the git commands that called each other, the last one first, the filter works for.
 
     `git add -p` and its like let `git diff-files` show hunks, and then store what it was shown;
     `git difftool` lets `git diff` make the files that a tool is then given; `git worktree add` lets
     `git reset` write the files of the new work tree; `git stash` lets `git update-index` store them.
     """
-    if not commands:
-        return []
-    first, *outer = commands
-    if first[0] in _PLUMBING and outer and _PICKS & set(outer[0]):
+    if not callers:
+        return Caller()
+    first, *outer = callers
+    if outer and first.command[0] in _PLUMBING and _PICKS & set(outer[0].command):
         return outer[0]
-    if outer and (first[0], outer[0][0]) in _HELPED:
+    if outer and (first.command[0], outer[0].command[0]) in _HELPED:
         return outer[0]
     return first
 
 
-def _git_ancestors() -> Iterator[list[str]]:
-    """Subcommands and arguments of the git processes above us, but for our own."""
+def _git_ancestors() -> Iterator[Caller]:
+    """The git processes above us that have a subcommand, but for our own."""
     process = os.getppid()
     for _ in range(_HIGHEST):
         if process <= 1:
             break
-        arguments, process = _process(process)
+        arguments, parent = _process(process)
         found = git_command(arguments)
         if found and found[0] not in ("theta", "filter-process"):
-            yield found
+            yield Caller(found, process)
+        process = parent
 
 
 def git_command(arguments: Sequence[str]) -> list[str]:
@@ -92,8 +112,8 @@ def git_command(arguments: Sequence[str]) -> list[str]:
     return rest
 
 
-def only_looks(command: Sequence[str]) -> bool:
-    """Whether this git command surely stores nothing of what it cleans."""
+def looks(command: Sequence[str]) -> bool:
+    """Whether this git command stores nothing in Git of what it cleans."""
     return bool(command) and command[0] in _LOOKS_ONLY
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from git_theta import manifest as manifests
 from git_theta.errors import ThetaError
 from git_theta.filters.content import Content
-from git_theta.git import callers, hook_files, recovery
+from git_theta.git import callers, hook_files, mending, recovery
+from git_theta.git.callers import Caller
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.interrupted import interrupted
 from git_theta.git.pktline import PacketReader, PacketWriter
+from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 
@@ -27,23 +29,25 @@ class Server:
     """Answers git's requests.
 
     Args:
-        command: the git command that asks; see callers.
+        caller: the git command that asks.
     """
 
-    def __init__(self, reader: PacketReader, writer: PacketWriter, command: Sequence[str]) -> None:
+    def __init__(self, reader: PacketReader, writer: PacketWriter, caller: Caller) -> None:
         self._reader = reader
         self._writer = writer
         self._repository = Repository.here()
         self._settings = self._repository.config.settings()
-        self._command = command
+        self._caller = caller
+        self._command = caller.command
         self._filters: Filters | None = None
         self._delayed: dict[str, tuple[bytes, Manifest]] = {}  # asked for, not yet offered
         self._offered: dict[str, tuple[bytes, Manifest]] = {}
         self._missing: dict[str, str] = {}  # why, by oid
         self._damaged: dict[str, ThetaError] = {}
         self._failing: dict[str, ThetaError] = {}
+        self._cleaned: dict[str, bytes] = {}  # by git apply, which removes files before it writes them
         self._treeish = ""  # what git is checking out, as far as it tells
-        self._hooks_checked = callers.only_looks(self._command)
+        self._hooks_checked = callers.looks(self._command)
         self._at_once = callers.makes_conflicts_again(self._command)
 
     def close(self) -> None:
@@ -54,7 +58,7 @@ class Server:
         if self._filters is None:
             from git_theta.git.filters import Filters  # needs NumPy
 
-            self._filters = Filters(self._repository, self._settings, self._command, _warn)
+            self._filters = Filters(self._repository, self._settings, self._caller, _warn)
         return self._filters
 
     def answer(self, request: dict[str, str]) -> None:
@@ -93,18 +97,21 @@ class Server:
             _say(error)
             self._status("error")
             return
+        if self._command[:1] == ["apply"]:
+            self._cleaned[pathname] = text
         self._writer.send(text)
 
     def _begin_smudge(self, pathname: str, can_delay: bool) -> None:
         content = Content(self._reader)
-        if self._settings.skip_smudge or not manifests.is_manifest(content.head(len(manifests.MAGIC))):
+        if not manifests.is_manifest(content.head(len(manifests.MAGIC))):
             self.pass_through(pathname, content)  # a raw checkpoint is what it is
             return
         try:
-            text = content.rest(manifests.LARGEST)
+            text = self._whole(pathname, content.rest(manifests.LARGEST))
+            if self._settings.skip_smudge:
+                self._writer.send(text)
+                return
             manifest = manifests.parse(text)
-            if not manifest.storage:
-                raise ThetaError("the manifest does not say where the data are stored")
         except ThetaError as error:
             if can_delay:
                 self._failing[pathname] = error
@@ -118,6 +125,23 @@ class Server:
             return
         self._fetch(manifest.oids())
         self._smudge(pathname, text, manifest)
+
+    def _whole(self, pathname: str, text: bytes) -> bytes:
+        """The manifest to write: of what git sent, or where that is nothing whole, of what was there before.
+
+        `git apply` has removed the file by now: whatever it has made of the lines, there must be a file.
+        """
+        before = self._cleaned.get(pathname, b"")
+        version = parsed(before)
+        try:
+            return mending.whole(self._repository, pathname, text, *([version] if version else ()))
+        except ThetaError as error:
+            if self._settings.skip_smudge:
+                return text
+            if version is None:
+                raise
+            _warn(f"{pathname}: {error.message}: these lines make no whole checkpoint; it stays as it was")
+            return before
 
     def pass_through(self, pathname: str, content: Content) -> None:
         """Answer with what git sent. It must be read whole before anything is sent, and can be large."""

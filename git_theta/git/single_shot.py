@@ -8,7 +8,7 @@ import sys
 from git_theta import manifest as manifests
 from git_theta.errors import ThetaError
 from git_theta.filters.content import Content, DescriptorStream
-from git_theta.git import callers, recovery
+from git_theta.git import callers, mending, recovery
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.filters import Filters
 from git_theta.git.interrupted import interrupted
@@ -39,7 +39,7 @@ def smudge(pathname: str) -> None:
         return
     command = callers.calling_command()
     try:
-        manifest = manifests.parse(content.rest(manifests.LARGEST))
+        manifest = manifests.parse(mending.whole(repository, pathname, content.rest(manifests.LARGEST)))
         if reasons := fetch_missing(repository, manifest.oids()):
             raise recovery.missing(manifest, sorted(reasons), reasons)
         _filters(repository).smudge(manifest, _write)
@@ -50,7 +50,7 @@ def smudge(pathname: str) -> None:
 
 def _filters(repository: Repository) -> Filters:
     settings = repository.config.settings()
-    return Filters(repository, settings, callers.calling_command(), lambda line: print(line, file=sys.stderr))
+    return Filters(repository, settings, callers.caller(), lambda line: print(line, file=sys.stderr))
 
 
 def _write(data: memoryview) -> None:
