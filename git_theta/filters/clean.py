@@ -32,7 +32,6 @@ class Request:
         recorded: blobs of this path (the index entry's first) and what they parse to.
         related: manifests of other checkpoints, read only if they are needed.
         looks_only: nothing of the answer will be kept: answer fast, store nothing, never refuse.
-        refuses: whether a damaged file is refused; else its answer says nothing about where it is stored.
         mend: makes a manifest whole that has come out of a patch; raises DamagedManifest.
     """
 
@@ -40,7 +39,6 @@ class Request:
     recorded: Sequence[tuple[bytes, Manifest]]
     related: Callable[[], Sequence[Manifest]]
     looks_only: bool
-    refuses: bool = True
     mend: Callable[[bytes], bytes] | None = None
 
 
@@ -107,7 +105,7 @@ class Cleaner:
             if recorded.root == identity.root and recorded.storage and not one.stored_anew:
                 means.known.record(recorded.storage)
                 return blob
-        if request.looks_only or one.damaged:
+        if request.looks_only:
             return manifests.write(identity)
         storage = means.known.storage(identity.digests())
         means.known.record(storage)
@@ -139,7 +137,6 @@ class Cleaner:
             None if request.looks_only else self._writer,
             self._known(request),
             self._settings,
-            request.refuses and not request.looks_only,
             self._tensors,
             (lambda line: None) if quiet else (lambda line: self._warn(f"{request.pathname}: {line}")),
         )

@@ -39,9 +39,8 @@ class Means:
     """What a pass works with.
 
     Attributes:
-        writer: None where nothing is to be stored.
+        writer: None where nothing is to be stored: then nothing is refused either.
         known: what is stored already.
-        refuses: whether damaged files are refused.
         threads: where whole tensors are handled; others than those that the writer uses.
         warn: shows a line to the user.
     """
@@ -50,17 +49,12 @@ class Means:
     writer: TensorWriter | None
     known: Known
     settings: Settings
-    refuses: bool
     threads: Executor
     warn: Callable[[str], None]
 
 
 class SinglePass:
-    """Reads one file from front to back.
-
-    Attributes:
-        damaged: whether it was found to break the rules of its format, and is not stored for that.
-    """
+    """Reads one file from front to back."""
 
     def __init__(self, means: Means, content: Content, stack: ExitStack) -> None:
         writer = means.writer
@@ -74,7 +68,6 @@ class SinglePass:
         self._skeleton = bytearray()
         self._gaps: list[int] = []
         self._size = 0
-        self.damaged = False
 
     @property
     def stored_anew(self) -> bool:
@@ -94,9 +87,8 @@ class SinglePass:
                 self._check_size(form, layout, self._size)
         except DamagedCheckpoint as error:
             self._drop_waiting()
-            if self._means.refuses:
+            if self._means.writer is not None:
                 raise DamagedCheckpoint(error.message, error.remedy or _SUGGESTION) from None
-            self.damaged = True
             # Which tensors were finished is a matter of chance; what is shown should not be.
             self._lines, self._gaps, self._skeleton = [], [], bytearray()
             layout = Layout("damaged", ())

@@ -85,7 +85,7 @@ def run(arguments: Sequence[str]) -> None:
             if not is_for_keeps(caller.command) or not _is_of_repository(call):
                 output.write(_text(repository, call, style))
             if repository is not None and _is_of_repository(call):
-                output.write_bytes(_patch(repository, call, caller))
+                output.write_bytes(_patch(repository, call, caller, style))
     except BrokenPipeError:
         terminal.discard()
     if repository is not None:
@@ -111,9 +111,10 @@ def _is_of_repository(call: Call) -> bool:
     return bool(call.old.oid or call.new.oid) or bool(call.old.mode) != bool(call.new.mode)
 
 
-def _patch(repository: Repository, call: Call, caller: Caller) -> bytes:
+def _patch(repository: Repository, call: Call, caller: Caller, style: Style) -> bytes:
     """What makes the output a patch, where it is not only for the eyes; see git.patches."""
-    if not is_for_keeps(caller.command) and not output_is_kept(caller.process):
+    for_the_eyes = style.colour or not output_is_kept(caller.process)
+    if for_the_eyes and not is_for_keeps(caller.command):
         return b""
     from git_theta.git.patches import patch
 

@@ -16,6 +16,7 @@ from git_theta.git.fetching import fetch_missing
 from git_theta.git.interrupted import interrupted
 from git_theta.git.pktline import PacketReader, PacketWriter
 from git_theta.git.recorded import parsed
+from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 
@@ -124,24 +125,30 @@ class Server:
             self._status("delayed")
             return
         self._fetch(manifest.oids())
+        if pathname in self._cleaned:
+            self._damaged |= self._repository.store.damaged(manifest.oids().keys() - self._missing.keys())
         self._smudge(pathname, text, manifest)
 
     def _whole(self, pathname: str, text: bytes) -> bytes:
-        """The manifest to write: of what git sent, or where that is nothing whole, of what was there before.
-
-        `git apply` has removed the file by now: whatever it has made of the lines, there must be a file.
-        """
-        before = self._cleaned.get(pathname, b"")
-        version = parsed(before)
+        """The manifest that git means by what it sent."""
+        before = self._before(pathname)
         try:
-            return mending.whole(self._repository, pathname, text, *([version] if version else ()))
+            return mending.whole(self._repository, pathname, text, *([before] if before else ()))
         except ThetaError as error:
             if self._settings.skip_smudge:
                 return text
-            if version is None:
+            if before is None:
                 raise
-            _warn(f"{pathname}: {error.message}: these lines make no whole checkpoint; it stays as it was")
-            return before
+            return self._stays(pathname, error)
+
+    def _before(self, pathname: str) -> Manifest | None:
+        """What a file was that `git apply` has removed by now: whatever comes of it, there must be a file."""
+        return parsed(self._cleaned.get(pathname, b""))
+
+    def _stays(self, pathname: str, error: ThetaError) -> bytes:
+        """The manifest of a file as it was before, once it turns out that there is nothing better."""
+        _warn(f"{named(pathname, error).message}; the file stays as it was")
+        return self._cleaned.pop(pathname)
 
     def pass_through(self, pathname: str, content: Content) -> None:
         """Answer with what git sent. It must be read whole before anything is sent, and can be large."""
@@ -205,6 +212,10 @@ class Server:
         if lost and self._settings.skip_missing:
             _warn(f"{pathname}: {lost.message}; its manifest was written instead")
             self._writer.send(text)
+            return
+        if lost and self._before(pathname) is not None:
+            text = self._stays(pathname, lost)
+            self._smudge(pathname, text, manifests.parse(text))
             return
         if lost:
             self._fail(pathname, lost)

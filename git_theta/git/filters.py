@@ -38,7 +38,7 @@ class Filters:
         why = purpose(caller)
         if why is Purpose.SHOW and not _can_store(repository):
             why = Purpose.LOOK
-        if why is Purpose.PATCH or caller.command[:1] == ["stash"]:
+        if why in (Purpose.SHOW, Purpose.PATCH) or caller.command[:1] == ["stash"]:
             # They only put aside, and must be able to, whatever the file is.
             settings = replace(settings, allow_damaged=True)
         self._repository = repository
@@ -59,7 +59,6 @@ class Filters:
             recorded(self._repository, pathname),
             lambda: related(self._repository, self._settings.base),
             looks_only=self._purpose is Purpose.LOOK,
-            refuses=self._purpose in (Purpose.PATCH, Purpose.STORE),
             mend=lambda text: mending.whole(self._repository, pathname, text),
         )
         try:

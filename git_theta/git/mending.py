@@ -50,7 +50,10 @@ def whole(repository: Repository, pathname: str, text: bytes, *others: Manifest)
     stored = _Stored(repository, manifest.storage, _versions(repository, pathname, others))
     lines_of = {digest: stored.find(digest) for digest in manifest.digests()}
     if None in lines_of.values():
-        raise DamagedManifest("its data were never stored here", "git add PATH where the file itself is")
+        raise DamagedManifest(
+            "its data were never stored here",
+            "git add it where the file is; here, to have the last version back: git checkout -- PATH",
+        )
     return manifests.write(manifest.with_storage(_together(repository, lines_of)))
 
 

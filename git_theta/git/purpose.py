@@ -33,8 +33,8 @@ class Purpose(Enum):
     """Why git wants a file cleaned."""
 
     LOOK = auto()  # surely nobody keeps the answer: store nothing, never refuse
-    SHOW = auto()  # somebody can: store it, but do not refuse what is damaged
-    PATCH = auto()  # a patch to be applied later: store whatever the file is, or refuse
+    SHOW = auto()  # somebody can: store it whatever it is, where there is a store that can be written
+    PATCH = auto()  # a patch to be applied later: store it whatever it is, or refuse
     STORE = auto()  # what is stored in Git
 
 
@@ -53,7 +53,7 @@ def purpose(caller: Caller) -> Purpose:
         return Purpose.PATCH
     if not output_is_kept(caller.process):
         return Purpose.LOOK
-    return Purpose.PATCH if command[0] in _PLUMBING or "--no-ext-diff" in command else Purpose.SHOW
+    return Purpose.PATCH if command[0] in _PLUMBING else Purpose.SHOW
 
 
 def wants_manifests_in_patch(caller: Caller) -> bool:

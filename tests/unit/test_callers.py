@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from git_theta.git import callers
+from git_theta.git.callers import Caller
 
 
 @pytest.mark.parametrize(
@@ -42,14 +43,15 @@ def test_command_lines(line: str, command: list[str]) -> None:
     ],
 )
 def test_hunks_work_for_the_command_that_stages_them(commands: list[str], responsible: list[str]) -> None:
-    assert callers.responsible([command.split() for command in commands]) == responsible
+    found = callers.responsible([Caller(command.split(), number) for number, command in enumerate(commands)])
+    assert found.command == responsible
 
 
 @pytest.mark.parametrize(
     ("command", "looks"), [("status", True), ("diff-files", True), ("add -p", False), ("", False)]
 )
-def test_only_commands_that_surely_store_nothing_look_only(command: str, looks: bool) -> None:
-    assert callers.only_looks(command.split()) == looks
+def test_only_commands_that_surely_store_nothing_look(command: str, looks: bool) -> None:
+    assert callers.looks(command.split()) == looks
 
 
 @pytest.mark.parametrize(
