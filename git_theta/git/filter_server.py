@@ -108,17 +108,16 @@ class Server:
             self.pass_through(pathname, content)  # a raw checkpoint is what it is
             return
         try:
-            text = self._whole(pathname, content.rest(manifests.LARGEST))
-            if self._settings.skip_smudge:
-                self._writer.send(text)
-                return
-            manifest = manifests.parse(text)
+            text, manifest = self._whole(pathname, content.rest(manifests.LARGEST))
         except ThetaError as error:
             if can_delay:
                 self._failing[pathname] = error
                 self._status("delayed")
             else:
                 self._fail(pathname, error)
+            return
+        if self._settings.skip_smudge or manifest is None:
+            self._writer.send(text)
             return
         if can_delay:
             self._delayed[pathname] = text, manifest
@@ -129,17 +128,17 @@ class Server:
             self._damaged |= self._repository.store.damaged(manifest.oids().keys() - self._missing.keys())
         self._smudge(pathname, text, manifest)
 
-    def _whole(self, pathname: str, text: bytes) -> bytes:
-        """The manifest that git means by what it sent."""
+    def _whole(self, pathname: str, text: bytes) -> tuple[bytes, Manifest | None]:
+        """The manifest that git means by what it sent; none for what is to be left as it is."""
         before = self._before(pathname)
         try:
             return mending.whole(self._repository, pathname, text, *([before] if before else ()))
         except ThetaError as error:
             if self._settings.skip_smudge:
-                return text
+                return text, None
             if before is None:
                 raise
-            return self._stays(pathname, error)
+            return self._stays(pathname, error), before
 
     def _before(self, pathname: str) -> Manifest | None:
         """What a file was that `git apply` has removed by now: whatever comes of it, there must be a file."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from git_theta.chains import closure
-from git_theta.errors import ThetaError
+from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters import prepared
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
@@ -59,7 +59,7 @@ class Filters:
             recorded(self._repository, pathname),
             lambda: related(self._repository, self._settings.base),
             looks_only=self._purpose is Purpose.LOOK,
-            mend=lambda text: mending.whole(self._repository, pathname, text),
+            mend=lambda text: self._mended(text, pathname),
         )
         try:
             text = self._cleaner.clean(content, request)
@@ -68,6 +68,13 @@ class Filters:
         if self._adds and (warning := conflicts.warning(self._repository, pathname, text)):
             self._warn(warning)
         return text
+
+    def _mended(self, text: bytes, pathname: str) -> bytes:
+        try:
+            return mending.whole(self._repository, pathname, text)[0]
+        except DamagedManifest as error:
+            error.remedy = error.remedy or "to have the last version: git checkout -- PATH"
+            raise
 
     def smudge(self, manifest: Manifest, write: Write) -> None:
         """Write a file's bytes; see Smudger.smudge for what is raised."""

@@ -24,8 +24,8 @@ from git_theta.objects.index import Lines as Stored
 _LIMIT = 1000  # versions of a path that are looked at
 
 
-def whole(repository: Repository, pathname: str, text: bytes, *others: Manifest) -> bytes:
-    """The manifest that a text means: itself, unless it has no storage or mixes several versions.
+def whole(repository: Repository, pathname: str, text: bytes, *others: Manifest) -> tuple[bytes, Manifest]:
+    """The manifest that a text means, and its own text: this one, unless it has no storage or mixes versions.
 
     Args:
         others: versions that Git has nowhere, such as that of the work tree.
@@ -41,20 +41,18 @@ def whole(repository: Repository, pathname: str, text: bytes, *others: Manifest)
         found = _mixed(repository, pathname, lines, others) if lines is not None else None
         if found is None:
             raise error from None
-        return found
+        return found, manifests.parse(found)
     if manifest.storage:
-        return text
+        return text, manifest
     for version in _versions(repository, pathname, others):
         if version.root == manifest.root and version.storage:
-            return manifests.write(version)
+            return manifests.write(version), version
     stored = _Stored(repository, manifest.storage, _versions(repository, pathname, others))
     lines_of = {digest: stored.find(digest) for digest in manifest.digests()}
     if None in lines_of.values():
-        raise DamagedManifest(
-            "its data were never stored here",
-            "git add it where the file is; here, to have the last version back: git checkout -- PATH",
-        )
-    return manifests.write(manifest.with_storage(_together(repository, lines_of)))
+        raise DamagedManifest("its data were never stored here")
+    manifest = manifest.with_storage(_together(repository, lines_of))
+    return manifests.write(manifest), manifest
 
 
 def _lines(text: bytes) -> Lines | None:

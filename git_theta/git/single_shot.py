@@ -39,7 +39,7 @@ def smudge(pathname: str) -> None:
         return
     command = callers.calling_command()
     try:
-        manifest = manifests.parse(mending.whole(repository, pathname, content.rest(manifests.LARGEST)))
+        manifest = mending.whole(repository, pathname, content.rest(manifests.LARGEST))[1]
         if reasons := fetch_missing(repository, manifest.oids()):
             raise recovery.missing(manifest, sorted(reasons), reasons)
         _filters(repository).smudge(manifest, _write)
