@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from git_theta.git.callers import calling_command
-from git_theta.git.push_plan import plan
-from git_theta.git.pushing import Target, prepare
+from git_theta.git.push_plan import Push, plan, present
+from git_theta.git.pushed import record
+from git_theta.git.pushing import prepare
 from git_theta.git.repository import Repository
 
 _SHORT = "46dfnqtuv"  # git push's options of one letter that take no value, and can stand together
@@ -44,18 +46,23 @@ def pre_push(repository: Repository, remote: str, url: str, updates: str, say: C
     tips = list(dict.fromkeys(ref.local_oid for ref in refs if ref.local_oid.strip("0")))
     if not tips:
         return  # only deletions, or nothing at all
-    there = [ref.remote_oid for ref in refs if ref.remote_oid.strip("0")]
-    named = remote in repository.config.subsections("remote")
-    options = ("--not", f"--remotes={remote}") if named else ()
-    made = plan(repository, tips, known(repository, there), *options)
+    record(repository, tips)
+    known = present(repository, (ref.remote_oid for ref in refs if ref.remote_oid.strip("0")))
     command = calling_command()
-    dry_run = _given(command, "dry-run")
-    delivery = prepare(repository, made, Target(remote, url), tips, dry_run)
+    push = Push(
+        remote,
+        url,
+        tips,
+        known,
+        retry=shlex.join(command or ["push"]),
+        dry_run=_given(command, "dry-run"),
+    )
+    delivery = prepare(repository, plan(repository, push), push)
     for note in delivery.notes:
         say(f"git-theta: {note}")
     if delivery.problems:
         raise delivery.problems[0]
-    if dry_run:
+    if push.dry_run:
         say(f"git-theta: {delivery.text()}")
     else:
         delivery.send(repository, quiet=_given(command, "quiet"))
@@ -70,8 +77,3 @@ def _given(command: Sequence[str], option: str) -> bool:
         for word in command
         if word.startswith("-")
     )
-
-
-def known(repository: Repository, oids: list[str]) -> list[str]:
-    """Those of the oids that are here: what others have pushed meanwhile is not."""
-    return [oid for oid in dict.fromkeys(oids) if repository.run("cat-file", "-e", oid).returncode == 0]

@@ -95,7 +95,7 @@ class GitRepo:
 
         tests/e2e/test_remedies.py finds the commands that no test has typed by the literals given here.
         """
-        lines = [line for line in said.splitlines() if line.startswith("  ")]
+        lines = [line for line in said.splitlines() if line.startswith(("  ", "hint: "))]
         assert any(command in line for line in lines), f"no remedy {command!r} in:\n{said}"
         return self.run("sh", "-e", "-c", command, check=check, **environment)
 
