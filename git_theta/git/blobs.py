@@ -19,6 +19,8 @@ from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST, is_manifest
 
 SMALLEST = 200  # bytes; no manifest is as small
+UNREADABLE = -1
+"""The size of a blob that git cannot read."""
 _USUAL = 4 << 20
 _REGULAR = ("100644", "100755")
 
@@ -34,6 +36,8 @@ class Blob:
 
 def reachable(repository: Repository, revisions: Sequence[str], *options: str) -> Iterator[Blob]:
     """The blobs that `git rev-list --objects` lists, one by one, but for those that a partial clone lacks.
+
+    What is damaged is listed too, with a size of UNREADABLE.
 
     Args:
         revisions: where to start; those with ^ in front are excluded, with all that they contain.
@@ -67,6 +71,8 @@ def reachable(repository: Repository, revisions: Sequence[str], *options: str) -
             if kind == b"blob":
                 oid, size, path = rest.split(b" ", 2)
                 yield Blob(oid.decode(), int(size), os.fsdecode(path))
+            elif rest == b"missing":
+                yield Blob(kind.decode(), UNREADABLE)
         said = lister.stderr.read()
         if lister.wait():
             raise ThetaError(f"git rev-list failed: {said.decode(errors='replace').strip()}", "git fsck")

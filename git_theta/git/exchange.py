@@ -126,8 +126,8 @@ def push(
 
 
 def _push(repository: Repository, push: Push, say: Say) -> None:
-    if not push.dry_run:
-        record(repository, push.tips)
+    if not push.dry_run and (note := record(repository, push.tips)):
+        say(note)
     delivery = prepare(repository, plan(repository, push), push)
     for note in delivery.notes:
         say(note)

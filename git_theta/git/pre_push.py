@@ -46,7 +46,6 @@ def pre_push(repository: Repository, remote: str, url: str, updates: str, say: C
     tips = list(dict.fromkeys(ref.local_oid for ref in refs if ref.local_oid.strip("0")))
     if not tips:
         return  # only deletions, or nothing at all
-    record(repository, tips)
     known = present(repository, (ref.remote_oid for ref in refs if ref.remote_oid.strip("0")))
     command = calling_command()
     push = Push(
@@ -57,6 +56,8 @@ def pre_push(repository: Repository, remote: str, url: str, updates: str, say: C
         retry=shlex.join(command or ["push"]),
         dry_run=_given(command, "dry-run"),
     )
+    if not push.dry_run and (note := record(repository, tips)):
+        say(f"git-theta: {note}")
     delivery = prepare(repository, plan(repository, push), push)
     for note in delivery.notes:
         say(f"git-theta: {note}")

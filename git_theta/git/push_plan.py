@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.git.attributes import filtered
-from git_theta.git.blobs import Blob, contents, find_manifests, reachable
+from git_theta.git.blobs import SMALLEST, UNREADABLE, Blob, contents, find_manifests, reachable
 from git_theta.git.partial import bring_missing, promisors
 from git_theta.git.repository import Repository
+from git_theta.manifest import LARGEST
 
 _RAW_BYTES = 1024  # what is smaller under a tracked pattern is no checkpoint: a symbolic link, a pointer
 
@@ -87,15 +88,24 @@ def plan(repository: Repository, push: Push) -> Plan:
 
 
 def _manifests(repository: Repository, blobs: Iterable[Blob]) -> Iterator[tuple[Blob, bytes]]:
-    """The manifests among blobs. What turns out to be none is not read again with the next push."""
+    """The manifests among blobs. What turns out to be none is not read again with the next push.
+
+    Raises:
+        ThetaError: git cannot read a blob, which could be one.
+    """
     known = repository.index.others()
+    unread = {blob.oid: blob for blob in blobs if bytes.fromhex(blob.oid) not in known}
     others = []
-    for blob, text in contents(repository, [b for b in blobs if bytes.fromhex(b.oid) not in known]):
+    for blob, text in contents(repository, list(unread.values())):
+        del unread[blob.oid]
         if manifests.is_manifest(text):
             yield blob, text
         else:
             others.append(bytes.fromhex(blob.oid))
     repository.index.record_others(others)
+    for blob in unread.values():
+        if blob.size == UNREADABLE or SMALLEST <= blob.size <= LARGEST:
+            raise ThetaError(f"git cannot read the blob {blob.oid} {blob.path}".rstrip(), "git fsck")
 
 
 def beyond(tips: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -130,8 +140,8 @@ def present(repository: Repository, oids: Iterable[str]) -> list[str]:
 
 def commit_of(repository: Repository, blob: Blob, tips: Iterable[str]) -> str:
     """The commit that brought a blob, abbreviated; empty if git does not say."""
-    found = repository.unaltered.run("log", "-1", "--format=%h", f"--find-object={blob.oid}", *tips)
-    return found.stdout.decode().strip()
+    found = repository.unaltered.run("log", "--format=%h", f"--find-object={blob.oid}", *tips)
+    return (found.stdout.decode().split() or [""])[-1]  # later ones replace it
 
 
 def _damage(blob: Blob, text: bytes) -> ThetaError | None:

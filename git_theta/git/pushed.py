@@ -10,28 +10,23 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 
-from git_theta.errors import cannot_write
 from git_theta.git.repository import Repository
 
 _OID = re.compile(r"[0-9a-f]{40,64}")
 
 
-def record(repository: Repository, tips: Sequence[str]) -> None:
-    """Remember what is pushed, before it is.
-
-    Raises:
-        ThetaError: that cannot be written down.
-    """
+def record(repository: Repository, tips: Sequence[str]) -> str:
+    """Remember what is pushed, before it is. Returns a line for the user where that could not be done."""
     known = set(pushed(repository))
     lines = "".join(f"{oid}\n" for oid in tips if oid not in known)
-    if not lines:
-        return
     try:
-        repository.theta.mkdir(exist_ok=True)
-        with (repository.theta / "pushed").open("a") as file:
-            file.write(lines)
+        if lines:
+            repository.theta.mkdir(exist_ok=True)
+            with (repository.theta / "pushed").open("a") as file:
+                file.write(lines)
     except OSError as error:
-        raise cannot_write(repository.theta, error) from None
+        return f"cannot note what was pushed ({error.strerror}), which git theta repack must not rewrite"
+    return ""
 
 
 def pushed(repository: Repository) -> list[str]:

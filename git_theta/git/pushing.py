@@ -73,8 +73,8 @@ def prepare(repository: Repository, plan: Plan, push: Push) -> Delivery:
     try:
         there = open_remote(repository, push.title, push.url).has(plan.objects)
     except ThetaError as error:
-        if _new(repository, push, plan.objects):  # otherwise the remote has the refs already
-            _object(repository, delivery, error)
+        if not push.refs_follow or _new(repository, push, plan.objects):
+            delivery.problems.append(error)
         return delivery
     wanted = {oid: size for oid, size in plan.objects.items() if oid not in there}
     lost = {} if push.dry_run else fetch_missing(repository, wanted)
@@ -161,7 +161,7 @@ def _places(repository: Repository, push: Push, found: Named, reasons: Mapping[s
     lines = []
     for blob, oids in found[:_SHOWN]:
         commit = commit_of(repository, blob, push.tips)
-        where = f"commit {commit}, {blob.path}{_tensors(repository, blob.oid, oids)}"
+        where = f"{f'commit {commit}, ' if commit else ''}{blob.path}{_tensors(repository, blob.oid, oids)}"
         lines.append(f"  {where}: {len(oids)} objects, the first is {oids[0]} ({reasons[oids[0]]})")
     return lines + ([f"  and {len(found) - _SHOWN} more files"] if len(found) > _SHOWN else [])
 
