@@ -45,5 +45,6 @@ def command(revisions: tuple[str, ...], aggressive: bool) -> None:
     for name, backup in found.moved:
         click.echo(f"{name} was rewritten; as it was: {backup}")
     if found.kept:
-        more = f" and {len(found.kept) - _SHOWN} more" if len(found.kept) > _SHOWN else ""
-        click.echo(f"Commits stay as they are because of {', '.join(found.kept[:_SHOWN])}{more}.")
+        more = f" and {len(found.reasons) - _SHOWN} more" if len(found.reasons) > _SHOWN else ""
+        reasons = f": {', '.join(found.reasons[:_SHOWN])}{more}" if found.reasons else ""
+        click.echo(f"{found.kept} commits stay as they are, which others have or something names{reasons}.")

@@ -7,7 +7,7 @@ work tree, the superproject) would go on naming the old one, so that commit and 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,22 +39,23 @@ def pins(repository: Repository) -> list[Pin]:
         *_superproject(repository),
         *(Pin(oid, "what was pushed") for oid in pushed(repository)),
     ]
-    asked = "".join(f"{pin.oid}\n" for pin in found).encode()
-    if not asked:
-        return []
-    answers = repository.git("cat-file", "--batch-check=%(objectname)", stdin=asked).decode().splitlines()
+    answers = _names_of(repository, [pin.oid for pin in found])
     return [pin for pin, answer in zip(found, answers, strict=True) if answer == pin.oid]
 
 
-def naming(repository: Repository, found: Sequence[Pin], commits: Sequence[str]) -> list[str]:
-    """What the pins are called that name some of these commits, be it by way of tags."""
-    asked = "".join(f"{pin.oid}^{{commit}}\n" for pin in found).encode()
-    if not asked:
-        return []
-    answers = repository.git("cat-file", "--batch-check=%(objectname)", stdin=asked).decode().splitlines()
+def naming(repository: Repository, found: Sequence[Pin], commits: Collection[str]) -> list[str]:
+    """What the pins are called that name some of these commits, be it by way of tags, or as a stash does."""
     concerned = set(commits)
-    named = (pin.name for pin, answer in zip(found, answers, strict=True) if answer in concerned)
+    answers = _names_of(repository, [pin.oid + way for pin in found for way in ("^{commit}", "^{commit}^")])
+    named = (found[place // 2].name for place, answer in enumerate(answers) if answer in concerned)
     return list(dict.fromkeys(named))
+
+
+def _names_of(repository: Repository, asked: Sequence[str]) -> list[str]:
+    """The oids that these expressions mean, in order; something else for those that mean nothing."""
+    lines = "".join(f"{expression}\n" for expression in asked).encode()
+    answered = repository.git("cat-file", "--batch-check=%(objectname)", stdin=lines) if lines else b""
+    return answered.decode(errors="replace").splitlines()
 
 
 def _refs(repository: Repository) -> Iterator[Pin]:

@@ -7,10 +7,12 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from git_theta.errors import ThetaError
 from git_theta.git.callers import calling_command
-from git_theta.git.push_plan import Push, plan, present
+from git_theta.git.push_plan import Push, plan, present, refs_of
 from git_theta.git.pushed import record
 from git_theta.git.pushing import prepare
+from git_theta.git.remotes import open_remote
 from git_theta.git.repository import Repository
 
 _SHORT = "46dfnqtuv"  # git push's options of one letter that take no value, and can stand together
@@ -44,15 +46,17 @@ def pre_push(repository: Repository, remote: str, url: str, updates: str, say: C
     """
     refs = parse_updates(updates)
     tips = list(dict.fromkeys(ref.local_oid for ref in refs if ref.local_oid.strip("0")))
+    if not refs:
+        tips = _agreed(repository, remote, url)
     if not tips:
         return  # only deletions, or nothing at all
-    known = present(repository, (ref.remote_oid for ref in refs if ref.remote_oid.strip("0")))
+    there = (ref.remote_oid for ref in refs if ref.remote_oid.strip("0"))
     command = calling_command()
     push = Push(
         remote,
         url,
         tips,
-        known,
+        present(repository, there) if refs else tips,
         retry=shlex.join(command or ["push"]),
         dry_run=_given(command, "dry-run"),
     )
@@ -63,10 +67,24 @@ def pre_push(repository: Repository, remote: str, url: str, updates: str, say: C
         say(f"git-theta: {note}")
     if delivery.problems:
         raise delivery.problems[0]
-    if push.dry_run:
+    if push.dry_run and (refs or delivery.objects):
         say(f"git-theta: {delivery.text()}")
-    else:
+    if not push.dry_run:
         delivery.send(repository, quiet=_given(command, "quiet"))
+
+
+def _agreed(repository: Repository, remote: str, url: str) -> list[str]:
+    """What the refs are at that the remote and this repository have alike.
+
+    Where they all are up to date, git pushes nothing, and tells of none; their objects can be missing there.
+    """
+    try:
+        open_remote(repository, remote, url)
+    except ThetaError:
+        return []  # objects cannot be asked for
+    listed = repository.git("for-each-ref", "--format=%(objectname)", "refs/heads", "refs/tags")
+    ours = set(listed.decode().split())
+    return [oid for oid in refs_of(repository, Push(remote, url, ())) if oid in ours]
 
 
 def _given(command: Sequence[str], option: str) -> bool:

@@ -38,14 +38,16 @@ class Repacked:
         tensors: how many are stored in another way now.
         before, after: bytes that they take.
         moved: refs that were moved, and where they are kept as they were.
-        kept: what names commits of these revisions, so that they stay as they are.
+        kept: how many commits of these revisions stay as they are, because they are not ours alone.
+        reasons: what names some of them.
     """
 
     tensors: int
     before: int
     after: int
     moved: list[tuple[str, str]]
-    kept: list[str]
+    kept: int
+    reasons: list[str]
 
 
 def repack(
@@ -90,8 +92,10 @@ def repack(
     if rewriter.commits:
         moved = rewriter.move_refs("git theta repack")
         rewriter.update_index()
-    kept = naming(repository, pinned, free(repository, revisions, ()))
-    return Repacked(len(packer.lines), packer.before, packer.after, moved, kept)
+    kept = set(free(repository, revisions, ())) - set(commits)
+    return Repacked(
+        len(packer.lines), packer.before, packer.after, moved, len(kept), naming(repository, pinned, kept)
+    )
 
 
 class _Packer:

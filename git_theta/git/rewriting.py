@@ -108,7 +108,11 @@ class Rewriter:
     def update_index(self) -> None:
         """Put the new blobs into the index; the files of the work tree are the same."""
         rows = self._repository.git("ls-files", "-s", "-z").split(b"\0")[:-1]
+        tagged = self._repository.git("ls-files", "-t", "-z").split(b"\0")[:-1]
         self._feed(self._repository, rows, first_oid=1)
+        absent = b"".join(row[2:] + b"\0" for row in tagged if row.startswith(b"S "))
+        if absent:  # a sparse checkout has no files for these entries
+            self._repository.git("update-index", "-z", "--skip-worktree", "--stdin", stdin=absent)
 
     def _tree(self, tree: str) -> str:
         """A tree with the new blobs in it."""

@@ -19,7 +19,9 @@ def orphan(history: GitRepo) -> tuple[GitRepo, GitRepo]:
     return clone, bare
 
 
-def test_what_the_remotes_refs_lack_already_is_said(orphan: tuple[GitRepo, GitRepo], history: GitRepo) -> None:
+def test_what_the_remotes_refs_lack_already_is_said(
+    orphan: tuple[GitRepo, GitRepo], history: GitRepo
+) -> None:
     clone, bare = orphan
     clone.write("other.safetensors", NEW)
     clone.commit("another model", "other.safetensors")
@@ -41,7 +43,7 @@ def test_what_is_new_is_refused_until_the_objects_come(
     refused = clone.git("push", "backup", "origin/main:refs/heads/main", check=False)
     assert refused.returncode == 1
     assert "so no refs are pushed" in refused.stderr
-    assert f"commit {clone.head('v0')[:7]}, model.safetensors, tensor layer.1.weight" in refused.stderr
+    assert f"commit {clone.head('v0')[:7]}, model.safetensors, tensor bias and 4 more" in refused.stderr
     assert backup.git("for-each-ref").stdout == ""
     history.remedy(refused.stderr, f"git theta push --all {backup.path}")
     clone.git("push", "-q", "backup", "origin/main:refs/heads/main")
