@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 
 from git_theta.errors import MissingObject, ThetaError
 from git_theta.git import blobs, hook_files
 from git_theta.git.fetching import fetch_missing, missing
-from git_theta.git.push_plan import plan
-from git_theta.git.pushing import Target, prepare
+from git_theta.git.partial import bring_missing
+from git_theta.git.push_plan import Push, plan
+from git_theta.git.pushed import record
+from git_theta.git.pushing import prepare
 from git_theta.git.recorded import ATTRIBUTED, parsed
-from git_theta.git.remotes import push_default
+from git_theta.git.remotes import push_default, push_urls
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.remotes.progress import Progress
@@ -94,12 +97,12 @@ def restore(repository: Repository) -> list[str]:
 def push(
     repository: Repository, remote: str, refs: Sequence[str], everything: bool, dry_run: bool, say: Say
 ) -> None:
-    """Bring the objects of refs to a remote, without the refs.
+    """Bring the objects of refs to a remote, without the refs; to each of its push urls.
 
     Args:
         remote: a name or a url; if empty, the one that git push goes to.
         refs: revisions; unless given, HEAD.
-        everything: all that any ref reaches, whatever the remote is thought to have.
+        everything: all that any ref reaches.
 
     Raises:
         ThetaError: some objects are not here, or could not be brought there.
@@ -107,19 +110,30 @@ def push(
     _complete_hooks(repository, say)
     name = remote or push_default(repository)
     if everything:
-        listed = repository.git("for-each-ref", "--format=%(objectname)").decode().split()
-        tips = list(dict.fromkeys(listed))
-        made = plan(repository, tips, [])
+        tips = repository.git("for-each-ref", "--format=%(objectname)").decode().split()
     else:
         tips = [resolve(repository, ref, name) for ref in refs or ["HEAD"]]
-        named = name in repository.config.subsections("remote")
-        made = plan(repository, tips, [], *(("--not", f"--remotes={name}") if named else ()))
-    delivery = prepare(repository, made, Target(name), tips, dry_run)
+    retry = ["theta", "push", *(["--all"] if everything else []), *([name] if remote else []), *refs]
+    failures = []
+    for url in push_urls(repository, name):
+        push = Push(name, url, list(dict.fromkeys(tips)), (), shlex.join(retry), False, dry_run)
+        try:
+            _push(repository, push, say)
+        except ThetaError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def _push(repository: Repository, push: Push, say: Say) -> None:
+    if not push.dry_run and (note := record(repository, push.tips)):
+        say(note)
+    delivery = prepare(repository, plan(repository, push), push)
     for note in delivery.notes:
         say(note)
-    if not delivery.objects and not delivery.problems:
-        say(f"{name} has all objects already.")
-    elif dry_run:
+    if not delivery.objects and not delivery.problems and not delivery.lacking:
+        say(f"{push.title} has all objects already.")
+    elif push.dry_run:
         say(delivery.text())
     else:
         delivery.send(repository)
@@ -156,6 +170,8 @@ def _manifests(
     repository: Repository, remote: str, refs: Sequence[str], everything: bool
 ) -> Iterable[tuple[str, Manifest]]:
     if everything:
+        repository = repository.unaltered
+        bring_missing(repository, [], "--all", "--indexed-objects")
         found = list(blobs.reachable(repository, [], "--all", "--indexed-objects"))
     elif refs:
         found = [b for ref in refs for b in blobs.in_tree(repository, resolve(repository, ref, remote))]

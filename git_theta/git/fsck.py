@@ -11,6 +11,8 @@ from git_theta import manifest as manifests
 from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject, ThetaError
 from git_theta.git.blobs import Blob, find_manifests, reachable
+from git_theta.git.partial import bring_missing
+from git_theta.git.push_plan import commit_of
 from git_theta.git.remotes import fetch_order, open_remote
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine
@@ -48,7 +50,9 @@ def fsck(repository: Repository, fast: bool) -> Report:
     """
     report = Report()
     whole: list[tuple[Blob, Manifest]] = []
-    for blob, text in find_manifests(repository, reachable(repository, [], *_REVISIONS)):
+    history = repository.unaltered
+    bring_missing(history, [], *_REVISIONS)
+    for blob, text in find_manifests(history, reachable(history, [], *_REVISIONS)):
         report.manifests += 1
         try:
             manifest = manifests.parse(text)
@@ -131,8 +135,7 @@ def _named(repository: Repository, whole: Iterable[tuple[Blob, Manifest]], fault
 
 
 def _at(repository: Repository, blob: Blob, where: str, error: ThetaError) -> ThetaError:
-    found = repository.run("log", "-1", "--all", "--format=%h", f"--find-object={blob.oid}")
-    commit = found.stdout.decode().strip()
+    commit = commit_of(repository, blob, ["--all"])
     place = f" (commit {commit})" if commit else ""
     remedy = error.remedy.replace("PATH", shlex.quote(blob.path) if blob.path else "PATH")
     return ThetaError(f"{blob.path or blob.oid}{place}{where}: {error.message}", remedy)

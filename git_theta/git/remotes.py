@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from git_theta.git.repository import Repository
 from git_theta.remotes.interface import Remote
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_UNNAMED = "git-theta-url"
 _HELPER = re.compile(r"[A-Za-z0-9]+::")
 
 
@@ -30,6 +32,24 @@ def push_default(repository: Repository) -> str:
             return name
     names = config.subsections("remote")
     return names[0] if len(names) == 1 else "origin"
+
+
+def push_urls(repository: Repository, name: str) -> list[str]:
+    """Where `git push NAME` goes: each push url of a remote, or the url that is given instead of a name."""
+    configured = repository.run("remote", "get-url", "--push", "--all", name)
+    if configured.returncode == 0:
+        return os.fsdecode(configured.stdout).splitlines()
+    # get-url knows the remotes of this repository's own configuration; git remote -v all, and any url.
+    known = name in repository.config.subsections("remote")
+    title, option = (name, ()) if known else (_UNNAMED, ("-c", f"remote.{_UNNAMED}.url={name}"))
+    rows = os.fsdecode(repository.git(*option, "remote", "-v")).splitlines()
+    found = [row.split("\t")[1].removesuffix(" (push)") for row in rows if _is_push(row, title)]
+    return found or [name]
+
+
+def _is_push(row: str, name: str) -> bool:
+    """Whether a line of `git remote -v` says where pushes to that remote go."""
+    return row.startswith(f"{name}\t") and row.endswith(" (push)")
 
 
 def current_branch(repository: Repository) -> str:

@@ -86,6 +86,19 @@ class Repository:
         """The same repository, for a git that has these variables too."""
         return Repository(self.folder, {**(self._environment or os.environ), **variables})
 
+    @cached_property
+    def unaltered(self) -> Repository:
+        """The same repository, for a git that sees history as it is sent to others.
+
+        Replacements (git-replace(1)), grafts, and a commit-graph that is out of date show this repository
+        another one. `git push` and `git fetch` bring what the commits themselves name.
+        """
+        number = int((self._environment or os.environ).get("GIT_CONFIG_COUNT") or 0)
+        variables = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": os.devnull}
+        for place, key in enumerate(("core.commitGraph", "advice.graftFileDeprecated"), number):
+            variables |= {f"GIT_CONFIG_KEY_{place}": key, f"GIT_CONFIG_VALUE_{place}": "false"}
+        return self.with_environment(variables | {"GIT_CONFIG_COUNT": str(number + 2)})
+
     def out_of_reach(self) -> Repository:
         """The same repository, for git commands that the terminal's Ctrl-C does not reach."""
         return Repository(self.folder, self._environment, own_session=True)

@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS norms (
 CREATE TABLE IF NOT EXISTS changes (
     old TEXT, new TEXT, change TEXT NOT NULL, PRIMARY KEY (old, new)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS others (blob BLOB PRIMARY KEY) WITHOUT ROWID;
 """
 
 
@@ -91,6 +92,14 @@ class Index:
         """Remember texts by pairs of tensors; the last one recorded stays."""
         rows = [(*pair, change) for pair, change in changes.items()]
         self._write("INSERT OR REPLACE INTO changes VALUES (?, ?, ?)", rows)
+
+    def others(self) -> set[bytes]:
+        """The blobs of Git's, by binary oid, that are known to be no manifests."""
+        return {blob for (blob,) in self._read("SELECT blob FROM others", ())}
+
+    def record_others(self, blobs: Iterable[bytes]) -> None:
+        """Remember that these blobs are no manifests, so that no push reads them again."""
+        self._write("INSERT OR IGNORE INTO others VALUES (?)", [(blob,) for blob in blobs])
 
     def close(self) -> None:
         """Let go of the database; it is opened again when it is needed."""
