@@ -8,13 +8,12 @@ leaves files alone that the user never added.
 
 from __future__ import annotations
 
-import os
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from git_theta.git.operation import merged_heads
 from git_theta.git.repository import Repository
 
 _MOVES = {"checkout", "switch", "merge", "pull", "rebase", "cherry-pick", "revert", "stash", "am"}
@@ -98,7 +97,7 @@ def _target(repository: Repository, command: Sequence[str], treeish: str) -> str
         return f"stash@{{{which}}}" if which.isdigit() else which
     if treeish:
         return treeish[:_SHORT]
-    merged = [key.removeprefix("GITHEAD_") for key in os.environ if re.match(r"GITHEAD_[0-9a-f]{40}", key)]
+    merged = list(merged_heads())
     if command[0] in ("merge", "pull"):
         return merged[0][:_SHORT] if len(merged) == 1 else ""
     commit = _step(repository.git_dir) or (plain[-1] if plain and command[0] != "am" else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from git_theta.git.repository import Repository
 
 _HEADS = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
 _REBASES = ("rebase-merge", "rebase-apply")
+_GITHEAD = "GITHEAD_"
 _SHORT = 10
 
 
@@ -42,11 +44,20 @@ def from_command(repository: Repository, command: Sequence[str]) -> Operation:
         return Operation("the new base", _rebased_branch(repository), "git rebase --continue")
     if name in _OTHERS:
         return Operation(_branch(repository), *_OTHERS[name])
-    heads = [value for key, value in os.environ.items() if key.startswith("GITHEAD_")]
+    heads = list(merged_heads().values())
     theirs = heads[0] if len(heads) == 1 else "theirs"
     if len(theirs) >= 40 and not theirs.strip("0123456789abcdef"):
         theirs = theirs[:_SHORT]
     return Operation(_branch(repository) if heads else "ours", theirs, how_to_finish(repository))
+
+
+def merged_heads() -> dict[str, str]:
+    """The commits that the git merge (or pull) that has called us merges, and what the user calls them."""
+    return {
+        key.removeprefix(_GITHEAD): value
+        for key, value in os.environ.items()
+        if re.fullmatch(_GITHEAD + "(?:[0-9a-f]{40}|[0-9a-f]{64})", key)
+    }
 
 
 def head_after(repository: Repository, command: Sequence[str]) -> str:

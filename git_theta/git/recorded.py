@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest
+from git_theta.git.operation import merged_heads
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 
@@ -21,12 +22,17 @@ def recorded(repository: Repository, pathname: str) -> list[tuple[bytes, Manifes
     listed = [] if repository.bare else repository.index_entries(pathname)
     entries = {entry.stage: entry.oid for entry in listed}
     names = [entries[stage] for stage in _STAGES if stage in entries]
-    return _read(repository, names + [f"{side}:{pathname}" for side in _SIDES])
+    return _read(repository, [*names, *_beside(pathname)])
 
 
 def beside_index(repository: Repository, pathname: str) -> list[tuple[bytes, Manifest]]:
     """The manifests of a path in HEAD and in what is being merged, picked or reverted."""
-    return _read(repository, [f"{side}:{pathname}" for side in _SIDES])
+    return _read(repository, _beside(pathname))
+
+
+def _beside(pathname: str) -> list[str]:
+    """Names of the blobs of a path there. MERGE_HEAD does not exist while `git merge` runs hooks."""
+    return [f"{side}:{pathname}" for side in (*_SIDES, *merged_heads())]
 
 
 def _read(repository: Repository, names: Sequence[str]) -> list[tuple[bytes, Manifest]]:

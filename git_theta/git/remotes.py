@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -13,13 +14,55 @@ from git_theta.remotes.interface import Remote
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _HELPER = re.compile(r"[A-Za-z0-9]+::")
+SOMEWHERE = "/folder/of/a/clone"
+"""What the user has to fill in."""
+_FETCHED = re.compile(r"[0-9a-f]{40,64}\t(?:not-for-merge)?\t(?:(?:[a-z-]+ )*'[^ ]*' of )?(.+)")
+"""A line of FETCH_HEAD: "OID TAB TAB branch 'main' of URL", or the url alone for its HEAD."""
 
 
 def fetch_order(repository: Repository) -> list[str]:
-    """The remotes to ask for an object, best first: the branch's, `origin`, then every other."""
+    """The remotes to ask for an object, best first: the branch's, `origin`, every other, where pushes go."""
     names = repository.config.subsections("remote")
-    first = [repository.config.get(f"branch.{current_branch(repository)}.remote"), "origin"]
-    return [name for name in dict.fromkeys([*first, *names]) if name in names]
+    own = repository.config.get(f"branch.{current_branch(repository)}.remote")
+    first = [name for name in (own, "origin") if name in names or _is_url(name)]
+    pushed = [url for name in names for url in _push_urls(repository, name)]
+    return list(dict.fromkeys([*first, *names, *pushed]))
+
+
+def fetched_urls(repository: Repository) -> list[str]:
+    """Where the last `git fetch URL` or `git pull URL` of each work tree has been (gitrepository-layout(5)).
+
+    A new work tree is filled before it has fetched anything.
+    """
+    found: list[str] = []
+    linked = sorted((repository.common_dir / "worktrees").glob("*"))
+    for folder in (repository.git_dir, repository.common_dir, *linked):
+        with suppress(OSError):
+            lines = (folder / "FETCH_HEAD").read_text(errors="surrogateescape").split("\n")
+            found += [match[1] for line in lines if (match := _FETCHED.fullmatch(line))]
+    names = repository.config.subsections("remote")
+    known = {_abbreviated(repository.config.get(f"remote.{name}.url")) for name in names}
+    return [url for url in dict.fromkeys(found) if url not in (".", *known)]
+
+
+def _push_urls(repository: Repository, name: str) -> list[str]:
+    """Where pushes to a remote go, where that is not where fetches come from."""
+    config = repository.config
+    urls = config.all(f"remote.{name}.pushurl") + config.all(f"remote.{name}.url")[1:]
+    if not urls and any(key.endswith(".pushinsteadof") for key in config.section("url")):
+        told = repository.git("remote", "get-url", "--push", "--all", name, check=False)
+        urls = os.fsdecode(told).splitlines()
+    return [url for url in urls if url != config.get(f"remote.{name}.url")]
+
+
+def _abbreviated(url: str) -> str:
+    """A url as git writes it into FETCH_HEAD."""
+    return url.rstrip("/").removesuffix(".git")
+
+
+def _is_url(name: str) -> bool:
+    """Whether what stands in place of a remote's name says where it is; `.` is this repository."""
+    return "/" in name or ":" in name
 
 
 def push_default(repository: Repository) -> str:
