@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from git_theta.git.advice import Advice, advice
 from git_theta.git.operation import merged_heads
 from git_theta.git.repository import Repository
 
@@ -35,14 +36,14 @@ class Interrupted:
     Attributes:
         command: its subcommand and arguments; empty if they are unknown.
         target: the commit whose files it was writing, as one can type it; empty if it is unknown.
-        remote: where objects come from, if there is only one such place.
+        bring: what brings objects that are missing.
         moves: whether it was taking the work tree to another commit, not only writing some files.
         ends: the commands that end what is left of it.
     """
 
     command: Sequence[str]
-    target: str = ""
-    remote: str = ""
+    target: str
+    bring: Advice
     moves: bool = False
     ends: Sequence[str] = ()
 
@@ -56,12 +57,6 @@ class Interrupted:
             "git -c theta.skipMissing=true checkout -f -",
             *self.ends,
         ]
-
-    def fetch(self) -> str:
-        """The command that brings what was missing."""
-        if self.target and self.remote:
-            return f"git theta fetch {shlex.quote(self.remote)} {shlex.quote(self.target)}"
-        return "git theta fetch --all"
 
     def again(self) -> list[str]:
         """The command itself, as one can type it."""
@@ -79,15 +74,15 @@ def interrupted(repository: Repository, command: Sequence[str], treeish: str) ->
         treeish: the commit that git has told the filter, if it has.
     """
     name = command[0] if command else ""
-    remotes = repository.config.subsections("remote")
-    remote = remotes[0] if len(remotes) == 1 else ""
     if name not in _MOVES or (name in ("checkout", "switch") and not _goes_to_commit(repository, command)):
-        return Interrupted(command, treeish[:_SHORT], remote)
+        target = treeish[:_SHORT]
+        return Interrupted(command, target, advice(repository, target))
     ends = [
         end.format(command=name) for state, end in _STATES.items() if (repository.git_dir / state).exists()
     ]
     spelled = [_previous(repository) if argument == "-" else argument for argument in command]
-    return Interrupted(spelled, _target(repository, spelled, treeish), remote, True, ends)
+    target = _target(repository, spelled, treeish)
+    return Interrupted(spelled, target, advice(repository, target), True, ends)
 
 
 def _target(repository: Repository, command: Sequence[str], treeish: str) -> str:

@@ -61,13 +61,15 @@ def named(pathname: str, error: ThetaError) -> ThetaError:
 def advised(failures: Mapping[str, ThetaError], what: Interrupted) -> ThetaError:
     """One error for all files that could not be written, with the way back and the way on."""
     errors = [named(pathname, error) for pathname, error in failures.items()]
-    bring = list(dict.fromkeys(error.remedy for error in errors if error.remedy))
-    on = "; ".join([*(bring or [what.fetch()]), *what.again()])
+    mend = list(dict.fromkeys(error.remedy for error in errors if error.remedy))
+    there = "" if mend else what.bring.in_other_clone()
+    on = "; ".join([*(mend or [what.bring.here]), *what.again()])
     if not what.moves:
         cloned = f"cd {shlex.quote(str(Path.cwd()))}; " if what.command[:1] == ["clone"] else ""
-        remedy = f"then type: {cloned}{on}"
+        lines = [there, f"then type: {cloned}{on}"]
     else:
         back = "; ".join(what.way_back())
         files = "" if what.target else " (and remove the new files that git status lists)"
-        remedy = f"to go back (uncommitted changes are lost){files}: {back}\n  to try again then: {on}"
-    return ThetaError("\n".join(error.message for error in errors), remedy)
+        lost = f"to go back (uncommitted changes are lost){files}: {back}"
+        lines = [lost, there, f"to try again then: {on}"]
+    return ThetaError("\n".join(error.message for error in errors), "\n  ".join(filter(None, lines)))

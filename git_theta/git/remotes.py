@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
@@ -16,8 +17,22 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _HELPER = re.compile(r"[A-Za-z0-9]+::")
 SOMEWHERE = "/folder/of/a/clone"
 """What the user has to fill in."""
+_BESIDE = "objects"
+"""A name for a remote beside one that only Git can use."""
 _FETCHED = re.compile(r"[0-9a-f]{40,64}\t(?:not-for-merge)?\t(?:(?:[a-z-]+ )*'[^ ]*' of )?(.+)")
 """A line of FETCH_HEAD: "OID TAB TAB branch 'main' of URL", or the url alone for its HEAD."""
+
+
+class Unusable(ThetaError):
+    """A remote that neither has nor takes objects.
+
+    Attributes:
+        source: from where objects can be fetched once the remedy is typed.
+    """
+
+    def __init__(self, message: str, remedy: str, source: str) -> None:
+        super().__init__(message, remedy)
+        self.source = source
 
 
 def fetch_order(repository: Repository) -> list[str]:
@@ -88,21 +103,28 @@ def open_remote(repository: Repository, name: str, url: str = "") -> Remote:
         url: where it is, if that is known: a push can go elsewhere than a fetch.
 
     Raises:
-        ThetaError: there is no repository there, or it is behind a protocol that git-theta does not speak.
+        Unusable: there is no repository there, or it is behind a protocol that git-theta does not speak.
     """
     if not url:
         url = repository.git("ls-remote", "--get-url", name).decode().rstrip("\n")
     top = repository.git_dir if repository.bare else repository.work_tree
     path = local_path(url, top.absolute())
     if path is None:
-        raise ThetaError(
+        raise Unusable(
             f"git-theta cannot bring objects to or from {url} yet: only to folders and file:// urls; "
             "other protocols come in a later version",
-            "use a remote on this machine or on a mounted disk: git remote add NAME /path/to/repository.git",
+            f"git remote add {_BESIDE} {SOMEWHERE}",
+            _BESIDE,
         )
     from git_theta.remotes.directory import DirectoryRemote
 
-    return DirectoryRemote(name, _repository_at(path, url).store)
+    try:
+        return DirectoryRemote(name, _repository_at(path).store)
+    except ThetaError as error:
+        if name in repository.config.subsections("remote"):
+            mend = f"git remote set-url {shlex.quote(name)} {SOMEWHERE}"
+            raise Unusable(error.message, mend, name) from None
+        raise Unusable(error.message, f"git theta fetch {SOMEWHERE}", SOMEWHERE) from None
 
 
 def local_path(url: str, top: Path) -> Path | None:
@@ -122,9 +144,20 @@ def local_path(url: str, top: Path) -> Path | None:
     return Path(url).expanduser() if url.startswith("~") else top / url
 
 
-def _repository_at(path: Path, url: str) -> Repository:
-    for folder in (path / ".git", path, Path(f"{path}.git") / ".git", Path(f"{path}.git")):
-        if folder.exists():
-            with suppress(ThetaError):
-                return Repository.with_git_dir(folder)
-    raise ThetaError(f"there is no repository at {path}", f"git ls-remote {url}")
+def _repository_at(path: Path) -> Repository:
+    try:
+        for folder in (path / ".git", path, Path(f"{path}.git") / ".git", Path(f"{path}.git")):
+            if folder.exists():
+                with suppress(ThetaError):
+                    return Repository.with_git_dir(folder)
+        for file in (path, Path(f"{path}.bundle")):
+            if file.is_file() and _is_bundle(file):
+                raise ThetaError(f"{file} is a bundle: it has Git's objects, but none of git-theta's")
+    except OSError as error:
+        raise ThetaError(f"{path} cannot be read: {error.strerror}") from None
+    raise ThetaError(f"there is no repository at {path}")
+
+
+def _is_bundle(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return re.match(rb"# v[0-9]+ git bundle\n", opened.read(64)) is not None
