@@ -133,13 +133,14 @@ class Cleaner:
         return None
 
     def _means(self, request: Request, known: Known, quiet: bool) -> Means:
+        about = f"{request.pathname}: " if request.pathname else ""
         return Means(
             self._objects.store,
             None if request.looks_only else self._writer,
             known,
             self._settings,
             self._tensors,
-            (lambda line: None) if quiet else (lambda line: self._warn(f"{request.pathname}: {line}")),
+            (lambda line: None) if quiet else (lambda line: self._warn(about + line)),
         )
 
 

@@ -1,4 +1,4 @@
-"""What must hold before a commit is made: pre-commit, pre-merge-commit and prepare-commit-msg run this.
+"""What must hold before a commit is made. All hooks that run before one is (see hooks) check this.
 
 Only paths that differ from HEAD are looked at, and no stored data is read. A commit must not name data
 that are nowhere: what is not here has to be on a remote that was asked.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from git_theta.errors import MissingObject, ThetaError
 from git_theta.git import blobs, hook_files
-from git_theta.git.advice import Advice, advice
+from git_theta.git.advice import advice
 from git_theta.git.fetching import fetch_missing, missing
 from git_theta.git.push_plan import plan
 from git_theta.git.pushing import Target, prepare
@@ -64,7 +65,7 @@ def _how(repository: Repository, remote: str, refs: Sequence[str], everything: b
         *([remote] if remote else []),
         *refs,
     ]
-    return Advice(found.there, shlex.join(again)).text()
+    return replace(found, fetch=shlex.join(again)).text()
 
 
 def pull(repository: Repository, remote: str, say: Say) -> None:

@@ -79,6 +79,8 @@ def head_after(repository: Repository, command: Sequence[str]) -> str:
 
 def how_to_finish(repository: Repository) -> str:
     """What to type once all conflicts of the operation that is under way are resolved."""
+    if _applying(repository):
+        return "git am --continue"
     if _rebasing(repository):
         return "git rebase --continue"
     for head, command in (("CHERRY_PICK_HEAD", "cherry-pick"), ("REVERT_HEAD", "revert")):
@@ -89,6 +91,8 @@ def how_to_finish(repository: Repository) -> str:
 
 def how_to_abort(repository: Repository) -> str:
     """What to type to give up the operation that is under way, or conflicts that another command has left."""
+    if _applying(repository):
+        return "git am --abort"
     if _rebasing(repository):
         return "git rebase --abort"
     for head, command in (("CHERRY_PICK_HEAD", "cherry-pick"), ("REVERT_HEAD", "revert")):
@@ -104,6 +108,11 @@ def under_way(repository: Repository) -> bool:
 
 def _rebasing(repository: Repository) -> bool:
     return any((repository.git_dir / folder).is_dir() for folder in _REBASES)
+
+
+def _applying(repository: Repository) -> bool:
+    """Whether git am is under way; `git rebase --apply` uses the same folder."""
+    return (repository.git_dir / "rebase-apply" / "applying").exists()
 
 
 def _rebased_branch(repository: Repository) -> str:

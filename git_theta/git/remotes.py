@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -17,8 +18,6 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _HELPER = re.compile(r"[A-Za-z0-9]+::")
 SOMEWHERE = "/folder/of/a/clone"
 """What the user has to fill in."""
-_BESIDE = "objects"
-"""A name for a remote beside one that only Git can use."""
 _FETCHED = re.compile(r"[0-9a-f]{40,64}\t(?:not-for-merge)?\t(?:(?:[a-z-]+ )*'[^ ]*' of )?(.+)")
 """A line of FETCH_HEAD: "OID TAB TAB branch 'main' of URL", or the url alone for its HEAD."""
 
@@ -110,11 +109,10 @@ def open_remote(repository: Repository, name: str, url: str = "") -> Remote:
     top = repository.git_dir if repository.bare else repository.work_tree
     path = local_path(url, top.absolute())
     if path is None:
-        raise Unusable(
+        raise _unusable(
+            repository,
             f"git-theta cannot bring objects to or from {url} yet: only to folders and file:// urls; "
             "other protocols come in a later version",
-            f"git remote add {_BESIDE} {SOMEWHERE}",
-            _BESIDE,
         )
     from git_theta.remotes.directory import DirectoryRemote
 
@@ -124,7 +122,20 @@ def open_remote(repository: Repository, name: str, url: str = "") -> Remote:
         if name in repository.config.subsections("remote"):
             mend = f"git remote set-url {shlex.quote(name)} {SOMEWHERE}"
             raise Unusable(error.message, mend, name) from None
-        raise Unusable(error.message, f"git theta fetch {SOMEWHERE}", SOMEWHERE) from None
+        raise _unusable(repository, error.message) from None
+
+
+def _unusable(repository: Repository, message: str) -> Unusable:
+    """The error for a remote that has to stay as it is."""
+    name = free_name(repository)
+    return Unusable(message, f"git remote add {name} {SOMEWHERE}", name)
+
+
+def free_name(repository: Repository) -> str:
+    """A name for a new remote, beside those that only Git can use."""
+    taken = repository.config.subsections("remote")
+    names = ("objects" if number == 1 else f"objects{number}" for number in count(1))
+    return next(name for name in names if name not in taken)
 
 
 def local_path(url: str, top: Path) -> Path | None:
