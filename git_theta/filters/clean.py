@@ -85,20 +85,23 @@ class Cleaner:
                 content.spool(stack.enter_context(self._objects.store.spool()))
                 with suppress(DamagedManifest):
                     return _checked(content.head(manifests.LARGEST), request)
-            form = registry.detect(head, request.pathname)
-            recorded = self._as_recorded(content, request, form, stack)
-            return recorded if recorded is not None else self._pass(content, request, form, stack)
+            form, known = registry.detect(head, request.pathname), self._known(request)
+            recorded = self._as_recorded(content, request, known, form, stack)
+            return recorded if recorded is not None else self._pass(content, request, known, form, stack)
 
     def identify(self, content: Content, pathname: str) -> tuple[Manifest, Layout]:
         """The identity of a file that is no manifest, and its layout; nothing is stored."""
         request = Request(pathname, (), tuple, looks_only=True)
         with ExitStack() as stack:
-            one = SinglePass(self._means(request, quiet=False), content, stack)
+            means = self._means(request, self._known(request), quiet=False)
+            one = SinglePass(means, content, stack)
             layout = one.read(registry.detect(content.head(PROBE), pathname))
             return one.identity(layout), layout
 
-    def _pass(self, content: Content, request: Request, form: Format | None, stack: ExitStack) -> bytes:
-        means = self._means(request, quiet=request.looks_only)
+    def _pass(
+        self, content: Content, request: Request, known: Known, form: Format | None, stack: ExitStack
+    ) -> bytes:
+        means = self._means(request, known, quiet=request.looks_only)
         one = SinglePass(means, content, stack)
         identity = one.identity(one.read(form))
         for blob, recorded in request.recorded:
@@ -112,7 +115,7 @@ class Cleaner:
         return manifests.write(identity.with_storage(storage))
 
     def _as_recorded(
-        self, content: Content, request: Request, form: Format | None, stack: ExitStack
+        self, content: Content, request: Request, known: Known, form: Format | None, stack: ExitStack
     ) -> bytes | None:
         """The recorded manifest of this very file, where it was read as another format than it would be now.
 
@@ -127,18 +130,19 @@ class Cleaner:
         if others and content.size is None:
             content.spool(stack.enter_context(self._objects.store.spool()))
         for blob, manifest in others:
-            if self._known(request).trusts(manifest.storage) and holds(content, manifest, self._objects):
+            if known.trusts(manifest.storage) and holds(content, manifest, self._objects):
                 return blob
         return None
 
-    def _means(self, request: Request, quiet: bool) -> Means:
+    def _means(self, request: Request, known: Known, quiet: bool) -> Means:
+        about = f"{request.pathname}: " if request.pathname else ""
         return Means(
             self._objects.store,
             None if request.looks_only else self._writer,
-            self._known(request),
+            known,
             self._settings,
             self._tensors,
-            (lambda line: None) if quiet else (lambda line: self._warn(f"{request.pathname}: {line}")),
+            (lambda line: None) if quiet else (lambda line: self._warn(about + line)),
         )
 
 

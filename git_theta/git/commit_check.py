@@ -1,6 +1,7 @@
-"""What must hold before a commit is made: pre-commit, pre-merge-commit and prepare-commit-msg run this.
+"""What must hold before a commit is made. All hooks that run before one is (see hooks) check this.
 
-Only paths that differ from HEAD are looked at, and no stored data is read.
+Only paths that differ from HEAD are looked at, and no stored data is read. A commit must not name data
+that are nowhere: what is not here has to be on a remote that was asked.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from git_theta.git import conflicts
 from git_theta.git.attributes import filtered
 from git_theta.git.blobs import Blob, sizes, staged_manifests
 from git_theta.git.changes import ChangedPath, parse_raw
-from git_theta.git.fetching import missing
+from git_theta.git.fetching import fetch_missing, missing, on_remotes
 from git_theta.git.operation import how_to_finish
 from git_theta.git.recorded import beside_index
+from git_theta.git.remotes import SOMEWHERE, fetched_urls
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.units import human_size
@@ -83,19 +85,49 @@ def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None
         )
     if not manifest.storage:
         return ThetaError(f"{blob.path}: its data have not been stored", again)
-    lacking = set(missing(repository, manifest.oids()))
-    if lacking:
+    lacking = _nowhere(repository, manifest)
+    if lacking and not (at_hand := _is_at_hand(repository, blob.path)):
         for _, version in beside_index(repository, blob.path):
-            lacking -= version.oids().keys()
+            lacking -= version.oids().keys()  # lost before: a commit that carries that on makes nothing worse
     if lacking:
-        return ThetaError(f"{blob.path}: {_lost(manifest, lacking)}", "git theta fetch, or " + again)
+        remedy = f"git add --renormalize {shlex.quote(blob.path)}" if at_hand else _without(repository, blob)
+        return ThetaError(f"{blob.path}: {_lost(manifest, lacking)}", remedy)
     return None
+
+
+def _nowhere(repository: Repository, manifest: Manifest) -> set[str]:
+    """The objects that are neither here nor on a remote; those that only git's last url has are fetched."""
+    wanted = missing(repository, manifest.oids())
+    if wanted:
+        there = on_remotes(repository, wanted)
+        wanted = {oid: size for oid, size in wanted.items() if oid not in there}
+    return set(fetch_missing(repository, wanted, fetched_urls(repository)))
+
+
+def _is_at_hand(repository: Repository, path: str) -> bool:
+    """Whether the work tree has the file that is staged, not only its manifest."""
+    file = repository.work_tree / path
+    if file.is_symlink() or not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        if manifests.is_manifest(opened.read(len(manifests.MAGIC))):
+            return False
+    top = str(repository.work_tree.absolute())
+    return not repository.run(
+        "-C", top, "--literal-pathspecs", "diff-files", "--quiet", "--", path
+    ).returncode
+
+
+def _without(repository: Repository, blob: Blob) -> str:
+    """What to type where only another repository can help, or the commit has to do without the file."""
+    leave = "git rm -q --cached" if repository.unborn else "git restore --staged"
+    return f"git theta fetch {SOMEWHERE}\n  or leave it out: {leave} {shlex.quote(blob.path)}"
 
 
 def _lost(manifest: Manifest, lacking: set[str]) -> str:
     names = [line.name for line in manifest.tensors if manifest.storage[line.digest].oid in lacking]
     first = f" (the first is of tensor {names[0]})" if names else ""
-    return f"{len(lacking)} of its {len(manifest.oids())} objects are not here{first}"
+    return f"{len(lacking)} of its {len(manifest.oids())} objects are neither here nor on a remote{first}"
 
 
 CHECKS: Sequence[Callable[[Repository], list[ThetaError]]] = (check_manifests, check_conflicts)

@@ -13,6 +13,7 @@ from git_theta import manifest as manifests
 from git_theta.errors import ThetaError, cannot_write
 from git_theta.filters.smudge import Smudger, Write
 from git_theta.git import conflicts, recovery
+from git_theta.git.advice import advice
 from git_theta.git.conflicts import Conflict, Stages
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.repository import Repository
@@ -122,5 +123,7 @@ def _open(repository: Repository, path: str) -> Open | None:
 def _smudge(repository: Repository, path: str, text: bytes, write: Write) -> None:
     manifest = manifests.parse(text)
     if reasons := fetch_missing(repository, manifest.oids()):
-        raise recovery.named(path, recovery.missing(manifest, sorted(reasons), reasons))
+        lost = recovery.named(path, recovery.missing(manifest, sorted(reasons), reasons))
+        lost.remedy = advice(repository).text()
+        raise lost
     Smudger(repository.objects).smudge(manifest, write)

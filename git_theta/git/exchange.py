@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from git_theta.errors import MissingObject, ThetaError
 from git_theta.git import blobs, hook_files
+from git_theta.git.advice import advice
 from git_theta.git.fetching import fetch_missing, missing
 from git_theta.git.partial import bring_missing
 from git_theta.git.push_plan import Push, plan
@@ -47,9 +49,25 @@ def fetch(repository: Repository, remote: str, refs: Sequence[str], everything: 
         oid, why = next(iter(lost.items()))
         raise MissingObject(
             f"{len(lost)} of {len(wanted)} objects could not be had, of {shown}; the first is {oid}: {why}",
-            "in a clone that has them: git theta push --all",
+            _how(repository, remote, refs, everything),
             tuple(lost),
         )
+
+
+def _how(repository: Repository, remote: str, refs: Sequence[str], everything: bool) -> str:
+    """What to type so that the same fetch gets what it lacks."""
+    found = advice(repository, remotes=[remote] if remote else None)
+    if not found.there:
+        return found.here
+    again = [
+        "git",
+        "theta",
+        "fetch",
+        *(["--all"] if everything else []),
+        *([remote] if remote else []),
+        *refs,
+    ]
+    return replace(found, fetch=shlex.join(again)).text()
 
 
 def pull(repository: Repository, remote: str, say: Say) -> None:

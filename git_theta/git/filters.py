@@ -15,6 +15,7 @@ from git_theta.filters.known import Known
 from git_theta.filters.smudge import Smudger, Write
 from git_theta.git import callers, conflicts, mending
 from git_theta.git.callers import Caller
+from git_theta.git.fetching import on_remotes
 from git_theta.git.purpose import Purpose, purpose
 from git_theta.git.recorded import recorded, related
 from git_theta.git.recovery import named
@@ -107,7 +108,7 @@ def known(
         repository.index,
         repository.objects,
         doubts=doubts,
-        has_remote=bool(repository.config.subsections("remote")),
+        elsewhere=lambda objects: on_remotes(repository, objects),
         norm=_norm,
     )
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from git_theta import manifest as manifests
 from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject, ThetaError
 from git_theta.git.blobs import Blob, find_manifests, reachable
+from git_theta.git.fetching import on_remotes
 from git_theta.git.partial import bring_missing
 from git_theta.git.push_plan import commit_of
-from git_theta.git.remotes import fetch_order, open_remote
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine
 from git_theta.objects.fsck import Fault, check_objects, check_tensors
@@ -66,7 +65,7 @@ def fsck(repository: Repository, fast: bool) -> Report:
     with Progress("Checking objects", report.objects) as progress:
         faults = list(check_objects(repository.store, report.objects, progress.advance))
     damaged = {fault.oid for fault in faults}
-    remote = _on_remotes(
+    remote = on_remotes(
         repository,
         {f.oid: report.objects[f.oid] for f in faults if isinstance(f.error, MissingObject)},
     )
@@ -82,15 +81,6 @@ def fsck(repository: Repository, fast: bool) -> Report:
         )
     report.notes += _notes(repository, report.objects)
     return report
-
-
-def _on_remotes(repository: Repository, absent: Mapping[str, int]) -> set[str]:
-    """Those objects that some remote says it has."""
-    found: set[str] = set()
-    for name in fetch_order(repository) if absent else ():
-        with suppress(ThetaError):  # a remote that cannot be asked vouches for nothing
-            found |= open_remote(repository, name).has(absent)
-    return found
 
 
 def _intact(

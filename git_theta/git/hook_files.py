@@ -14,7 +14,15 @@ from pathlib import Path
 from git_theta.errors import ThetaError, cannot_write
 from git_theta.git.repository import Repository
 
-HOOKS = ("pre-commit", "pre-merge-commit", "prepare-commit-msg", "pre-push", "post-commit", "post-merge")
+HOOKS = (
+    "pre-commit",
+    "pre-merge-commit",
+    "prepare-commit-msg",
+    "pre-applypatch",
+    "pre-push",
+    "post-commit",
+    "post-merge",
+)
 CHAINED = ".theta-chained"
 TEXTS = Path(__file__).parent.parent / "hooks"
 """The scripts; beside the package in the source tree, inside of it in a wheel."""

@@ -57,6 +57,17 @@ def _check(repository: Repository, arguments: Sequence[str], given: bytes, say: 
     check_commit(repository)
 
 
+def _check_patch(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
+    from git_theta.git.commit_check import check_commit
+    from git_theta.git.operation import how_to_finish
+
+    try:
+        check_commit(repository)
+    except ThetaError as error:
+        error.remedy += f"\n  then: {how_to_finish(repository)}"
+        raise
+
+
 def _push(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
     from git_theta.git.pre_push import pre_push
 
@@ -87,6 +98,7 @@ _OWN: Mapping[str, Callable[[Repository, Sequence[str], bytes, Say], None]] = {
     "pre-commit": _check,
     "pre-merge-commit": _check,
     "prepare-commit-msg": _check,
+    "pre-applypatch": _check_patch,
     "pre-push": _push,
     "post-commit": _report,
     "post-merge": _report_merge,

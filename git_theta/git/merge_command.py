@@ -20,7 +20,7 @@ from git_theta.git.merge_heads import heads_to_merge, our_head
 from git_theta.git.merge_move import commit_merge, fast_forward, stage_merge
 from git_theta.git.merge_settings import rules_for
 from git_theta.git.merge_trees import Contested, Head, MergedTrees, merge_trees, with_blobs
-from git_theta.git.merging import CheckpointMerge
+from git_theta.git.merging import CheckpointMerge, fetch_changed
 from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
@@ -132,11 +132,17 @@ class Merge:
             if one.open:
                 raise self._undecided(one)
 
-    def fetch(self) -> None:
-        """Bring here what computing and checking out the result need. Raises MissingObject."""
+    def fetch(self, checked_out: bool) -> None:
+        """Bring here what computing the result and, unless that is not wanted, checking it out need.
+
+        Raises MissingObject.
+        """
         settings = self._repository.config.settings()
+        whole = checked_out and not (settings.skip_smudge or settings.skip_missing)
         for one in self.checkpoints:
-            one.merge.fetch(one.plan, whole=not (settings.skip_smudge or settings.skip_missing))
+            one.merge.fetch(one.plan, whole)
+        if whole:
+            fetch_changed(self._repository, self.ours.commit, self.trees.tree)
 
     def carry_out(self, say: Say, checked_out: bool) -> dict[str, Applied]:
         """Merge the checkpoints; the results by path. Raises ThetaError as merges.apply does.
@@ -216,7 +222,7 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
     ) as planned:
         planned.check_rules(len(request.layer.rules))
         planned.check()
-        planned.fetch()
+        planned.fetch(checked_out=True)
         results = planned.carry_out(say, checked_out=True)
         tree, record = planned.tree(results), planned.record()
         if request.commit:
@@ -265,7 +271,7 @@ def redo(repository: Repository, revision: str, device: str, say: Say) -> int:
     heads = [Head(parent[:10], parent) for parent in parents]
     with Merge(repository, heads[0], heads[1:], lambda path: rules.get(path, Rules()), device) as planned:
         planned.check_tensors()
-        planned.fetch()
+        planned.fetch(checked_out=False)
         results = planned.carry_out(lambda line: None, checked_out=False)
     same = [_compare(repository, commit, path, results.get(path), say) for path in sorted({*rules, *results})]
     return 0 if all(same) else 1

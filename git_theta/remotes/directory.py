@@ -22,6 +22,7 @@ class DirectoryRemote:
 
     def __init__(self, name: str, store: LocalStore) -> None:
         self.name = name
+        self.place = str(store.root.parent.resolve())
         self._store = store
 
     def has(self, objects: Mapping[str, int]) -> set[str]:

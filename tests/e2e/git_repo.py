@@ -45,6 +45,15 @@ class GitRepo:
         """Run git theta here."""
         return self.run("git", "theta", *arguments, check=check, **environment)
 
+    def refused(self, *command: str, **environment: str) -> str:
+        """All that a command says that has to fail, and not as a bug."""
+        done = self.run(*command, check=False, **environment)
+        said = done.stdout + done.stderr
+        assert done.returncode, f"{' '.join(command)} ended well:\n{said}"
+        assert "Traceback" not in said
+        assert "did not expect" not in said
+        return said
+
     def commit(self, message: str = "commit", *paths: str) -> str:
         """Add these paths (everything, unless given), commit, and return the commit's oid."""
         self.git("add", *(paths or ["--all"]))
@@ -89,13 +98,24 @@ class GitRepo:
         self.run("sh", "-e", "-c", line.partition(": ")[2])
 
     def remedy(
-        self, said: str, command: str, check: bool = True, **environment: str
+        self,
+        said: str,
+        command: str,
+        check: bool = True,
+        put: Mapping[str, str] | None = None,
+        **environment: str,
     ) -> subprocess.CompletedProcess[str]:
         """Type a command here that a message tells the user to type, as it stands in the message.
 
-        tests/e2e/test_remedies.py finds the commands that no test has typed by the literals given here.
+        tests/e2e/remedies finds the commands that no test has typed by the literals given here.
+
+        Args:
+            put: what the user puts in place of words such as NAME.
         """
-        assert any(command in line for line in said.splitlines()), f"no remedy {command!r} in:\n{said}"
+        does(said, command)
+        for word, value in (put or {}).items():
+            assert word in command
+            command = command.replace(word, value)
         return self.run("sh", "-e", "-c", command, check=check, **environment)
 
     def add_remote(self, name: str) -> GitRepo:
@@ -111,6 +131,14 @@ class GitRepo:
         target = self.path.parent / name
         self.git("clone", "-q", *options, source or str(self.path), str(target))
         return GitRepo(target)
+
+
+def does(said: str, words: str) -> None:
+    """Check that a message advises what a test does next by hand, for it is no command: with these words.
+
+    tests/e2e/remedies finds the advice that no test has followed by the literals given here.
+    """
+    assert words in said, f"no remedy {words!r} in:\n{said}"
 
 
 def safetensors_bytes(

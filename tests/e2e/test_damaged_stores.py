@@ -195,7 +195,7 @@ def test_manifest_with_a_wrong_oid(history: GitRepo) -> None:
     assert refused.returncode == 1
     assert f"{MODEL}: " in refused.stderr
     assert CHANGED in refused.stderr
-    assert "git theta fetch, or git add" in refused.stderr
+    assert f"or leave it out: git restore --staged {MODEL}" in refused.stderr
     commit_anyway(history)
     checked = history.theta("fsck", check=False)
     assert checked.returncode != 0

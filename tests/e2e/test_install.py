@@ -8,7 +8,15 @@ from git_repo import GitRepo, version
 
 from git_theta.cli.main import SUMMARIES
 
-HOOKS = ("pre-commit", "pre-merge-commit", "prepare-commit-msg", "pre-push", "post-commit", "post-merge")
+HOOKS = (
+    "pre-commit",
+    "pre-merge-commit",
+    "prepare-commit-msg",
+    "pre-applypatch",
+    "pre-push",
+    "post-commit",
+    "post-merge",
+)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

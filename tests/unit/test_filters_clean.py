@@ -140,7 +140,8 @@ class TestTheSameFileIsTheSameBlob:
     def test_in_another_clone(self, workshop: Workshop, tmp_path: Path) -> None:
         data = model(weights())
         text = workshop.clean(data)
-        clone = Workshop(tmp_path / "clone", has_remote=True)
+        clone = Workshop(tmp_path / "clone")
+        clone.remote = workshop.store
         assert clone.clean(data, text) == text
         assert clone.oids() == set()
 
@@ -462,13 +463,36 @@ class TestLostAndDamagedObjects:
         workshop.clean(data, text)
         assert again(workshop).smudge(text) == data
 
-    def test_ones_that_may_be_elsewhere_are_believed(
-        self, workshop: Workshop, data: bytes, text: bytes
+    def test_ones_that_are_elsewhere_are_believed(
+        self, workshop: Workshop, tmp_path: Path, data: bytes, text: bytes
     ) -> None:
-        self.lose(workshop)
-        workshop.has_remote = True
-        assert workshop.clean(data, text) == text
-        assert workshop.oids() == set()
+        clone = Workshop(tmp_path / "clone")
+        clone.remote = workshop.store
+        assert clone.clean(data, text) == text
+        assert clone.oids() == set()
+
+    def test_ones_that_a_remote_lacks_are_stored(
+        self, workshop: Workshop, tmp_path: Path, data: bytes, text: bytes
+    ) -> None:
+        """The same encoding gives the same objects, and so the same manifest."""
+        clone = Workshop(tmp_path / "clone")
+        clone.remote = Workshop(tmp_path / "remote").store
+        assert clone.clean(data, text) == text
+        assert clone.oids() == workshop.oids()
+
+    def test_only_what_a_remote_lacks_is_stored(
+        self, workshop: Workshop, tmp_path: Path, data: bytes, text: bytes
+    ) -> None:
+        line = manifests.parse(text).tensor("layer.0")
+        assert line
+        lost = lines_of(text)[line.digest].oid
+        found = workshop.store.find(lost)
+        assert found
+        found.unlink()
+        clone = Workshop(tmp_path / "clone")
+        clone.remote = workshop.store
+        assert clone.clean(data, text) == text
+        assert clone.oids() == {lost}
 
     def test_a_checkout_changes_nothing(self, workshop: Workshop, data: bytes, text: bytes) -> None:
         self.lose(workshop)
@@ -486,7 +510,7 @@ class TestLostAndDamagedObjects:
         self, workshop: Workshop, tmp_path: Path, data: bytes, text: bytes
     ) -> None:
         """An object can claim any digest; whoever wrote it may be wrong, or worse."""
-        victim = Workshop(tmp_path / "victim", has_remote=True)
+        victim = Workshop(tmp_path / "victim")
         manifest = manifests.parse(text)
         line = manifest.tensor("layer.0")
         assert line
