@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 
 _NESTED = "GIT_THETA_HOOK"
 _LFS_HOOKS = ("pre-push", "post-checkout", "post-commit", "post-merge")
-_READ_INPUT = ("pre-push",)
+_READ_INPUT = ("pre-push", "pre-receive")
 _SHELL = re.compile(rb"#!\s*(?:\S*/)?(?:env\s+)?((?:ba|da|z|k)?sh)((?:\s+-\S+)*)\s*\n")
 
 
@@ -72,6 +72,12 @@ def _report(repository: Repository, arguments: Sequence[str], given: bytes, say:
         say(line)
 
 
+def _receive(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
+    from git_theta.git.pre_receive import pre_receive
+
+    pre_receive(repository, given.decode())
+
+
 def _look_at_checkout(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
     from git_theta.git.unfiltered import check
 
@@ -99,6 +105,7 @@ _OWN: Mapping[str, Callable[[Repository, Sequence[str], bytes, Say], None]] = {
     "pre-merge-commit": _check,
     "prepare-commit-msg": _check,
     "pre-push": _push,
+    "pre-receive": _receive,
     "post-checkout": _look_at_checkout,
     "post-commit": _report,
     "post-merge": _report_merge,

@@ -64,8 +64,8 @@ def plan(repository: Repository, tips: Sequence[str], excluded: Sequence[str], *
 
 def commit_of(repository: Repository, blob: Blob, tips: Iterable[str]) -> str:
     """The commit that brought a blob, abbreviated; empty if git does not say."""
-    found = repository.run("log", "-1", "--format=%h", f"--find-object={blob.oid}", *tips)
-    return found.stdout.decode().strip()
+    found = repository.run("log", "-m", "--format=%h", f"--find-object={blob.oid}", *tips)
+    return "".join(found.stdout.decode().split()[-1:])  # the newer ones may have removed it
 
 
 def _add(made: Plan, blob: Blob, text: bytes) -> None:
