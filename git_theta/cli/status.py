@@ -43,9 +43,7 @@ def _lines(status: Status) -> list[str]:
     if not status.installed:
         lines.append(style("git-theta is not set up: type git theta install", "red"))
     elif not status.hooks:
-        lines.append(
-            style("hooks are missing, without which git push leaves data behind: git theta install", "red")
-        )
+        lines += [style(status.hooks_problem, "red"), "  git theta install"]
     if not status.patterns:
         return [*lines, 'No patterns are tracked: git theta track "*.safetensors"']
     lines += ["Tracked patterns:", *(f"    {pattern} ({name})" for pattern, name in status.patterns)]

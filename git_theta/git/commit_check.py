@@ -43,11 +43,7 @@ def check_commit(repository: Repository) -> None:
 
 def staged(repository: Repository) -> list[ChangedPath]:
     """The regular files in the index that are not as in HEAD."""
-    base = (
-        repository.git("hash-object", "-t", "tree", "--stdin", stdin=b"").decode().strip()
-        if repository.unborn
-        else "HEAD"
-    )
+    base = repository.empty_tree() if repository.unborn else "HEAD"
     listed = repository.git("diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", base)
     return [entry for entry in parse_raw(listed) if entry.after]
 

@@ -120,16 +120,19 @@ def _settings(repository: Repository | None, commands: Sequence[str]) -> Iterato
 
 
 def _hooks(repository: Repository) -> Iterator[Finding]:
-    hooks = hook_files.look(repository)
-    if not hooks.lacking:
+    names = ("pre-push",) if repository.bare else hook_files.HOOKS
+    hooks = hook_files.look(repository, names)
+    if hooks.lacking:
+        remedy = "\n".join(hooks.advice()) or "git theta install"
+        yield Finding("wrong", f"{hooks.problem} (missing: {', '.join(hooks.lacking)})", remedy)
+    else:
         yield Finding("ok", f"hooks are in place ({hooks.folder})")
-        return
-    advice = hooks.advice()
-    yield Finding(
-        "wrong",
-        f"without hooks, git push leaves data behind; missing: {', '.join(hooks.lacking)}",
-        "\n".join(advice) if advice else "git theta install",
-    )
+    if not hook_files.look(repository, hook_files.ON_SERVERS).lacking:
+        yield Finding("ok", "refs whose objects are not here are refused (pre-receive)")
+    elif repository.bare:
+        yield Finding(
+            "note", "pushes into this repository are not checked for objects", "git theta install --server"
+        )
 
 
 def _remotes(repository: Repository) -> Iterator[Finding]:

@@ -178,9 +178,11 @@ def _listed(paths: Sequence[str]) -> str:
 
 
 def _complete_hooks(repository: Repository, say: Say) -> None:
-    """A clone that was made without git-theta's template gets its hooks with the first command."""
-    if hook_files.warning(repository) and repository.run("ls-files", "--", ATTRIBUTED).stdout:
-        for line in hook_files.install(repository).advice():
+    """A repository that was made without git-theta's template gets its hooks with the first command."""
+    if hook_files.warning(repository):
+        hooks = hook_files.install(repository)
+        say(hook_files.LEFT_BEHIND + ("" if hooks.lacking else "; it has them now"))
+        for line in hooks.advice():
             say(line)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from git_theta import manifest as manifests
@@ -19,6 +19,7 @@ from git_theta.git.recorded import parsed
 from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
+from git_theta.objects.folders import make_folder
 
 if TYPE_CHECKING:
     from git_theta.git.filters import Filters
@@ -48,7 +49,7 @@ class Server:
         self._failing: dict[str, ThetaError] = {}
         self._cleaned: dict[str, bytes] = {}  # by git apply, which removes files before it writes them
         self._treeish = ""  # what git is checking out, as far as it tells
-        self._hooks_checked = callers.looks(self._command)
+        self._prepared = callers.looks(self._command)
         self._at_once = callers.makes_conflicts_again(self._command)
 
     def close(self) -> None:
@@ -68,6 +69,9 @@ class Server:
             self._list_available()
             return
         self._reader.start()
+        if not self._prepared:
+            self._prepared = True
+            self._prepare()
         if command == "clean":
             self._clean(pathname)
         elif command == "smudge" and pathname in self._offered:
@@ -84,11 +88,14 @@ class Server:
             _drain(self._reader)
             self._status("abort")
 
+    def _prepare(self) -> None:
+        """Wake the template's hook, which looks whether there are data of ours; where it is not, say so."""
+        with suppress(OSError):
+            make_folder(self._repository.theta)
+        if warning := hook_files.warning(self._repository):
+            _warn(warning)
+
     def _clean(self, pathname: str) -> None:
-        if not self._hooks_checked:
-            self._hooks_checked = True
-            if line := hook_files.warning(self._repository):
-                _warn(line)
         content = Content(self._reader)
         try:
             with _refusals():

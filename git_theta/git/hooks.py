@@ -19,7 +19,8 @@ from git_theta.git.repository import Repository
 Say = Callable[[str], None]
 
 _NESTED = "GIT_THETA_HOOK"
-_LFS_HOOKS = ("pre-push", "post-commit", "post-merge")
+_LFS_HOOKS = ("pre-push", "post-checkout", "post-commit", "post-merge")
+_READ_INPUT = ("pre-push", "pre-receive")
 _SHELL = re.compile(rb"#!\s*(?:\S*/)?(?:env\s+)?((?:ba|da|z|k)?sh)((?:\s+-\S+)*)\s*\n")
 
 
@@ -34,7 +35,7 @@ def run(name: str, script: str, arguments: Sequence[str], say: Say) -> int:
     Raises:
         ThetaError: git must not go on.
     """
-    given = sys.stdin.buffer.read() if name == "pre-push" else None
+    given = sys.stdin.buffer.read() if name in _READ_INPUT else None
     repository = Repository.here()
     call = _fingerprint(repository, name, arguments, given)
     if os.environ.get(_NESTED) == call:
@@ -82,11 +83,27 @@ def _report(repository: Repository, arguments: Sequence[str], given: bytes, say:
         say(line)
 
 
+def _receive(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
+    from git_theta.git.pre_receive import pre_receive
+
+    pre_receive(repository, given.decode())
+
+
+def _look_at_checkout(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
+    from git_theta.git.unfiltered import check
+
+    before, after = [*arguments, "", ""][:2]
+    check(repository, before, after)
+
+
 def _report_merge(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
     from git_theta.git.commit_report import after_merge
+    from git_theta.git.unfiltered import check
 
     for line in after_merge(repository):
         say(line)
+    if arguments[:1] != ["1"]:  # a squash, which has not moved HEAD
+        check(repository, "ORIG_HEAD", "HEAD")
 
 
 def _complete_clone(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
@@ -100,6 +117,8 @@ _OWN: Mapping[str, Callable[[Repository, Sequence[str], bytes, Say], None]] = {
     "prepare-commit-msg": _check,
     "pre-applypatch": _check_patch,
     "pre-push": _push,
+    "pre-receive": _receive,
+    "post-checkout": _look_at_checkout,
     "post-commit": _report,
     "post-merge": _report_merge,
     "post-index-change": _complete_clone,

@@ -80,7 +80,7 @@ def plan(repository: Repository, push: Push) -> Plan:
     new = {blob.oid: blob for blob in reachable(history, beyond(push.tips, push.known), *options)}
     for blob, text in _manifests(history, reachable(history, push.tips)):
         made.objects |= manifests.find_objects(text)
-        if new.pop(blob.oid, None) and (error := _damage(blob, text)):
+        if new.pop(blob.oid, None) and (error := damage(blob, text)):
             made.damaged.append((blob, error))
     others = {blob.path: blob for blob in new.values() if blob.size >= _RAW_BYTES and blob.path}
     made.raw = [others[path] for path in sorted(filtered(repository, others))]
@@ -140,11 +140,11 @@ def present(repository: Repository, oids: Iterable[str]) -> list[str]:
 
 def commit_of(repository: Repository, blob: Blob, tips: Iterable[str]) -> str:
     """The commit that brought a blob, abbreviated; empty if git does not say."""
-    found = repository.unaltered.run("log", "--format=%h", f"--find-object={blob.oid}", *tips)
+    found = repository.unaltered.run("log", "-m", "--format=%h", f"--find-object={blob.oid}", *tips)
     return (found.stdout.decode().split() or [""])[-1]  # later ones replace it
 
 
-def _damage(blob: Blob, text: bytes) -> ThetaError | None:
+def damage(blob: Blob, text: bytes) -> ThetaError | None:
     """Why nobody could check a manifest out."""
     try:
         if manifests.parse(text).storage:

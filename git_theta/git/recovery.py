@@ -17,7 +17,7 @@ def missing(manifest: Manifest, lacking: Sequence[str], reasons: Mapping[str, st
     """The error for objects that are not to be had."""
     return MissingObject(
         f"{len(lacking)} objects are missing ({reasons[lacking[0]]}), the first is {lacking[0]}; "
-        f"tensors that need them: {_needing(manifest, lacking)}",
+        f"tensors that need them: {needing(manifest, lacking)}",
         oids=tuple(lacking),
     )
 
@@ -26,13 +26,13 @@ def damaged(manifest: Manifest, errors: Sequence[ThetaError], oids: Sequence[str
     """The error for objects that are here, but damaged."""
     return DamagedObject(
         "\n".join(
-            [f"tensors that need damaged objects: {_needing(manifest, oids)}", *(e.message for e in errors)]
+            [f"tensors that need damaged objects: {needing(manifest, oids)}", *(e.message for e in errors)]
         ),
         "; ".join(dict.fromkeys(error.remedy for error in errors)),
     )
 
 
-def _needing(manifest: Manifest, oids: Sequence[str]) -> str:
+def needing(manifest: Manifest, oids: Sequence[str]) -> str:
     """The names of the tensors that need these objects, and for which of them they are bases."""
     held = {digest for digest, line in manifest.storage.items() if line.oid in oids}
     lost = set(held)

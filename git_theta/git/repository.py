@@ -153,6 +153,10 @@ class Repository:
             raise ThetaError("a bare repository has no work tree", "the same in a clone of it")
         return self.folder / self._rev_parse("--show-toplevel")[0]
 
+    def empty_tree(self) -> str:
+        """The oid of a tree with nothing in it."""
+        return self.git("hash-object", "-t", "tree", "--stdin", stdin=b"").decode().strip()
+
     @property
     def unborn(self) -> bool:
         """Whether HEAD is a branch that has no commit yet."""

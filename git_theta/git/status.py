@@ -42,7 +42,7 @@ class Status:
 
     Attributes:
         installed: whether git's filter is set up.
-        hooks: whether all hooks are in place.
+        hooks_problem: why hooks that are not in place matter; empty if all are.
         patterns: what is tracked, and the file that says so.
         staged, unstaged: checkpoints that changed.
         untracked: checkpoints that were not added yet.
@@ -51,7 +51,7 @@ class Status:
     """
 
     installed: bool
-    hooks: bool
+    hooks_problem: str
     patterns: list[tuple[str, str]]
     staged: list[Cost]
     unstaged: list[Unstaged]
@@ -63,6 +63,10 @@ class Status:
     def well(self) -> bool:
         """Whether nothing needs mending."""
         return self.installed and self.hooks and not self.missing
+
+    @property
+    def hooks(self) -> bool:
+        return not self.hooks_problem
 
     def record(self) -> dict[str, object]:
         """For --json."""
@@ -112,7 +116,7 @@ def status(repository: Repository) -> Status:
             left.append(path)
     return Status(
         installed=installed(repository),
-        hooks=not hook_files.look(repository).lacking,
+        hooks_problem=hook_files.look(repository).problem,
         patterns=attributes.tracked_patterns(repository),
         staged=costs(repository, staged(repository), [] if repository.unborn else ["HEAD"]),
         unstaged=_unstaged(repository, {path: text for path, (_, text) in texts.items()}),

@@ -14,9 +14,11 @@ HOOKS = (
     "prepare-commit-msg",
     "pre-applypatch",
     "pre-push",
+    "post-checkout",
     "post-commit",
     "post-merge",
 )
+SLEEPING = ["post-checkout", "post-index-change", "pre-push"]
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -303,20 +305,31 @@ def test_new_clones_get_hooks(history: GitRepo, pushed: GitRepo) -> None:
     assert len(pushed.objects()) > before
 
 
-def test_new_clones_without_checkpoints_stay_as_they_are(installed: Path, plain: GitRepo) -> None:
+def test_hooks_sleep_in_new_clones_without_checkpoints(installed: Path, plain: GitRepo) -> None:
     plain.write("notes.txt", "x")
     plain.commit()
     clone = plain.clone("clone")
-    assert hooks_of(clone) == []
-    assert not (clone.path / ".git" / "hooks" / "post-index-change").exists()
+    assert hooks_of(clone) == SLEEPING
     assert (clone.path / ".git" / "info" / "exclude").exists()
+    clone.write("notes.txt", "y")
+    done = clone.git("commit", "-q", "-am", "y")
+    clone.git("checkout", "-q", "-b", "work", "HEAD~1")
+    pushed = clone.git("push", "-q", "origin", "work")
+    assert done.stdout + done.stderr + pushed.stdout + pushed.stderr == ""
+    assert hooks_of(clone) == SLEEPING
+    clone.theta("uninstall")
+    assert hooks_of(clone) == []
 
 
 def test_a_template_of_the_user_is_left_alone(plain: GitRepo, home: Path) -> None:
     plain.git("config", "--global", "init.templateDir", "~/template")
     said = plain.theta("install").stdout
-    assert "cp " in said
-    assert "template/hooks/post-index-change" in said
+    hooks = home / ".local" / "share" / "git-theta" / "template" / "hooks"
+    copied = " ".join(str(hooks / name) for name in ("post-index-change", "pre-push", "post-checkout"))
+    plain.remedy(said, f"mkdir -p ~/template/hooks; cp {copied} ~/template/hooks")
+    plain.git("init", "-q", "../other")
+    assert hooks_of(GitRepo(plain.path.parent / "other")) == SLEEPING
+    assert "cp " not in plain.theta("install").stdout
     plain.theta("uninstall")
     assert plain.git("config", "--global", "init.templateDir").stdout == "~/template\n"
 
@@ -328,7 +341,7 @@ def test_clones_made_before_are_told(history: GitRepo, pushed: GitRepo) -> None:
     assert "leave data behind" not in clone.git("status").stderr
     assert clone.theta("status", check=False).returncode == 1
     assert clone.theta("doctor", check=False).returncode == 1
-    clone.theta("fetch")
+    assert "it has them now" in clone.theta("fetch").stdout
     assert hooks_of(clone) == sorted(HOOKS)
     assert "leave data behind" not in clone.git("add", "--renormalize", "model.safetensors").stderr
 
