@@ -46,6 +46,15 @@ def related(repository: Repository, base: str) -> list[Manifest]:
     return [found for blob in blobs if blob is not None and (found := parsed(blob)) is not None]
 
 
+def problem(text: bytes) -> str:
+    """Why a text that begins like a manifest is none that can be read; "" where it can."""
+    try:
+        manifests.parse(text)
+    except DamagedManifest as error:
+        return error.message
+    return ""
+
+
 def parsed(blob: bytes) -> Manifest | None:
     """The manifest that a blob holds; None for anything else, damaged manifests included."""
     if not manifests.is_manifest(blob):
