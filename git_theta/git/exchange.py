@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 
-from git_theta.errors import MissingObject, ThetaError
+from git_theta import manifest as manifests
+from git_theta.errors import DamagedManifest, MissingObject, NewerManifest, ThetaError
 from git_theta.git import blobs, hook_files
 from git_theta.git.fetching import fetch_missing, missing
 from git_theta.git.push_plan import plan
 from git_theta.git.pushing import Target, prepare
 from git_theta.git.recorded import ATTRIBUTED, parsed
+from git_theta.git.recovery import named
 from git_theta.git.remotes import push_default
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
@@ -30,9 +32,18 @@ def fetch(repository: Repository, remote: str, refs: Sequence[str], everything: 
 
     Raises:
         MissingObject: some could not be had; all others are here.
+        NewerManifest: it is not known what one of them needs; what the others need is here.
     """
     _complete_hooks(repository, say)
-    found = list(_manifests(repository, remote, refs, everything))
+    newer: list[ThetaError] = []
+    found = list(_manifests(repository, remote, refs, everything, newer))
+    _bring(repository, remote, found, say)
+    if newer:
+        raise newer[0]
+
+
+def _bring(repository: Repository, remote: str, found: Sequence[tuple[str, Manifest]], say: Say) -> None:
+    """Bring here what manifests, by path, need. Raises MissingObject."""
     wanted = missing(repository, {oid: size for _, m in found for oid, size in m.oids().items()})
     if not wanted:
         say("All objects are here already.")
@@ -53,12 +64,12 @@ def pull(repository: Repository, remote: str, say: Say) -> None:
     """Fetch for HEAD, then write the checkpoints of which the work tree has only the manifest.
 
     Raises:
-        MissingObject: some objects could not be had; the files that need none of them are written.
+        MissingObject, NewerManifest: as for `fetch`; the files of which everything is here are written.
     """
-    failure = None
+    failure: ThetaError | None = None
     try:
         fetch(repository, remote, [], False, say)
-    except MissingObject as error:
+    except (MissingObject, NewerManifest) as error:
         failure = error
     written = restore(repository)
     if written:
@@ -153,8 +164,13 @@ def _complete_hooks(repository: Repository, say: Say) -> None:
 
 
 def _manifests(
-    repository: Repository, remote: str, refs: Sequence[str], everything: bool
+    repository: Repository, remote: str, refs: Sequence[str], everything: bool, newer: list[ThetaError]
 ) -> Iterable[tuple[str, Manifest]]:
+    """The manifests of refs by path.
+
+    Args:
+        newer: gets an error for each that only a newer git-theta can read.
+    """
     if everything:
         found = list(blobs.reachable(repository, [], "--all", "--indexed-objects"))
     elif refs:
@@ -162,5 +178,9 @@ def _manifests(
     else:
         found = blobs.in_index(repository) + ([] if repository.unborn else blobs.in_tree(repository, "HEAD"))
     for blob, text in blobs.find_manifests(repository, {blob.oid: blob for blob in found}.values()):
-        if (manifest := parsed(text)) is not None:
-            yield blob.path, manifest
+        try:
+            yield blob.path, manifests.parse(text)
+        except NewerManifest as error:
+            newer.append(named(blob.path, error))
+        except DamagedManifest:
+            continue  # git theta fsck tells of it

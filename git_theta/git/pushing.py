@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from git_theta import manifest as manifests
-from git_theta.errors import MissingObject, ThetaError
+from git_theta.errors import UPGRADE, MissingObject, NewerManifest, ThetaError
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.push_plan import Plan, commit_of
 from git_theta.git.remotes import fetch_order, open_remote
@@ -107,6 +107,9 @@ def _damaged(repository: Repository, plan: Plan, tips: Sequence[str]) -> ThetaEr
         f"  commit {commit_of(repository, blob, tips)}, {blob.path}: {error.message}"
         for blob, error in plan.damaged[:_SHOWN]
     ]
+    if all(isinstance(error, NewerManifest) for _, error in plan.damaged):
+        why = "which objects these manifests need is not known here, so nothing is pushed:"
+        return ThetaError("\n".join([why, *lines]), UPGRADE)
     return ThetaError(
         "\n".join(["these manifests could not be checked out by anyone, so they are not pushed:", *lines]),
         plan.damaged[0][1].remedy or f"git add {shlex.quote(plan.damaged[0][0].path)}, and commit again",
