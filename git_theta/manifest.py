@@ -25,7 +25,7 @@ from blake3 import blake3
 from git_theta import untrusted
 from git_theta.chains import closure
 from git_theta.dtypes import DType
-from git_theta.errors import DamagedManifest, ThetaError
+from git_theta.errors import DamagedManifest, NewerManifest, ThetaError
 from git_theta.manifest_checks import check
 
 VERSION = 1
@@ -36,6 +36,8 @@ LARGEST = 256 << 20
 """Bytes of a manifest, at most: what is larger is a mistake or an attack."""
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _OBJECT = re.compile(rb'"oid":"([0-9a-f]{64})","size":([0-9]{1,19}),')
+_FIRST = re.compile(rb'\{"git-theta":([1-9][0-9]{0,8})[,}]')
+_MARKER = re.compile(rb"^(<{7}|={7}|>{7})", re.MULTILINE)
 _NAME_OF_UPDATE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
 
 
@@ -148,6 +150,15 @@ def is_manifest(text: bytes) -> bool:
     return text.startswith(MAGIC)
 
 
+def version_of(text: bytes) -> int:
+    """The version of the format that a manifest needs; 0 where that cannot be told, or for a mix of texts.
+
+    It is in the first line, whatever the others are.
+    """
+    found = _FIRST.match(text)
+    return int(found.group(1)) if found and not _MARKER.search(text) else 0
+
+
 def write(manifest: Manifest) -> bytes:
     """The text of a manifest; its order is fixed, so equal manifests are equal texts."""
     return _text(manifest, _identity(manifest))
@@ -203,6 +214,7 @@ def parse(text: bytes) -> Manifest:
     """Read a manifest.
 
     Raises:
+        NewerManifest: only a newer git-theta can read it.
         DamagedManifest: it is not exactly what `write` writes. The message names the line.
     """
     lines = read_lines(text)
@@ -244,15 +256,14 @@ def read_lines(text: bytes) -> Lines:
     """
     if not is_manifest(text):
         raise DamagedManifest("this is not a git-theta manifest")
+    if (version := version_of(text)) > VERSION:
+        raise NewerManifest(version, VERSION)
     if not text.endswith(b"\n"):
         raise DamagedManifest("the manifest is cut off: its last line does not end")
     rows = [_row(number, line) for number, line in enumerate(text[:-1].split(b"\n"), 1)]
     head = rows[0]
     if head.get("git-theta") != VERSION:
-        raise DamagedManifest(
-            f"the manifest is of version {head.get('git-theta')!r}; this git-theta reads version {VERSION}",
-            "pip install --upgrade git-theta",
-        )
+        raise DamagedManifest(f"the manifest is of version {head.get('git-theta')!r}, which there is not")
     tensors: list[TensorLine] = []
     views: list[ViewLine] = []
     skeletons: list[tuple[str, int]] = []

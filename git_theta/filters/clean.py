@@ -12,7 +12,7 @@ from git_theta import manifest as manifests
 from git_theta.checkpoints import registry
 from git_theta.checkpoints.layout import Format, Layout
 from git_theta.checkpoints.registry import PROBE
-from git_theta.errors import DamagedManifest
+from git_theta.errors import DamagedManifest, NewerManifest
 from git_theta.filters.content import Content
 from git_theta.filters.known import Known
 from git_theta.filters.recorded_layout import holds
@@ -147,10 +147,14 @@ class Cleaner:
 
 
 def _checked(text: bytes, request: Request) -> bytes:
-    """A manifest that was left in the work tree, as it is; one that is to be kept must be whole."""
+    """A manifest that was left in the work tree, as it is; one that is to be kept must be whole.
+
+    One of a newer git-theta is left to that.
+    """
     if request.looks_only:
         return text
-    if request.mend is not None:
-        return request.mend(text)
-    manifests.parse(text)
+    with suppress(NewerManifest):
+        if request.mend is not None:
+            return request.mend(text)
+        manifests.parse(text)
     return text

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from git_theta import manifest as manifests
-from git_theta.errors import DamagedManifest, ThetaError
+from git_theta.errors import DamagedManifest, NewerManifest, ThetaError
 from git_theta.git import conflicts
 from git_theta.git.attributes import filtered
 from git_theta.git.blobs import Blob, sizes, staged_manifests
@@ -75,6 +75,8 @@ def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None
     again = f"git add {shlex.quote(blob.path)}"
     try:
         manifest = manifests.parse(text)
+    except NewerManifest:
+        return None  # others have made it, and it is only carried along
     except DamagedManifest as error:
         return ThetaError(
             f"{blob.path}: {error.message}", error.remedy.replace("PATH", shlex.quote(blob.path)) or again

@@ -90,7 +90,7 @@ def write_file(repository: Repository, path: str, text: bytes, target: Path) -> 
         MissingObject: its data are not to be had.
         ThetaError: the file cannot be written.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.theta")
+    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.theta")
     try:
         with temporary.open("wb") as file:
             if manifests.is_manifest(text):

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from git_theta import __version__
-from git_theta.errors import ThetaError
+from git_theta import manifest as manifests
+from git_theta.errors import UPGRADE, ThetaError
 from git_theta.git import attributes, hook_files
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.fetching import missing
+from git_theta.git.overrides import files, overrides
 from git_theta.git.raw import raw_in_index
-from git_theta.git.recorded import ATTRIBUTED, parsed
+from git_theta.git.recorded import ATTRIBUTED, parsed, problem
 from git_theta.git.remotes import open_remote
 from git_theta.git.repository import Repository
 from git_theta.git.setup import SETTINGS, GitConfig, configured
@@ -23,6 +25,7 @@ from git_theta.git.version import git_version
 
 OLDEST_GIT = (2, 22)  # runs post-index-change
 _SHOWN = 5
+Level = Literal["ok", "note", "wrong"]
 _SCOPES = ("system", "global", "local")
 
 
@@ -35,7 +38,7 @@ class Finding:
         remedy: what to type.
     """
 
-    level: Literal["ok", "note", "wrong"]
+    level: Level
     text: str
     remedy: str = ""
 
@@ -146,6 +149,23 @@ def _remotes(repository: Repository) -> Iterator[Finding]:
 
 
 def _attributes(repository: Repository) -> Iterator[Finding]:
+    stored = {blob.path for blob, _ in find_manifests(repository, in_index(repository, merged=True))}
+    explained: set[str] = set()
+    for override in overrides(repository, files(repository)):
+        if not override.paths:
+            continue
+        # Where nothing is stored by git-theta, the line can be meant so.
+        level: Level = "wrong" if stored & set(override.paths) else "note"
+        yield Finding(level, override.text(), override.remedy())
+        explained |= set(override.paths)
+    foreign = sorted(stored - attributes.filtered(repository, stored) - explained)
+    if foreign:
+        yield Finding(
+            "wrong",
+            f"{_some(foreign)}: stored by git-theta, but the attribute filter says otherwise (see "
+            "git check-attr filter PATH), so a checkout writes the manifest",
+            f"git theta track {_quoted(foreign)}",
+        )
     paths = [blob.path for blob in in_index(repository, ATTRIBUTED, merged=True)]
     if not paths:
         yield Finding("note", "git-theta tracks no file here yet", 'git theta track "*.safetensors"')
@@ -153,7 +173,8 @@ def _attributes(repository: Repository) -> Iterator[Finding]:
     yield Finding("ok", f"tracked files: {len(paths)}")
     wanted = {"diff": "theta", "merge": "theta", "text": "unset"}
     for attribute, value in wanted.items():
-        others = [path for path, found in attributes.values(repository, attribute, paths) if found != value]
+        found = attributes.values(repository, attribute, paths)
+        others = [path for path, other in found if other != value and path not in explained]
         if others:
             yield Finding(
                 "wrong",
@@ -162,16 +183,7 @@ def _attributes(repository: Repository) -> Iterator[Finding]:
             )
 
 
-def _conflicts(repository: Repository) -> Iterator[Finding]:
-    stored = [blob.path for blob, _ in find_manifests(repository, in_index(repository, merged=True))]
-    foreign = sorted(set(stored) - attributes.filtered(repository, stored))
-    if foreign:
-        yield Finding(
-            "wrong",
-            f"{_some(foreign)}: stored by git-theta, but the attribute filter says otherwise (see "
-            "git check-attr filter PATH), so a checkout writes the manifest",
-            f"git theta track {_quoted(foreign)}",
-        )
+def _raw(repository: Repository) -> Iterator[Finding]:
     raw = [blob.path for blob in raw_in_index(repository)]
     if raw:
         yield Finding(
@@ -186,7 +198,9 @@ def _data(repository: Repository) -> Iterator[Finding]:
     for blob, text in find_manifests(repository, in_index(repository, merged=True)):
         manifest = parsed(text)
         if manifest is None:
-            yield Finding("wrong", f"{blob.path}: the manifest in the index is damaged", "git theta fsck")
+            newer = manifests.version_of(text) > manifests.VERSION
+            remedy = UPGRADE if newer else "git theta fsck"
+            yield Finding("wrong", f"{blob.path}: the manifest in the index: {problem(text)}", remedy)
         elif absent := missing(repository, manifest.oids()):
             lacking[blob.path] = len(absent)
     if lacking:
@@ -204,7 +218,7 @@ def _data(repository: Repository) -> Iterator[Finding]:
         )
 
 
-_IN_WORK_TREES: Sequence[Callable[[Repository], Iterator[Finding]]] = (_attributes, _conflicts, _data)
+_IN_WORK_TREES: Sequence[Callable[[Repository], Iterator[Finding]]] = (_attributes, _raw, _data)
 
 
 def _some(paths: Sequence[str]) -> str:

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from git_theta.errors import MissingObject, ThetaError
+from git_theta import manifest as manifests
+from git_theta.errors import DamagedManifest, MissingObject, NewerManifest, ThetaError
 from git_theta.git import blobs, hook_files
 from git_theta.git.advice import advice
 from git_theta.git.fetching import fetch_missing, missing
@@ -16,6 +17,7 @@ from git_theta.git.push_plan import Push, plan
 from git_theta.git.pushed import record
 from git_theta.git.pushing import prepare
 from git_theta.git.recorded import ATTRIBUTED, parsed
+from git_theta.git.recovery import named
 from git_theta.git.remotes import push_default, push_urls
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
@@ -35,9 +37,24 @@ def fetch(repository: Repository, remote: str, refs: Sequence[str], everything: 
 
     Raises:
         MissingObject: some could not be had; all others are here.
+        NewerManifest: it is not known what one of them needs; what the others need is here.
     """
     _complete_hooks(repository, say)
-    found = list(_manifests(repository, remote, refs, everything))
+    newer: list[ThetaError] = []
+    found = list(_manifests(repository, remote, refs, everything, newer))
+    _bring(repository, remote, found, lambda: _how(repository, remote, refs, everything), say)
+    if newer:
+        raise newer[0]
+
+
+def _bring(
+    repository: Repository,
+    remote: str,
+    found: Sequence[tuple[str, Manifest]],
+    remedy: Callable[[], str],
+    say: Say,
+) -> None:
+    """Bring here what manifests, by path, need. Raises MissingObject, with the remedy."""
     wanted = missing(repository, {oid: size for _, m in found for oid, size in m.oids().items()})
     if not wanted:
         say("All objects are here already.")
@@ -49,7 +66,7 @@ def fetch(repository: Repository, remote: str, refs: Sequence[str], everything: 
         oid, why = next(iter(lost.items()))
         raise MissingObject(
             f"{len(lost)} of {len(wanted)} objects could not be had, of {shown}; the first is {oid}: {why}",
-            _how(repository, remote, refs, everything),
+            remedy(),
             tuple(lost),
         )
 
@@ -74,12 +91,12 @@ def pull(repository: Repository, remote: str, say: Say) -> None:
     """Fetch for HEAD, then write the checkpoints of which the work tree has only the manifest.
 
     Raises:
-        MissingObject: some objects could not be had; the files that need none of them are written.
+        MissingObject, NewerManifest: as for `fetch`; the files of which everything is here are written.
     """
-    failure = None
+    failure: ThetaError | None = None
     try:
         fetch(repository, remote, [], False, say)
-    except MissingObject as error:
+    except (MissingObject, NewerManifest) as error:
         failure = error
     written = restore(repository)
     if written:
@@ -187,8 +204,13 @@ def _complete_hooks(repository: Repository, say: Say) -> None:
 
 
 def _manifests(
-    repository: Repository, remote: str, refs: Sequence[str], everything: bool
+    repository: Repository, remote: str, refs: Sequence[str], everything: bool, newer: list[ThetaError]
 ) -> Iterable[tuple[str, Manifest]]:
+    """The manifests of refs by path.
+
+    Args:
+        newer: gets an error for each that only a newer git-theta can read.
+    """
     if everything:
         repository = repository.unaltered
         bring_missing(repository, [], "--all", "--indexed-objects")
@@ -198,5 +220,9 @@ def _manifests(
     else:
         found = blobs.in_index(repository) + ([] if repository.unborn else blobs.in_tree(repository, "HEAD"))
     for blob, text in blobs.find_manifests(repository, {blob.oid: blob for blob in found}.values()):
-        if (manifest := parsed(text)) is not None:
-            yield blob.path, manifest
+        try:
+            yield blob.path, manifests.parse(text)
+        except NewerManifest as error:
+            newer.append(named(blob.path, error))
+        except DamagedManifest:
+            continue  # git theta fsck tells of it

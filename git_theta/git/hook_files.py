@@ -234,7 +234,7 @@ def _check_room(folder: Path, name: str) -> None:
 
 
 def _write(target: Path, text: bytes) -> None:
-    temporary = target.with_name(f".theta-{os.getpid()}")
+    temporary = target.with_name(f".theta-{os.urandom(8).hex()}")
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o777), "wb") as file:
         file.write(text)
     temporary.replace(target)

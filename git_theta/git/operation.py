@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from git_theta.git.favoured_side import Favoured, favoured_side
 from git_theta.git.repository import Repository
 
 _HEADS = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
@@ -24,11 +25,13 @@ class Operation:
     Attributes:
         ours, theirs: what the sides are called.
         finish: the command that ends it once conflicts are resolved.
+        favoured: the side to take where both have changed something: git's -X.
     """
 
     ours: str
     theirs: str
     finish: str
+    favoured: Favoured = ""
 
 
 def from_command(repository: Repository, command: Sequence[str]) -> Operation:
@@ -39,16 +42,17 @@ def from_command(repository: Repository, command: Sequence[str]) -> Operation:
     Args:
         command: subcommand and arguments; see callers.
     """
-    name = command[0] if command else ""
+    name, favoured = command[0] if command else "", favoured_side(repository, command)
     if name == "rebase" or (name == "am" and _rebasing(repository)):
-        return Operation("the new base", _rebased_branch(repository), "git rebase --continue")
+        return Operation("the new base", _rebased_branch(repository), "git rebase --continue", favoured)
     if name in _OTHERS:
-        return Operation(_branch(repository), *_OTHERS[name])
+        return Operation(_branch(repository), *_OTHERS[name], favoured)
     heads = list(merged_heads().values())
     theirs = heads[0] if len(heads) == 1 else "theirs"
     if len(theirs) >= 40 and not theirs.strip("0123456789abcdef"):
         theirs = theirs[:_SHORT]
-    return Operation(_branch(repository) if heads else "ours", theirs, how_to_finish(repository))
+    ours = _branch(repository) if heads else "ours"
+    return Operation(ours, theirs, how_to_finish(repository), favoured)
 
 
 def merged_heads() -> dict[str, str]:

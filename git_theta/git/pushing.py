@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 
-from git_theta.errors import MissingObject, ThetaError
+from git_theta.errors import UPGRADE, MissingObject, NewerManifest, ThetaError
 from git_theta.git.blobs import Blob
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.push_plan import Plan, Push, beyond, commit_of, naming, refs_of
@@ -122,6 +122,9 @@ def _damaged(repository: Repository, plan: Plan, push: Push) -> ThetaError:
         f"  commit {commit_of(repository, blob, push.tips)}, {blob.path}: {error.message}"
         for blob, error in plan.damaged[:_SHOWN]
     ]
+    if all(isinstance(error, NewerManifest) for _, error in plan.damaged):
+        why = "which objects these manifests need is not known here, so nothing is pushed:"
+        return ThetaError("\n".join([why, *lines]), UPGRADE)
     mend = plan.damaged[0][1].remedy or f"git add {shlex.quote(plan.damaged[0][0].path)}"
     return ThetaError(
         "\n".join(["these manifests could not be checked out by anyone, so they are not pushed:", *lines]),

@@ -61,6 +61,15 @@ def _tracked(repository: Repository) -> list[str]:
     return list(dict.fromkeys(row.split(b" ", 2)[1].decode() for row in listed.split(b"\0")[:-1]))
 
 
+def problem(text: bytes) -> str:
+    """Why a text that begins like a manifest is none that can be read; "" where it can."""
+    try:
+        manifests.parse(text)
+    except DamagedManifest as error:
+        return error.message
+    return ""
+
+
 def parsed(blob: bytes) -> Manifest | None:
     """The manifest that a blob holds; None for anything else, damaged manifests included."""
     if not manifests.is_manifest(blob):

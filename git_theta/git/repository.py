@@ -74,6 +74,13 @@ class Repository:
         return Repository(folder, _foreign_environment())
 
     @staticmethod
+    def new(folder: Path) -> Repository:
+        """An empty repository, which is made in an empty folder."""
+        command = ["git", "init", "-q", "--template=", "--", str(folder.absolute())]
+        subprocess.run(command, env=_foreign_environment(), capture_output=True, check=True)
+        return Repository.elsewhere(folder)
+
+    @staticmethod
     def with_git_dir(git_dir: Path) -> Repository:
         """The repository of this git directory, or of a file that says where it is.
 

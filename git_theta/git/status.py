@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from git_theta.errors import ThetaError
-from git_theta.git import attributes, hook_files
+from git_theta.git import attribute_files, hook_files
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.changes import Cost, cost, costs, parse_raw
 from git_theta.git.commit_check import staged
 from git_theta.git.fetching import missing
-from git_theta.git.recorded import ATTRIBUTED, parsed
+from git_theta.git.recorded import ATTRIBUTED, parsed, problem
 from git_theta.git.repository import Repository
 from git_theta.git.setup import SETTINGS
 
@@ -117,7 +117,7 @@ def status(repository: Repository) -> Status:
     return Status(
         installed=installed(repository),
         hooks_problem=hook_files.look(repository).problem,
-        patterns=attributes.tracked_patterns(repository),
+        patterns=attribute_files.tracked_patterns(repository),
         staged=costs(repository, staged(repository), [] if repository.unborn else ["HEAD"]),
         unstaged=_unstaged(repository, {path: text for path, (_, text) in texts.items()}),
         untracked=_untracked(repository),
@@ -154,7 +154,7 @@ def _compare(repository: Repository, path: str, text: bytes) -> Unstaged | None:
     after = opened.manifest
     opened.close()
     if before is None:
-        return Unstaged(path, None, "the manifest in the index is damaged")
+        return Unstaged(path, None, f"the manifest in the index: {problem(text)}")
     if after.root == before.root:
         return None
     if after.format != before.format:

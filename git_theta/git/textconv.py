@@ -13,7 +13,7 @@ from pathlib import Path
 
 from git_theta import manifest as manifests
 from git_theta.diffs import textconv
-from git_theta.errors import DamagedManifest, ThetaError
+from git_theta.errors import DamagedManifest, NewerManifest, ThetaError
 from git_theta.git import callers
 from git_theta.git.callers import Caller
 from git_theta.git.checkpoint import from_file
@@ -25,7 +25,7 @@ from git_theta.manifest import Manifest
 
 
 def run(file: Path) -> None:
-    """Print a checkpoint, or a manifest, as text. A damaged manifest is printed as it is.
+    """Print a checkpoint, or a manifest, as text. A damaged manifest, or a newer one, is printed as it is.
 
     Raises:
         ThetaError: the file cannot be read.
@@ -40,7 +40,10 @@ def run(file: Path) -> None:
         return
     try:
         checkpoint = from_file(repository, file, os.fspath(file))
-    except DamagedManifest:
+    except DamagedManifest as error:
+        if isinstance(error, NewerManifest):
+            # What begins like this is known as text for people, so that clean leaves it alone.
+            sys.stdout.buffer.write(f"{textconv.FIRST_LINE} {error.message}: {error.remedy}\n".encode())
         sys.stdout.buffer.write(file.read_bytes())
         return
     manifest = checkpoint.manifest

@@ -16,9 +16,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from git_theta.errors import DamagedObject, MissingObject, ThetaError, cannot_write
+from git_theta.errors import DamagedObject, MissingObject, NewerObject, ThetaError, cannot_write
 from git_theta.objects.folders import make_folder
-from git_theta.objects.temporary import TemporaryFolder
+from git_theta.objects.temporary import TemporaryFolder, beside
 
 if TYPE_CHECKING:
     from git_theta.objects.container import Container
@@ -95,6 +95,8 @@ class LocalStore:
             raise MissingObject(f"object {oid[:12]} is not here", "git theta fetch", (oid,))
         try:
             opened = Container(PositionedFile(str(path)))
+        except NewerObject as error:
+            raise NewerObject(f"object {oid[:12]}: {error.message}", error.remedy) from None
         except DamagedObject as error:
             raise DamagedObject(f"object {oid[:12]}: {error.message}", self.remedy(oid)) from None
         except OSError as error:
@@ -167,13 +169,19 @@ class LocalStore:
         if self.has(oid, size):
             return
         with self._temporary.file() as file:
-            temporary = Path(str(file.name))
+            temporary = beside(Path(str(file.name)))  # a link would replace the file that is locked
             try:
-                link_or_copy(source, temporary)
-            except OSError as error:
-                raise cannot_write(self.root, error) from None
-            verify(temporary, oid, size)
-            self._rename(temporary, oid)
+                self._adopt(source, temporary, oid, size)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def _adopt(self, source: Path, temporary: Path, oid: str, size: int) -> None:
+        try:
+            link_or_copy(source, temporary)
+        except OSError as error:
+            raise cannot_write(self.root, error) from None
+        verify(temporary, oid, size)
+        self._rename(temporary, oid)
 
     def leftovers(self) -> list[Path]:
         """Temporary files that processes which died have left behind."""

@@ -44,6 +44,7 @@ class DirectoryRemote:
                 raise cannot_write(self._store.root, error) from None
             advance(objects[oid])
 
+        self._store.clean_up()
         _for_each(bring, objects)
 
     def download(self, objects: Mapping[str, int], target: LocalStore, advance: Advance) -> dict[str, str]:
