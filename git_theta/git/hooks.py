@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from git_theta.errors import ThetaError
-from git_theta.git import hook_files
+from git_theta.git import hook_files, interrupts
 from git_theta.git.repository import Repository
 
 Say = Callable[[str], None]
@@ -145,7 +145,8 @@ def _run_others(
         command = ["git", "lfs", name, *arguments]
     else:
         return 0
-    return subprocess.run(command, input=given, env=os.environ | {_NESTED: call}).returncode
+    with interrupts.held_back():  # it may have hidden changes, and be about to bring them back
+        return subprocess.run(command, input=given, env=os.environ | {_NESTED: call}).returncode
 
 
 def _runs_us(chained: Path, script: str, name: str) -> bool:

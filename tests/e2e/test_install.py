@@ -1,6 +1,7 @@
 """git theta install, track and their inverses: nothing of the user's is lost, whatever was there before."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,16 @@ def test_a_failing_hook_of_the_user_stops_git(history: GitRepo) -> None:
     bare = history.add_remote("backup")
     assert history.git("push", "backup", "main", check=False).returncode != 0
     assert not bare.objects()
+
+
+def test_ctrl_c_waits_for_a_hook_of_the_user(history: GitRepo) -> None:
+    """It may have hidden what is not staged, and bring it back now."""
+    mend = "trap 'sleep 0.5; echo back > mended; exit 1' INT"
+    script(history.path / ".git" / "hooks" / "pre-commit", f'{mend}\nkill -INT -"$GROUP"\nsleep 5')
+    history.theta("install")
+    command = ["sh", "-c", "export GROUP=$$; exec git commit --allow-empty -m x"]
+    subprocess.run(command, cwd=history.path, capture_output=True, start_new_session=True)
+    assert (history.path / "mended").read_text() == "back\n"
 
 
 def test_hooks_that_are_no_shell_scripts_are_chained(history: GitRepo) -> None:
