@@ -170,3 +170,12 @@ def test_threads_and_processes_write_at_once(path: Path) -> None:
     assert indices[0].find(A) == [chain(A)]
     for index in indices:
         index.close()
+
+
+def test_blobs_that_are_no_manifests(tmp_path: Path) -> None:
+    index = Index(tmp_path / "index.sqlite")
+    assert index.others() == set()
+    index.record_others([b"a" * 20, b"b" * 20])
+    index.record_others([b"a" * 20])
+    assert index.others() == {b"a" * 20, b"b" * 20}
+    index.close()
