@@ -31,6 +31,6 @@ def record(repository: Repository, tips: Sequence[str]) -> str:
 
 def pushed(repository: Repository) -> list[str]:
     """The oids that pushes have brought somewhere, or were about to; some may be gone by now."""
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         return [oid for oid in (repository.theta / "pushed").read_text().split() if _OID.fullmatch(oid)]
     return []

@@ -194,3 +194,12 @@ def test_values_of_another_kind_are_not_taken(path: Path, index: Index) -> None:
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE norms SET norm = 'a text'")
     assert index.norms([(A, "F32")]) == {}
+
+
+def test_blobs_that_are_no_manifests(tmp_path: Path) -> None:
+    index = Index(tmp_path / "index.sqlite")
+    assert index.others() == set()
+    index.record_others([b"a" * 20, b"b" * 20])
+    index.record_others([b"a" * 20])
+    assert index.others() == {b"a" * 20, b"b" * 20}
+    index.close()
