@@ -186,7 +186,12 @@ def resolve(repository: Repository, ref: str, remote: str) -> str:
         found = repository.run("rev-parse", "-q", "--verify", f"{name}^{{}}")
         if found.returncode == 0 and not name.startswith("-"):
             return found.stdout.decode().strip()
-    raise ThetaError(f"{ref} is not a revision of this repository", f"git fetch {remote or 'REMOTE'}")
+    if remote in repository.config.subsections("remote"):
+        how = f"git fetch {shlex.quote(remote)}"
+    else:  # a url: git keeps what it has fetched from there under this name
+        where = shlex.quote(remote)
+        how = f"git fetch {where} {shlex.quote(ref)}; git theta fetch {where} FETCH_HEAD"
+    raise ThetaError(f"{ref} is not a revision of this repository", how)
 
 
 def _listed(paths: Sequence[str]) -> str:
