@@ -39,6 +39,7 @@ _PLUMBING = {"diff-files", "diff-index"}
 _HELPED = {("diff", "difftool"), ("reset", "worktree"), ("update-index", "stash")}
 _PICKS = {"-p", "--patch", "-i", "--interactive"}
 _MERGES = re.compile(r"-[a-zA-Z]*m|--merge\Z|--conflict\b")
+_DRY_RUN = re.compile(r"-[a-zA-Z]*n|--dry(-(r(un?)?)?)?\Z")
 _HIGHEST = 12  # ancestors looked at
 
 
@@ -114,7 +115,15 @@ def git_command(arguments: Sequence[str]) -> list[str]:
 
 def looks(command: Sequence[str]) -> bool:
     """Whether this git command stores nothing in Git of what it cleans."""
-    return bool(command) and command[0] in _LOOKS_ONLY
+    return bool(command) and (command[0] in _LOOKS_ONLY or _only_pretends(command))
+
+
+def _only_pretends(command: Sequence[str]) -> bool:
+    """Whether this is `git add --dry-run`."""
+    options = list(command[1:])
+    if "--" in options:
+        del options[options.index("--") :]
+    return command[0] in ("add", "stage") and any(map(_DRY_RUN.match, options))
 
 
 def may_store(command: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from git_theta import manifest as manifests
 from git_theta.chains import costs
-from git_theta.errors import DamagedManifest, DamagedObject, MissingObject
+from git_theta.errors import DamagedManifest, DamagedObject, MissingObject, NewerManifest
 from git_theta.git import blobs
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
@@ -18,12 +18,18 @@ from git_theta.units import align, human_size, percent
 
 @dataclass(frozen=True)
 class Listed:
-    """A checkpoint. `problem` says why there is no manifest, where its text is damaged."""
+    """A checkpoint. `problem` says why there is no manifest, where its text is damaged or `newer`."""
 
     path: str
     blob: str
     manifest: Manifest | None
     problem: str = ""
+    newer: bool = False
+
+    @property
+    def trouble(self) -> str:
+        """The problem, for people."""
+        return self.problem if self.newer else f"damaged: {self.problem}"
 
     @property
     def stored(self) -> int:
@@ -94,7 +100,7 @@ def checkpoints(repository: Repository, revision: str = "") -> Iterator[Listed]:
         try:
             yield Listed(blob.path, blob.oid, manifests.parse(text))
         except DamagedManifest as error:
-            yield Listed(blob.path, blob.oid, None, error.message)
+            yield Listed(blob.path, blob.oid, None, error.message, isinstance(error, NewerManifest))
 
 
 def version_before(repository: Repository, path: str, revision: str = "") -> Manifest | None:

@@ -84,3 +84,10 @@ def test_what_is_cleaned_for_some_commands_may_be_kept(command: str, may: bool) 
 )
 def test_what_shows_differences_gets_manifests(command: str, shows: bool) -> None:
     assert callers.wants_manifests(command.split()) == shows
+
+
+@pytest.mark.parametrize("options", [["-n"], ["-vn", "x"], ["--dry-run"], ["x", "--dry"]])
+def test_an_add_that_only_pretends_stores_nothing(options: list[str]) -> None:
+    assert callers.looks(["add", *options])
+    assert not callers.looks(["add", "-v", "--", *options])
+    assert not callers.looks(["commit", *options])
