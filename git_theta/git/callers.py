@@ -66,6 +66,23 @@ def caller() -> Caller:
     return responsible(list(_git_ancestors()))
 
 
+def merging_command() -> list[str]:
+    """The git command that a merge driver works for; empty if there is none to be found."""
+    return merges([caller.command for caller in _git_ancestors()])
+
+
+def merges(commands: Sequence[list[str]]) -> list[str]:
+    """Which of the git commands that called each other, the last one first, is the one that a user merges by.
+
+    From Git 2.55 on, `git checkout -m` and `git switch -m` let `git stash apply` merge.
+    """
+    if not commands:
+        return []
+    first, *outer = commands
+    moved = outer and first[0] == "stash" and outer[0][0] in ("checkout", "switch")
+    return outer[0] if moved else first
+
+
 def responsible(callers: Sequence[Caller]) -> Caller:
     """Which of the git commands that called each other, the last one first, the filter works for.
 

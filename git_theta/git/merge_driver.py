@@ -62,7 +62,7 @@ def run(call: Call) -> int:
 
 
 def _merge_versions(repository: Repository, call: Call) -> int:
-    command = callers.calling_command()
+    command = callers.merging_command()
     doing = operation.from_command(repository, command)
     record = _record(repository, call, doing, operation.head_after(repository, command))
     conflicts.write(repository, record)  # already here: a driver that is killed has left a conflict, too

@@ -48,6 +48,20 @@ def test_hunks_work_for_the_command_that_stages_them(commands: list[str], respon
 
 
 @pytest.mark.parametrize(
+    ("commands", "merges"),
+    [
+        ([], []),
+        (["merge theirs"], ["merge", "theirs"]),
+        (["stash pop"], ["stash", "pop"]),
+        (["stash apply", "checkout -m theirs"], ["checkout", "-m", "theirs"]),
+        (["merge theirs", "pull"], ["merge", "theirs"]),
+    ],
+)
+def test_checkout_lets_stash_merge(commands: list[str], merges: list[str]) -> None:
+    assert callers.merges([command.split() for command in commands]) == merges
+
+
+@pytest.mark.parametrize(
     ("command", "looks"), [("status", True), ("diff-files", True), ("add -p", False), ("", False)]
 )
 def test_only_commands_that_surely_store_nothing_look(command: str, looks: bool) -> None:
