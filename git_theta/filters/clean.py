@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from git_theta import manifest as manifests
 from git_theta.checkpoints import registry
 from git_theta.checkpoints.layout import Format, Layout
 from git_theta.checkpoints.registry import PROBE
-from git_theta.errors import DamagedManifest
+from git_theta.filters import remains, stand_ins
 from git_theta.filters.content import Content
 from git_theta.filters.known import Known
 from git_theta.filters.recorded_layout import holds
@@ -32,12 +32,23 @@ class Request:
         recorded: blobs of this path (the index entry's first) and what they parse to.
         related: manifests of other checkpoints, read only if they are needed.
         looks_only: nothing of the answer will be kept: answer fast, store nothing, never refuse.
+        adopts: the answer is meant to be committed: what a commit should not have is refused.
+        blobs: what Git has for this path by now, manifest or not; read only if it is needed.
+        encoding: what Git takes the answer to be encoded in; "" if it leaves it alone.
     """
 
     pathname: str
     recorded: Sequence[tuple[bytes, Manifest]]
     related: Callable[[], Sequence[Manifest]]
     looks_only: bool
+    adopts: bool = True
+    blobs: Callable[[], Sequence[bytes]] = tuple
+    encoding: Callable[[], str] = str
+
+    @property
+    def stores(self) -> bool:
+        """Whether the answer is kept, and meant to be committed."""
+        return self.adopts and not self.looks_only
 
 
 class Cleaner:
@@ -71,21 +82,22 @@ class Cleaner:
         Raises:
             DamagedCheckpoint: the file breaks the rules of its format.
             DamagedManifest: it is a manifest with lines that do not belong together.
-            ThetaError: the store cannot be written.
+            ThetaError: it is a text that stands in place of a checkpoint, it is what is left of the one that
+                Git has, or the store cannot be written.
         """
         head = content.head(PROBE)
-        if head.startswith(manifests.TEXT_MAGIC):
-            return content.rest(manifests.LARGEST)
+        if manifests.is_manifest(head) or stand_ins.recognise(head):
+            return _text(content.rest(manifests.LARGEST), request)
+        if request.stores and (encoding := request.encoding()):
+            raise stand_ins.recoded(encoding)
         with ExitStack() as stack:
-            if manifests.is_manifest(head):
-                if not self._settings.allow_damaged or request.looks_only:
-                    return _checked(content.rest(manifests.LARGEST), request)
-                content.spool(stack.enter_context(self._objects.store.spool()))
-                with suppress(DamagedManifest):
-                    return _checked(content.head(manifests.LARGEST), request)
             form = registry.detect(head, request.pathname)
             recorded = self._as_recorded(content, request, form, stack)
-            return recorded if recorded is not None else self._pass(content, request, form, stack)
+            if recorded is not None:
+                return recorded
+            if form is None and request.stores and not self._settings.allow_damaged:
+                remains.check(content, [manifest for _, manifest in request.recorded], self._objects, stack)
+            return self._pass(content, request, form, stack)
 
     def identify(self, content: Content, pathname: str) -> tuple[Manifest, Layout]:
         """The identity of a file that is no manifest, and its layout; nothing is stored."""
@@ -140,8 +152,25 @@ class Cleaner:
         )
 
 
-def _checked(text: bytes, request: Request) -> bytes:
-    """A manifest that was left in the work tree, as it is; one that is to be kept must be whole."""
-    if not request.looks_only:
-        manifests.parse(text)
-    return text
+def _text(text: bytes, request: Request) -> bytes:
+    """What Git is to keep of a manifest that was left in the work tree, or of what else stands in there.
+
+    What Git has already stays the same blob, whatever it is.
+    """
+    found, kept = stand_ins.recognise(text), stand_ins.plain(text)
+    if found is None:
+        for blob, _ in request.recorded:
+            if stand_ins.plain(blob) == kept:
+                return blob
+    if not request.stores:
+        return text if found else kept
+    encoding = request.encoding()
+    same = next((blob for blob in request.blobs() if stand_ins.plain(blob) == kept), None)
+    if same is not None and not (encoding and text == kept):
+        return text if encoding else same
+    if encoding:
+        raise stand_ins.recoded(encoding)
+    if found not in (None, stand_ins.ENCODED):
+        raise found.refusal()
+    manifests.parse(kept)
+    return kept

@@ -11,7 +11,7 @@ from typing import Literal
 
 from git_theta import __version__
 from git_theta.errors import ThetaError
-from git_theta.git import attributes, hook_files
+from git_theta.git import attributes, hook_files, misplaced
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.fetching import missing
 from git_theta.git.raw import raw_in_index
@@ -148,27 +148,23 @@ def _attributes(repository: Repository) -> Iterator[Finding]:
         yield Finding("note", "git-theta tracks no file here yet", 'git theta track "*.safetensors"')
         return
     yield Finding("ok", f"tracked files: {len(paths)}")
-    wanted = {"diff": "theta", "merge": "theta", "text": "unset"}
-    for attribute, value in wanted.items():
-        others = [path for path, found in attributes.values(repository, attribute, paths) if found != value]
-        if others:
-            yield Finding(
-                "wrong",
-                f"{_some(others)}: the attribute {attribute} is not as git-theta needs it ({value})",
-                f"git theta track {_quoted(others)}",
-            )
+    for attribute, others in attributes.unfit(repository, paths).items():
+        yield Finding(
+            "wrong",
+            f"{_some(others)}: the attribute {attribute} is not as git-theta needs it "
+            f"({attributes.NEEDED[attribute][0]})",
+            f"git theta track {shlex.join(map(attributes.pattern_of, others))}",
+        )
 
 
 def _conflicts(repository: Repository) -> Iterator[Finding]:
     stored = [blob.path for blob, _ in find_manifests(repository, in_index(repository, merged=True))]
-    foreign = sorted(set(stored) - attributes.filtered(repository, stored))
-    if foreign:
-        yield Finding(
-            "wrong",
-            f"{_some(foreign)}: stored by git-theta, but the attribute filter says otherwise (see "
-            "git check-attr filter PATH), so a checkout writes the manifest",
-            f"git theta track {_quoted(foreign)}",
-        )
+    for path in misplaced.strays(repository, stored):
+        error = misplaced.stray_error(repository, path)
+        yield Finding("wrong", error.message, error.remedy)
+    for blob, kind in misplaced.find(repository, in_index(repository, ATTRIBUTED, merged=True)):
+        error = misplaced.error(repository, blob.path, kind)
+        yield Finding("wrong", error.message, error.remedy)
     raw = [blob.path for blob in raw_in_index(repository)]
     if raw:
         yield Finding(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from git_theta import manifest as manifests
 from git_theta.errors import ThetaError
+from git_theta.filters import stand_ins
 from git_theta.filters.content import Content
 from git_theta.git import callers, hook_files, recovery
 from git_theta.git.fetching import fetch_missing
@@ -97,16 +98,23 @@ class Server:
 
     def _begin_smudge(self, pathname: str, can_delay: bool) -> None:
         content = Content(self._reader)
-        if self._settings.skip_smudge or not manifests.is_manifest(content.head(len(manifests.MAGIC))):
+        head = content.head(stand_ins.PROBE)
+        if self._settings.skip_smudge or not manifests.is_manifest(head):
+            if found := stand_ins.recognise(head):
+                _warn(found.warning(pathname))
             self.pass_through(pathname, content)  # a raw checkpoint is what it is
             return
+        text = b""
         try:
             text = content.rest(manifests.LARGEST)
-            manifest = manifests.parse(text)
+            manifest = manifests.parse(stand_ins.plain(text))
             if not manifest.storage:
                 raise ThetaError("the manifest does not say where the data are stored")
         except ThetaError as error:
-            if can_delay:
+            if found := stand_ins.recognise(text):
+                _warn(found.warning(pathname))
+                self._writer.send(text)
+            elif can_delay:
                 self._failing[pathname] = error
                 self._status("delayed")
             else:

@@ -12,7 +12,7 @@ from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
 from git_theta.filters.known import Known
 from git_theta.filters.smudge import Smudger, Write
-from git_theta.git import callers, conflicts
+from git_theta.git import attributes, callers, conflicts, misplaced
 from git_theta.git.recorded import recorded, related
 from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
@@ -39,6 +39,7 @@ class Filters:
         self._warn = warn
         self._looks_only = callers.only_looks(command)
         self._may_store = callers.may_store(command)
+        self._adopts = callers.adopts(command)
         self._adds = list(command[:1]) == ["add"]
         self._smudger = Smudger(repository.objects)
         self._cleaner = Cleaner(repository.objects, self._known, settings, warn)
@@ -52,6 +53,9 @@ class Filters:
             recorded(self._repository, pathname),
             lambda: related(self._repository, self._settings.base),
             self._looks_only,
+            self._adopts,
+            lambda: misplaced.blobs(self._repository, pathname),
+            lambda: attributes.encoding(self._repository, pathname),
         )
         try:
             text = self._cleaner.clean(content, request)

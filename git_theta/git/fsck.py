@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from git_theta import manifest as manifests
 from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject, ThetaError
-from git_theta.git.blobs import Blob, find_manifests, reachable
+from git_theta.filters import stand_ins
+from git_theta.git import misplaced
+from git_theta.git.blobs import Blob, find_manifests, in_index, reachable
 from git_theta.git.remotes import fetch_order, open_remote
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine
@@ -50,8 +52,10 @@ def fsck(repository: Repository, fast: bool) -> Report:
     whole: list[tuple[Blob, Manifest]] = []
     for blob, text in find_manifests(repository, reachable(repository, [], *_REVISIONS)):
         report.manifests += 1
+        if stand_ins.recognise(text):
+            continue  # said of those that matter: in the index
         try:
-            manifest = manifests.parse(text)
+            manifest = manifests.parse(stand_ins.plain(text))
             if not manifest.storage:
                 raise DamagedManifest("its data were never stored")
         except DamagedManifest as error:
@@ -59,6 +63,7 @@ def fsck(repository: Repository, fast: bool) -> Report:
             continue
         whole.append((blob, manifest))
         report.objects |= manifest.oids()
+    report.problems += _misplaced(repository, whole)
     with Progress("Checking objects", report.objects) as progress:
         faults = list(check_objects(repository.store, report.objects, progress.advance))
     damaged = {fault.oid for fault in faults}
@@ -78,6 +83,18 @@ def fsck(repository: Repository, fast: bool) -> Report:
         )
     report.notes += _notes(repository, report.objects)
     return report
+
+
+def _misplaced(repository: Repository, whole: Iterable[tuple[Blob, Manifest]]) -> Iterator[ThetaError]:
+    """Texts in place of checkpoints, and manifests under names that are not tracked, in the index."""
+    if repository.bare:
+        return
+    known = {blob.oid for blob, _ in whole}
+    listed = in_index(repository, merged=True)
+    for blob, kind in misplaced.find(repository, listed):
+        yield misplaced.error(repository, blob.path, kind)
+    for path in misplaced.strays(repository, (blob.path for blob in listed if blob.oid in known)):
+        yield misplaced.stray_error(repository, path)
 
 
 def _on_remotes(repository: Repository, absent: Mapping[str, int]) -> set[str]:

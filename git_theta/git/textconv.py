@@ -12,6 +12,7 @@ from pathlib import Path
 
 from git_theta.diffs import textconv
 from git_theta.errors import DamagedManifest, ThetaError
+from git_theta.filters import stand_ins
 from git_theta.git.checkpoint import from_file
 from git_theta.git.norms import norms
 from git_theta.git.repository import Repository
@@ -19,7 +20,9 @@ from git_theta.manifest import Manifest
 
 
 def run(file: Path) -> None:
-    """Print a checkpoint, or a manifest, as text. A damaged manifest is printed as it is.
+    """Print a checkpoint, or a manifest, as text.
+
+    A damaged manifest is printed as it is, and so is a text that stands in place of a checkpoint.
 
     Raises:
         ThetaError: the file cannot be read.
@@ -28,6 +31,8 @@ def run(file: Path) -> None:
     with suppress(ThetaError):
         repository = Repository.here()
     try:
+        if stand_ins.of_file(file):
+            raise DamagedManifest("it is none")
         checkpoint = from_file(repository, file, os.fspath(file))
     except DamagedManifest:
         sys.stdout.buffer.write(file.read_bytes())
