@@ -338,7 +338,6 @@ def _row(number: int, line: bytes) -> dict[str, Any]:
         row = None
     if not isinstance(row, dict):
         raise DamagedManifest(
-            f"line {number} of the manifest is not JSON: {line[:40].decode(errors='replace')!r}",
-            "take one side of a conflict whole: git checkout --ours PATH, or git checkout --theirs PATH",
+            f"line {number} of the manifest is not JSON: {line[:40].decode(errors='replace')!r}"
         )
     return row

@@ -15,6 +15,26 @@ from git_theta.git.repository import Repository
 ATTRIBUTES = ("filter=theta", "diff=theta", "merge=theta", "-text")
 FILE = ".gitattributes"
 _MACRO = b"[attr]"
+FILES = (f":(top){FILE}", f":(top,glob)**/{FILE}")
+"""Pathspecs of all attributes files."""
+_NO_VALUE = ("unspecified", "unset", "set", "")
+NEEDED = {
+    "filter": ("theta",),
+    "diff": ("theta",),
+    "merge": ("theta",),
+    "text": ("unset",),
+    "working-tree-encoding": ("unspecified",),
+    "ident": ("unset", "unspecified"),
+}
+"""The values of attributes that git-theta needs: with others, Git changes manifests, or leaves them alone."""
+_WORDS = {
+    "filter": "filter=theta",
+    "diff": "diff=theta",
+    "merge": "merge=theta",
+    "text": "-text",
+    "working-tree-encoding": "!working-tree-encoding",  # Git dies of -working-tree-encoding
+    "ident": "-ident",
+}
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 _LETTERS = {b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13}
@@ -60,17 +80,25 @@ def track(
     """
     path = folder / FILE
     text = _read(path)
-    last = {one.pattern: one.attributes for one in parse(text) if one.pattern}
+    last: dict[str, dict[str, str]] = {}
+    for one in parse(text):
+        if one.pattern:
+            last.setdefault(one.pattern, {}).update(effective(one.attributes, macros))
     new = []
-    for pattern in dict.fromkeys(_checked(folder, pattern) for pattern in patterns):
-        if not set(ATTRIBUTES) <= set(effective(last.get(pattern, ()), macros).values()):
+    for pattern in dict.fromkeys(checked(folder, pattern) for pattern in patterns):
+        if not set(ATTRIBUTES) <= set(last.get(pattern, {}).values()):
             new.append(pattern)
     if new and not dry_run:
-        newline = b"\r\n" if b"\r\n" in text else b"\n"
-        if text and not text.endswith(b"\n"):
-            text += newline
-        _write(path, text + b"".join(line(pattern, ATTRIBUTES) + newline for pattern in new))
+        _append(path, text, [line(pattern, ATTRIBUTES) for pattern in new])
     return new
+
+
+def say(path: Path, pattern: str, attributes: Iterable[str]) -> None:
+    """Give the files of a pattern the values that git-theta needs these attributes to have.
+
+    The line becomes the last one of an attributes file, so that no other of that file has the last word.
+    """
+    _append(path, _read(path), [line(pattern, [_WORDS[attribute] for attribute in attributes])])
 
 
 def untrack(
@@ -87,7 +115,7 @@ def untrack(
         The patterns that were tracked there before.
     """
     path = folder / FILE
-    unwanted = {_checked(folder, pattern) for pattern in patterns}
+    unwanted = {checked(folder, pattern) for pattern in patterns}
     found, kept = [], []
     for one in read(path):
         if one.pattern not in unwanted or not one.tracks(macros):
@@ -114,6 +142,12 @@ def filtered(repository: Repository, paths: Iterable[str], cached: bool = False)
     return {path for path, value in values(repository, "filter", paths, cached) if value == "theta"}
 
 
+def encoding(repository: Repository, path: str) -> str:
+    """The encoding that Git takes a path (from the top) to have in the work tree; "" for UTF-8."""
+    [(_, value)] = values(repository, "working-tree-encoding", [path])
+    return "" if value in _NO_VALUE or value.lower().replace("-", "") == "utf8" else value
+
+
 def values(
     repository: Repository, attribute: str, paths: Iterable[str], cached: bool = False
 ) -> list[tuple[str, str]]:
@@ -128,8 +162,27 @@ def values(
     return [(os.fsdecode(path), os.fsdecode(value)) for path, value in found]
 
 
-def _checked(folder: Path, pattern: str) -> str:
-    """The pattern as it stands in the file."""
+def unfit(repository: Repository, paths: Sequence[str]) -> dict[str, list[str]]:
+    """The attributes that do not have a value that git-theta needs, with the paths (from the top)."""
+    found = {}
+    for attribute, good in NEEDED.items():
+        wrong = [path for path, value in values(repository, attribute, paths) if value not in good]
+        if wrong:
+            found[attribute] = wrong
+    return found
+
+
+def pattern_of(path: str) -> str:
+    """The pattern for a path that is no pattern."""
+    return re.sub(r"[*?\[\\]", lambda found: "\\" + found.group(), path)
+
+
+def checked(folder: Path, pattern: str) -> str:
+    """The pattern as it stands in the attributes file of a folder.
+
+    Raises:
+        ThetaError: it makes no sense there.
+    """
     if Path(pattern).is_absolute():
         here = f"{folder.absolute()}{os.sep}"
         if not pattern.startswith(here):
@@ -153,6 +206,13 @@ def _without_ours(word: str, macros: Macros) -> list[str]:
     if not set(ATTRIBUTES) & set(means):
         return [word]
     return [one for one in means if one not in ATTRIBUTES and one not in macros]
+
+
+def _append(path: Path, text: bytes, lines: Sequence[bytes]) -> None:
+    newline = b"\r\n" if b"\r\n" in text else b"\n"
+    if text and not text.endswith(b"\n"):
+        text += newline
+    _write(path, text + b"".join(line + newline for line in lines))
 
 
 def line(pattern: str, words: Iterable[str]) -> bytes:

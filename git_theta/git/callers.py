@@ -37,6 +37,18 @@ _STORES = {"add", "stage", "commit", "stash", "update-index", "hash-object"}
 _SHOWS = {"diff", "log", "show", "whatchanged", "blame", "annotate", "range-diff", "format-patch"}
 _PLUMBING = {"diff-files", "diff-index"}
 _HELPED = {("diff", "difftool"), ("reset", "worktree"), ("update-index", "stash")}
+_COMMIT_VALUES = {
+    "--message",
+    "--file",
+    "--author",
+    "--date",
+    "--template",
+    "--cleanup",
+    "--trailer",
+    "--fixup",
+}
+_COMMIT_VALUES |= {"--squash", "--reuse-message", "--reedit-message"}
+_COMMIT_LETTERS = "mFCct"  # take a value
 _PICKS = {"-p", "--patch", "-i", "--interactive"}
 _MERGES = re.compile(r"-[a-zA-Z]*m|--merge\Z|--conflict\b")
 _DRY_RUN = re.compile(r"-[a-zA-Z]*n|--dry(-(r(un?)?)?)?\Z")
@@ -146,6 +158,36 @@ def _only_pretends(command: Sequence[str]) -> bool:
 def may_store(command: Sequence[str]) -> bool:
     """Whether what this git command cleans may be kept; the others ask whether a file is as Git has it."""
     return not command or command[0] in _STORES
+
+
+def adopts(command: Sequence[str]) -> bool:
+    """Whether what this git command cleans is to be committed: not only put aside, or shown in hunks."""
+    if not may_store(command) or command[:1] == ["stash"] or _PICKS & set(command):
+        return False
+    return command[:1] != ["commit"] or _names_files(command[1:])
+
+
+def _names_files(arguments: Sequence[str]) -> bool:
+    """Whether `git commit` takes files of the work tree, and not only what is staged; in doubt it does."""
+    left = iter(arguments)
+    for argument in left:
+        if argument.startswith("--"):
+            if argument in _COMMIT_VALUES:
+                next(left, None)
+            elif argument in ("--", "--all", "--include", "--only") or argument.startswith("--pathspec"):
+                return True
+            continue
+        if not argument.startswith("-"):
+            return True
+        letters = argument[1:]
+        value = next(
+            (place for place, letter in enumerate(letters) if letter in _COMMIT_LETTERS), len(letters)
+        )
+        if set(letters[:value]) & set("aio"):
+            return True
+        if value == len(letters) - 1:
+            next(left, None)
+    return False
 
 
 def makes_conflicts_again(command: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ from typing import Literal
 from git_theta import __version__
 from git_theta import manifest as manifests
 from git_theta.errors import UPGRADE, ThetaError
-from git_theta.git import attributes, hook_files
+from git_theta.git import attributes, hook_files, misplaced
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.fetching import missing
 from git_theta.git.overrides import files, overrides
@@ -158,32 +158,29 @@ def _attributes(repository: Repository) -> Iterator[Finding]:
         level: Level = "wrong" if stored & set(override.paths) else "note"
         yield Finding(level, override.text(), override.remedy())
         explained |= set(override.paths)
-    foreign = sorted(stored - attributes.filtered(repository, stored) - explained)
-    if foreign:
-        yield Finding(
-            "wrong",
-            f"{_some(foreign)}: stored by git-theta, but the attribute filter says otherwise (see "
-            "git check-attr filter PATH), so a checkout writes the manifest",
-            f"git theta track {_quoted(foreign)}",
-        )
+    for path in misplaced.strays(repository, sorted(stored - explained)):
+        error = misplaced.stray_error(repository, path)
+        yield Finding("wrong", error.message, error.remedy)
     paths = [blob.path for blob in in_index(repository, ATTRIBUTED, merged=True)]
     if not paths:
         yield Finding("note", "git-theta tracks no file here yet", 'git theta track "*.safetensors"')
         return
     yield Finding("ok", f"tracked files: {len(paths)}")
-    wanted = {"diff": "theta", "merge": "theta", "text": "unset"}
-    for attribute, value in wanted.items():
-        found = attributes.values(repository, attribute, paths)
-        others = [path for path, other in found if other != value and path not in explained]
+    for attribute, wrong in attributes.unfit(repository, paths).items():
+        others = [path for path in wrong if path not in explained]
         if others:
             yield Finding(
                 "wrong",
-                f"{_some(others)}: the attribute {attribute} is not as git-theta needs it ({value})",
-                f"git theta track {_quoted(others)}",
+                f"{_some(others)}: the attribute {attribute} is not as git-theta needs it "
+                f"({attributes.NEEDED[attribute][0]})",
+                f"git theta track {shlex.join(map(attributes.pattern_of, others))}",
             )
 
 
-def _raw(repository: Repository) -> Iterator[Finding]:
+def _contents(repository: Repository) -> Iterator[Finding]:
+    for blob, kind in misplaced.find(repository, in_index(repository, ATTRIBUTED, merged=True)):
+        error = misplaced.error(repository, blob.path, kind)
+        yield Finding("wrong", error.message, error.remedy)
     raw = [blob.path for blob in raw_in_index(repository)]
     if raw:
         yield Finding(
@@ -218,7 +215,7 @@ def _data(repository: Repository) -> Iterator[Finding]:
         )
 
 
-_IN_WORK_TREES: Sequence[Callable[[Repository], Iterator[Finding]]] = (_attributes, _raw, _data)
+_IN_WORK_TREES: Sequence[Callable[[Repository], Iterator[Finding]]] = (_attributes, _contents, _data)
 
 
 def _some(paths: Sequence[str]) -> str:

@@ -6,9 +6,11 @@ import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, MissingObject, NewerManifest, ThetaError
+from git_theta.filters import stand_ins
 from git_theta.git import blobs, hook_files
 from git_theta.git.advice import advice
 from git_theta.git.fetching import fetch_missing, missing
@@ -119,7 +121,7 @@ def restore(repository: Repository) -> list[str]:
             or not file.is_file()
         ):
             continue
-        if file.stat().st_size == blob.size and file.read_bytes() == text:
+        if is_text(file, text):
             os.utime(file, (0, 0))  # else git takes it for up to date and does not write it
             paths.append(blob.path)
     if paths:
@@ -127,6 +129,13 @@ def restore(repository: Repository) -> list[str]:
         names = b"".join(os.fsencode(path) + b"\0" for path in paths)
         repository.git("-C", str(top.absolute()), "checkout-index", "-f", "-u", "-z", "--stdin", stdin=names)
     return paths
+
+
+def is_text(file: Path, text: bytes) -> bool:
+    """Whether a file is this text, as attributes can have made it look in the work tree."""
+    if not len(text) <= file.stat().st_size <= 4 * len(text) + 4:
+        return False
+    return stand_ins.plain(file.read_bytes()) == stand_ins.plain(text)
 
 
 def push(

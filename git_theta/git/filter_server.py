@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from git_theta import manifest as manifests
 from git_theta.errors import ThetaError
+from git_theta.filters import stand_ins
 from git_theta.filters.content import Content
 from git_theta.git import callers, hook_files, mending, recovery
 from git_theta.git.callers import Caller
@@ -111,13 +112,21 @@ class Server:
 
     def _begin_smudge(self, pathname: str, can_delay: bool) -> None:
         content = Content(self._reader)
-        if not manifests.is_manifest(content.head(len(manifests.MAGIC))):
+        head = content.head(stand_ins.PROBE)
+        if not manifests.is_manifest(head):
+            if found := stand_ins.recognise(head):
+                _warn(found.warning(pathname))
             self.pass_through(pathname, content)  # a raw checkpoint is what it is
             return
+        text = b""
         try:
-            text, manifest = self._whole(pathname, content.rest(manifests.LARGEST))
+            text = content.rest(manifests.LARGEST)
+            text, manifest = self._whole(pathname, stand_ins.plain(text))
         except ThetaError as error:
-            if can_delay:
+            if found := stand_ins.recognise(text):
+                _warn(found.warning(pathname))
+                self._writer.send(text)
+            elif can_delay:
                 self._failing[pathname] = error
                 self._status("delayed")
             else:

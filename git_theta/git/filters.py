@@ -13,7 +13,7 @@ from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
 from git_theta.filters.known import Known
 from git_theta.filters.smudge import Smudger, Write
-from git_theta.git import callers, conflicts, mending
+from git_theta.git import attributes, callers, conflicts, mending, misplaced
 from git_theta.git.callers import Caller
 from git_theta.git.fetching import on_remotes
 from git_theta.git.purpose import Purpose, purpose
@@ -47,6 +47,7 @@ class Filters:
         self._warn = warn
         self._purpose = why
         self._may_store = why in (Purpose.SHOW, Purpose.PATCH) or callers.may_store(caller.command)
+        self._adopts = callers.adopts(caller.command)
         self._adds = caller.command[:1] == ["add"]
         self._smudger = Smudger(repository.objects)
         self._cleaner = Cleaner(repository.objects, self._known, settings, warn)
@@ -60,6 +61,9 @@ class Filters:
             recorded(self._repository, pathname),
             lambda: related(self._repository, self._settings.base),
             looks_only=self._purpose is Purpose.LOOK,
+            adopts=self._adopts,
+            blobs=lambda: misplaced.blobs(self._repository, pathname),
+            encoding=lambda: attributes.encoding(self._repository, pathname),
             mend=lambda text: self._mended(text, pathname),
         )
         try:

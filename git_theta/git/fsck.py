@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from git_theta import manifest as manifests
 from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject, ThetaError
-from git_theta.git.blobs import Blob, find_manifests, reachable
+from git_theta.filters import stand_ins
+from git_theta.git import misplaced
+from git_theta.git.blobs import Blob, find_manifests, in_index, reachable
 from git_theta.git.fetching import on_remotes
 from git_theta.git.partial import bring_missing
 from git_theta.git.push_plan import commit_of
@@ -53,8 +55,10 @@ def fsck(repository: Repository, fast: bool) -> Report:
     bring_missing(history, [], *_REVISIONS)
     for blob, text in find_manifests(history, reachable(history, [], *_REVISIONS)):
         report.manifests += 1
+        if stand_ins.recognise(text):
+            continue  # said of those that matter: in the index
         try:
-            manifest = manifests.parse(text)
+            manifest = manifests.parse(stand_ins.plain(text))
             if not manifest.storage:
                 raise DamagedManifest("its data were never stored")
         except DamagedManifest as error:
@@ -62,6 +66,7 @@ def fsck(repository: Repository, fast: bool) -> Report:
             continue
         whole.append((blob, manifest))
         report.objects |= manifest.oids()
+    report.problems += _misplaced(repository, whole)
     with Progress("Checking objects", report.objects) as progress:
         faults = list(check_objects(repository.store, report.objects, progress.advance))
     damaged = {fault.oid for fault in faults}
@@ -81,6 +86,18 @@ def fsck(repository: Repository, fast: bool) -> Report:
         )
     report.notes += _notes(repository, report.objects)
     return report
+
+
+def _misplaced(repository: Repository, whole: Iterable[tuple[Blob, Manifest]]) -> Iterator[ThetaError]:
+    """Texts in place of checkpoints, and manifests under names that are not tracked, in the index."""
+    if repository.bare:
+        return
+    known = {blob.oid for blob, _ in whole}
+    listed = in_index(repository, merged=True)
+    for blob, kind in misplaced.find(repository, listed):
+        yield misplaced.error(repository, blob.path, kind)
+    for path in misplaced.strays(repository, (blob.path for blob in listed if blob.oid in known)):
+        yield misplaced.stray_error(repository, path)
 
 
 def _intact(

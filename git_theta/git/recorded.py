@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest
+from git_theta.filters import stand_ins
 from git_theta.git.operation import merged_heads
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
@@ -26,13 +27,14 @@ def recorded(repository: Repository, pathname: str) -> list[tuple[bytes, Manifes
         return _read(repository, _tracked(repository))
     listed = [] if repository.bare else repository.index_entries(pathname)
     entries = {entry.stage: entry.oid for entry in listed}
-    names = [entries[stage] for stage in _STAGES if stage in entries]
-    return _read(repository, [*names, *_beside(pathname)])
+    staged = _read(repository, [entries[stage] for stage in _STAGES if stage in entries])
+    return list({**dict(staged), **dict(beside_index(repository, pathname))}.items())
 
 
 def beside_index(repository: Repository, pathname: str) -> list[tuple[bytes, Manifest]]:
     """The manifests of a path in HEAD and in what is being merged, picked or reverted."""
-    return _read(repository, _beside(pathname))
+    found = _read(repository, _beside(pathname))
+    return [(stand_ins.plain(blob), manifest) for blob, manifest in found]
 
 
 def _beside(pathname: str) -> list[str]:
@@ -71,10 +73,10 @@ def problem(text: bytes) -> str:
 
 
 def parsed(blob: bytes) -> Manifest | None:
-    """The manifest that a blob holds; None for anything else, damaged manifests included."""
+    """The manifest that a blob holds, whatever its line ends; None for anything else and damaged ones."""
     if not manifests.is_manifest(blob):
         return None
     try:
-        return manifests.parse(blob)
+        return manifests.parse(stand_ins.plain(blob))
     except DamagedManifest:
         return None

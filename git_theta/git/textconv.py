@@ -14,6 +14,7 @@ from pathlib import Path
 from git_theta import manifest as manifests
 from git_theta.diffs import textconv
 from git_theta.errors import DamagedManifest, NewerManifest, ThetaError
+from git_theta.filters import stand_ins
 from git_theta.git import callers
 from git_theta.git.callers import Caller
 from git_theta.git.checkpoint import from_file
@@ -25,7 +26,9 @@ from git_theta.manifest import Manifest
 
 
 def run(file: Path) -> None:
-    """Print a checkpoint, or a manifest, as text. A damaged manifest, or a newer one, is printed as it is.
+    """Print a checkpoint, or a manifest, as text.
+
+    A damaged manifest, or a newer one, is printed as it is; so is a text in place of a checkpoint.
 
     Raises:
         ThetaError: the file cannot be read.
@@ -39,6 +42,8 @@ def run(file: Path) -> None:
         sys.stdout.buffer.flush()
         return
     try:
+        if stand_ins.of_file(file):
+            raise DamagedManifest("it is none")
         checkpoint = from_file(repository, file, os.fspath(file))
     except DamagedManifest as error:
         if isinstance(error, NewerManifest):

@@ -155,7 +155,8 @@ def test_symbolic_links_and_empty_files_are_none(history: GitRepo) -> None:
     [
         (b'"update":"dense"', b'"update":"DENSE"', "line"),
         (b'"format":"safetensors"', b'"format":"pytorch"', "do not belong together"),
-        (b"\n", b"\n<<<<<<< ours\n", "not JSON"),
+        (b"\n", b"\n<<<<<<< ours\n", "conflict markers"),
+        (b"\n", b"\nours\n", "not JSON"),
     ],
 )
 def test_damaged_manifest_is_refused(history: GitRepo, old: bytes, new: bytes, says: str) -> None:

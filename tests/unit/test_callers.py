@@ -100,6 +100,33 @@ def test_what_shows_differences_gets_manifests(command: str, shows: bool) -> Non
     assert callers.wants_manifests(command.split()) == shows
 
 
+@pytest.mark.parametrize(
+    ("command", "adopts"),
+    [
+        ("add -A", True),
+        ("hash-object -w --path=m m", True),
+        ("stash", False),
+        ("add -p", False),
+        ("status", False),
+        ("checkout -m", False),
+        ("commit", False),
+        ("commit -m text", False),
+        ("commit -qm text --author name --amend", False),
+        ("commit -mtext --no-edit", False),
+        ("commit -C HEAD --signoff", False),
+        ("commit -am text", True),
+        ("commit -qam text", True),
+        ("commit --all -m text", True),
+        ("commit -m text path", True),
+        ("commit -m text -- path", True),
+        ("commit -o path", True),
+        ("commit --pathspec-from-file=x", True),
+    ],
+)
+def test_what_is_to_be_committed(command: str, adopts: bool) -> None:
+    assert callers.adopts(command.split()) == adopts
+
+
 @pytest.mark.parametrize("options", [["-n"], ["-vn", "x"], ["--dry-run"], ["x", "--dry"]])
 def test_an_add_that_only_pretends_stores_nothing(options: list[str]) -> None:
     assert callers.looks(["add", *options])
