@@ -121,7 +121,9 @@ class Server:
         text = b""
         try:
             text = content.rest(manifests.LARGEST)
-            text, manifest = self._whole(pathname, stand_ins.plain(text))
+            plain = stand_ins.plain(text)
+            whole, manifest = self._whole(pathname, plain)
+            text = whole if whole != plain else text
         except ThetaError as error:
             if found := stand_ins.recognise(text):
                 _warn(found.warning(pathname))

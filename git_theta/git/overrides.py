@@ -16,10 +16,11 @@ from tempfile import TemporaryDirectory
 
 from git_theta.git import attributes
 from git_theta.git.attribute_files import GLOBAL, INFO, AttributesFile, attribute_files, macros
-from git_theta.git.attribute_macros import Macros, mentioned
-from git_theta.git.attributes import FILE, NEEDED, Line
+from git_theta.git.attribute_macros import Macros, mentioned, name_of
+from git_theta.git.attributes import ATTRIBUTES, FILE, Line
 from git_theta.git.repository import Repository
 
+_OURS = tuple(map(name_of, ATTRIBUTES))
 _TRACKED = "theta-tracks"
 _LIKE = re.compile(r"\*\*/|[*?]+|\[[^]]+\]")
 _SHOWN = 5
@@ -101,8 +102,9 @@ def files(repository: Repository) -> list[str]:
 def _wrong(repository: Repository, paths: Sequence[str]) -> dict[str, str]:
     """The first attribute of these paths that is not as git-theta needs it."""
     found: dict[str, str] = {}
-    for attribute, wrong in attributes.unfit(repository, paths).items():
-        for path in wrong:
+    unfit = attributes.unfit(repository, paths)
+    for attribute in _OURS:
+        for path in unfit.get(attribute, ()):
             found.setdefault(path, attribute)
     return found
 
@@ -126,7 +128,7 @@ def _deciding(
     with TemporaryDirectory(prefix="git-theta-") as folder:
         copy = _copy(repository, files, known, Path(folder))
         meant = {path for path, value in attributes.values(copy, _TRACKED, wrong) if value == "set"}
-        for attribute in NEEDED:
+        for attribute in _OURS:
             some = [path for path, about in wrong.items() if about == attribute and path in meant]
             for path, value in attributes.values(copy, f"theta-{attribute}", some):
                 if value.isdigit():
@@ -146,7 +148,7 @@ def _copy(repository: Repository, files: Sequence[AttributesFile], known: Macros
         target.parent.mkdir(parents=True, exist_ok=True)
         rows = []
         for line in file.lines:
-            about = sorted(mentioned(line.attributes, known) & set(NEEDED)) if line.pattern else []
+            about = sorted(mentioned(line.attributes, known) & set(_OURS)) if line.pattern else []
             words = [f"theta-{attribute}={number}" for attribute in about]
             words += [_TRACKED] if line.tracks(known) else []
             rows.append(attributes.line(line.pattern, words) if words else b"")

@@ -71,8 +71,17 @@ def test_a_later_line_of_the_same_file(history: GitRepo) -> None:
     with (history.path / ".gitattributes").open("a") as text:
         text.write("model* binary\n")
     assert history.git("check-attr", "merge", MODEL).stdout.strip().endswith(": unset")
-    said = overridden(history, ".gitattributes", 3, MODEL)
+    said = history.theta("doctor", check=False).stdout
+    assert f'line 3 of .gitattributes, "model* binary", overrides git-theta for {MODEL}' in said
     history.remedy(said, f"git theta track {MODEL}")
+    assert history.git("check-attr", "merge", MODEL).stdout.strip().endswith(": theta")
+    assert history.theta("doctor").returncode == 0
+
+
+def test_a_later_line_is_outdone_where_the_pattern_is_tracked_again(history: GitRepo) -> None:
+    with (history.path / ".gitattributes").open("a") as text:
+        text.write("model* binary\n")
+    assert "one in .gitattributes outdoes it" in history.theta("track", "*.safetensors").stdout
     assert history.git("check-attr", "merge", MODEL).stdout.strip().endswith(": theta")
     assert history.theta("doctor").returncode == 0
 

@@ -46,8 +46,9 @@ def test_each_push_url_is_asked(history: GitRepo, pushed: GitRepo) -> None:
 
 def test_a_damaged_object(history: GitRepo, pushed: GitRepo) -> None:
     path = history.objects()[0]
-    path.chmod(0o644)
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    data = path.read_bytes()
+    path.unlink()  # the remote's is the same file
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     said = "\n".join(wrong(history))
     assert "is damaged" in said
     history.remedy(said, f"rm -f {path.relative_to(history.path)}; git theta fetch --all")

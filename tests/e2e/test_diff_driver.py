@@ -163,7 +163,7 @@ def test_manifest_with_conflict_markers(history: GitRepo) -> None:
     text = history.blob(f"HEAD:{MODEL}")
     history.write(MODEL, text.replace(b"\n", b"\n<<<<<<< ours\n", 1))
     output = history.git("diff").stdout
-    assert f"{MODEL}: line 2 of the manifest is not JSON" in output
+    assert f"{MODEL}: this is a text with conflict markers, not the checkpoint" in output
     assert "Traceback" not in output
 
 

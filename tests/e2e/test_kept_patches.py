@@ -139,7 +139,9 @@ class TestHunks:
         history.git("stash", "-p", stdin=b"s\ny\nn\nn\nn\nn\n")
         assert history.digest(MODEL) == digest(safetensors_bytes(tuned | {"bias": weights(0)["bias"]}))
         history.git("checkout", "-q", "--", MODEL)
-        history.git("stash", "pop", "-q", check=False)
+        history.git("stash", "pop", "-q")
+        stashed = changed(weights(0), "layer.1.weight") | {"bias": tuned["bias"]}
+        assert history.digest(MODEL) == digest(safetensors_bytes(stashed))
 
     def test_one_tensor_is_staged_and_committing_it_is_refused(
         self, history: GitRepo, tuned: dict[str, np.ndarray]
