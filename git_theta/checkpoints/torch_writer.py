@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _ALIGNMENT = 64  # as torch writes, so that a checkpoint can be mapped into memory
 _PADDING = 0x4246  # the extra field that torch pads with, "FB"
 _WIDE = 1 << 30  # entries from this size on get 64-bit sizes
-_TAKE_A_SIDE = "take one side whole: git checkout --ours PATH, or git checkout --theirs PATH"
 _WIDE_EXTRA = 20  # what zipfile adds to the local header of such an entry
 
 
@@ -144,8 +143,7 @@ def _exchange(leaf: Leaf, stored: Stored, key: str, tensor: Tensor) -> None:
 def _unchangeable(name: str, stored: Stored) -> ThetaError:
     return ThetaError(
         f"tensor {name!r} is only a part of the storage {stored.name!r}, or of a kind of its own: "
-        "its shape and dtype cannot change",
-        _TAKE_A_SIDE,
+        "its shape and dtype cannot change"
     )
 
 
@@ -189,8 +187,7 @@ def _remove(root: Value, leaves: list[Leaf]) -> None:
         for _, child in children(value):
             if id(child) in gone:
                 raise ThetaError(
-                    f"tensor {gone[id(child)]!r} cannot be removed: it is part of another object",
-                    _TAKE_A_SIDE,
+                    f"tensor {gone[id(child)]!r} cannot be removed: it is part of another object"
                 )
             stack.append(child)
 

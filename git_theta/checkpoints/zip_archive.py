@@ -150,8 +150,7 @@ def checksum_places(read: Read, entry: Entry) -> list[int]:
 
 def _cut_off() -> DamagedCheckpoint:
     return DamagedCheckpoint(
-        "the ZIP has no directory at its end: the file is cut off, or something was appended to it",
-        "save it again, or copy it again",
+        "the ZIP has no directory at its end: the file is cut off, or something was appended to it"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +193,8 @@ def checked(folder: Path, pattern: str) -> str:
     if not pattern or "\n" in pattern or "\0" in pattern:
         raise ThetaError(f"{pattern!r} is no pattern", 'a pattern is like "*.safetensors"')
     if pattern.startswith("!"):
-        raise ThetaError(f"git has no negative patterns like {pattern}", f"git theta untrack {pattern[1:]}")
+        untrack = f"git theta untrack {shlex.quote(pattern[1:])}"
+        raise ThetaError(f"git has no negative patterns like {pattern}", untrack)
     if pattern.split("/")[0] == "..":
         raise ThetaError(f"{pattern} is not in this folder", "type the command in the folder of the file")
     if pattern.endswith("/") or (folder / pattern).is_dir():

@@ -34,6 +34,11 @@ class Blob:
     path: str = ""
 
 
+def lost(path: str, oid: str) -> ThetaError:
+    """The error for a blob that git names, but has not."""
+    return ThetaError(f"{path}: git has no blob {oid[:12]}", "git fetch --refetch")
+
+
 def reachable(repository: Repository, revisions: Sequence[str], *options: str) -> Iterator[Blob]:
     """The blobs that `git rev-list --objects` lists, one by one, but for those that a partial clone lacks.
 

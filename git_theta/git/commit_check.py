@@ -90,7 +90,7 @@ def check_conflicts(repository: Repository) -> list[ThetaError]:
 
 
 def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None:
-    again = f"git add {shlex.quote(blob.path)}"
+    again = f"git add --renormalize {shlex.quote(blob.path)}"  # git add leaves out what looks unchanged
     if kind := stand_ins.in_git(text):
         return misplaced.error(repository, blob.path, kind)
     try:

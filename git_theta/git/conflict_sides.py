@@ -15,6 +15,7 @@ from git_theta.filters import stand_ins
 from git_theta.filters.smudge import Smudger, Write
 from git_theta.git import conflicts, marked, recovery
 from git_theta.git.advice import advice
+from git_theta.git.blobs import lost
 from git_theta.git.conflicts import Conflict, Stages
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.repository import Repository
@@ -79,7 +80,7 @@ def take_out(repository: Repository, path: str, side: Side, target: Path | None)
         raise ThetaError(f"{one.path}: {side} has no such file", "git status")
     blob = repository.blob(version[1])
     if blob is None:
-        raise ThetaError(f"{one.path}: git has no blob {version[1][:12]}", "git fsck")
+        raise lost(one.path, version[1])
     target = target or repository.work_tree / one.path
     write_file(repository, one.path, blob, target)
     return target

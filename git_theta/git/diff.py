@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,10 +103,7 @@ class _Run:
         """The answer for one checkpoint after the other."""
         changes = self._changes()
         if self._options.plot and len(changes) != 1:
-            names = ", ".join(change.path for change in changes) or "none"
-            raise ThetaError(
-                f"a picture shows one checkpoint; these differ: {names}", "name one: git theta diff -- PATH"
-            )
+            raise self._not_one_picture(changes)
         for change in changes:
             try:
                 yield from self._unmerged(change, style) if change.unmerged else self._compared(change, style)
@@ -115,6 +112,20 @@ class _Run:
                     raise
                 self._trouble = True
                 yield terminal.failed(change.path, error, style)
+
+    def _not_one_picture(self, changes: Sequence[Change]) -> ThetaError:
+        if not changes:
+            return ThetaError("a picture shows a difference, and there is none")
+        options = self._options
+        inside = len(self._sides.paths) if options.paths is None else 0
+        words = (["--cached"] if options.cached else []) + [*options.words[: len(options.words) - inside]]
+        sides = "".join(f" {shlex.quote(word)}" for word in words)
+        names = ", ".join(change.path for change in changes)
+        plot, first = shlex.quote(str(options.plot)), shlex.quote(changes[0].path)
+        return ThetaError(
+            f"a picture shows one checkpoint; these differ: {names}",
+            f"name one: git theta diff --plot {plot}{sides} -- :/{first}",
+        )
 
     def _changes(self) -> list[Change]:
         if self._repository is None:

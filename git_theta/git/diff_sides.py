@@ -12,7 +12,7 @@ from git_theta.errors import ThetaError
 from git_theta.git.places import Place
 from git_theta.git.repository import Repository
 
-_USAGE = "git theta diff [A [B]] [-- PATH...]"
+_HELP = "git theta diff --help"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def parse(repository: Repository, words: Sequence[str], paths: Sequence[str] | N
             revisions += found
             continue
         if paths is not None:
-            raise ThetaError(f"{word} is not a revision", _USAGE)
+            raise ThetaError(f"{word} is not a revision", _HELP)
         paths = words[number:]
         for path in paths:
             if not Path(path).exists() and not Path(path).is_symlink():
@@ -119,7 +119,7 @@ def _sides(repository: Repository, revisions: Sequence[Side], paths: tuple[str, 
             "git theta diff A:model.pt B:model.pt, or git theta diff A:model.pt model.pt",
         )
     if len(revisions) > (1 if cached else 2):
-        raise ThetaError("these are too many revisions", _USAGE)
+        raise ThetaError("these are too many revisions", _HELP)
     if len(revisions) == 2:
         return Sides(revisions[0], revisions[1], paths)
     if cached:
@@ -132,7 +132,7 @@ def _sides(repository: Repository, revisions: Sequence[Side], paths: tuple[str, 
 def _range(repository: Repository, word: str) -> list[Side]:
     """The two sides that A..B or A...B names; none if it is neither."""
     if word.startswith("-"):
-        raise ThetaError(f"there is no option {word}", "git theta diff --help")
+        raise ThetaError(f"there is no option {word}", _HELP)
     dots = "..." if "..." in word else ".."
     if dots not in word:
         return []
@@ -192,5 +192,5 @@ def _file(word: str) -> Place:
     if word == os.devnull:
         return Place("")
     if not path.is_file():
-        raise ThetaError(f"{word} is not a file", "git theta diff --help")
+        raise ThetaError(f"{word} is not a file", _HELP)
     return Place(word, "100644", file=path, label="work tree")

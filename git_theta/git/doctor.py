@@ -53,7 +53,12 @@ def examine(commands: Sequence[str]) -> Iterator[Finding]:
     Args:
         commands: the commands of this git-theta.
     """
-    yield from _versions()
+    try:
+        version = git_version()
+    except ThetaError as error:
+        yield Finding("wrong", error.message, error.remedy)
+        return
+    yield from _versions(version)
     try:
         repository = Repository.here()
     except ThetaError:
@@ -68,12 +73,7 @@ def examine(commands: Sequence[str]) -> Iterator[Finding]:
             yield from check(repository)
 
 
-def _versions() -> Iterator[Finding]:
-    try:
-        version = git_version()
-    except ThetaError as error:
-        yield Finding("wrong", error.message, error.remedy)
-        return
+def _versions(version: str) -> Iterator[Finding]:
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     if numbers < OLDEST_GIT:
         oldest = ".".join(map(str, OLDEST_GIT))

@@ -54,7 +54,9 @@ def steps(repository: Repository, start: str, name: str) -> Iterator[Step]:
     (path,) = diff_changes.named_paths(repository, [name])
     found = _listed(repository, revision(repository, start).name, path)
     if not found:
-        raise ThetaError(f"no commit up to {start} has changed {name}", f"git log -- {shlex.quote(name)}")
+        raise ThetaError(
+            f"no commit up to {start} has changed {name}", f"git log --all -- {shlex.quote(name)}"
+        )
     while found:
         last = found.pop()
         yield from found

@@ -164,10 +164,7 @@ class Merge:
         """
         results = {}
         for one in self.checkpoints:
-            with ProgressBar(f"Merging {one.about.path}") as progress:
-                applied = one.merge.apply(
-                    one.plan, device=self._device, progress=progress, warn=say, checked_out=checked_out
-                )
+            applied = self._applied(one, say, checked_out)
             for line in summary(one.about.path, one.plan, applied):
                 say(line)
             results[one.about.path] = applied
@@ -193,6 +190,20 @@ class Merge:
         from git_theta.merges.narrowing import needs_torch
 
         return any(needs_torch(one.plan) for one in self.checkpoints)
+
+    def _applied(self, one: Planned, say: Say, checked_out: bool) -> Applied:
+        try:
+            with ProgressBar(f"Merging {one.about.path}") as progress:
+                return one.merge.apply(
+                    one.plan, device=self._device, progress=progress, warn=say, checked_out=checked_out
+                )
+        except ThetaError as error:
+            one_by_one = "" if len(self.theirs) == 1 else "one branch after the other: "
+            error.remedy = error.remedy or (
+                f"{one_by_one}git merge {shlex.quote(self.theirs[0].name)}, "
+                f"then git theta resolve {shlex.quote(one.about.path)} --ours, or --theirs"
+            )
+            raise
 
     def _planned(self, about: Contested, rules: Rules) -> Planned:
         labels = ["base", *(name for name, _ in about.versions)]

@@ -8,6 +8,7 @@ octopus does; checkpoints go by their path then, and all versions of one are mer
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -271,7 +272,11 @@ def _no_common_ancestor(repository: Repository, heads: Sequence[Head]) -> ThetaE
             f"this clone is shallow and lacks the common ancestor of {names}",
             "git fetch --deepen=100 (or git fetch --unshallow), then merge again",
         )
-    return ThetaError(f"{names} have no common ancestor", "git merge --allow-unrelated-histories")
+    one_by_one = "" if len(heads) == 2 else "one after the other: "
+    return ThetaError(
+        f"{names} have no common ancestor",
+        f"{one_by_one}git merge --allow-unrelated-histories {shlex.quote(heads[1].name)}",
+    )
 
 
 def _checked_version() -> tuple[int, ...]:

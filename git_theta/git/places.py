@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from git_theta.errors import ThetaError
 from git_theta.git import blobs, checkpoint
 from git_theta.git.checkpoint import Checkpoint
 from git_theta.git.repository import Repository
@@ -68,7 +67,7 @@ def open_place(repository: Repository | None, place: Place) -> Checkpoint | None
         if found is not None:
             return found
     if place.file is None:
-        raise ThetaError(f"{place.path}: git has no blob {place.oid[:12]}", "git fsck")
+        raise blobs.lost(place.path, place.oid)
     return checkpoint.from_file(repository, place.file, place.path)
 
 

@@ -11,6 +11,7 @@ from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters import stand_ins
 from git_theta.git import checkpoint, conflict_sides, conflicts
+from git_theta.git.blobs import lost
 from git_theta.git.conflict_sides import STAGES, Open
 from git_theta.git.conflicts import Conflict
 from git_theta.git.interrupts import held_back
@@ -127,6 +128,7 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
             applied = merge.apply(plan, device=wanted.device, progress=progress, warn=say, checked_out=True)
     except ThetaError as error:
         if not wanted.whole_side:
+            error.remedy = error.remedy or _take_a_side(one)
             raise
         say(f"The tensors of {one.path} cannot be merged: {error.message}")
         _take_whole(repository, one, merge, wanted.whole_side, say)
@@ -185,7 +187,7 @@ def _blob(repository: Repository, one: Open, oid: str) -> bytes | None:
         return None
     blob = repository.blob(oid)
     if blob is None:
-        raise ThetaError(f"{one.path}: git has no blob {oid[:12]}", "git fsck")
+        raise lost(one.path, oid)
     return blob
 
 

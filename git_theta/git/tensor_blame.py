@@ -69,7 +69,7 @@ def blame(repository: Repository, name: str, start: str) -> Iterator[Line]:
     tensors = _entries(repository, newest.version)
     if not tensors:
         raise ThetaError(
-            f"there is no {name} in {start}, or no tensor in it", f"git log -- {shlex.quote(name)}"
+            f"there is no {name} in {start}, or no tensor in it", f"git log --all -- {shlex.quote(name)}"
         )
     found: dict[str, Line] = {}
     for step, names in _culprits(repository, newest, history, tensors):

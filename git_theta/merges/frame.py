@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -86,8 +85,7 @@ class Frame:
         if (manifest.tensors, manifest.views) != (tuple(tensors), tuple(views)):
             raise ThetaError(
                 f"{pathname}: a {side.format} file cannot be written with what the merge gives: "
-                f"{_difference(manifest, tensors, views)}",
-                f"take one side whole: git checkout --ours {shlex.quote(pathname)}, or --theirs",
+                f"{_difference(manifest, tensors, views)}"
             )
         return manifest, text
 

@@ -205,7 +205,6 @@ def _text(name: str, tensor: Tensor) -> bytes:
         whole = False
     if not whole:
         raise ThetaError(
-            f"tensor {name!r} is not the text of a list of numbers, all that a JSON checkpoint holds",
-            "take one side whole: git checkout --ours PATH, or git checkout --theirs PATH",
+            f"tensor {name!r} is not the text of a list of numbers, all that a JSON checkpoint holds"
         )
     return text
