@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+UPGRADE = "pip install -U git-theta"
+
 
 class ThetaError(Exception):
     """Something went wrong that the user can mend.
@@ -32,8 +34,25 @@ class DamagedManifest(ThetaError):
     """A text that starts like a manifest, but is not one that git-theta wrote."""
 
 
+class NewerManifest(DamagedManifest):
+    """A manifest that only a newer git-theta can read. It is left as it is."""
+
+    def __init__(self, version: int, known: int) -> None:
+        super().__init__(
+            f"made by a newer git-theta (version {version} of the manifest; this git-theta reads {known})",
+            UPGRADE,
+        )
+
+
 class DamagedObject(ThetaError):
     """A stored object whose bytes are not what its name or its members' digests say."""
+
+
+class NewerObject(DamagedObject):
+    """An object that only a newer git-theta can read, or one with the plug-in that has made it."""
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what, remedy or UPGRADE)
 
 
 class MissingObject(ThetaError):

@@ -17,6 +17,7 @@ class Settings:
         allow_damaged: store damaged checkpoints as opaque bytes (theta.allowDamaged).
         skip_smudge: leave manifests in the work tree (theta.skipSmudge, GIT_THETA_SKIP_SMUDGE).
         skip_missing: write the manifest where objects are missing or damaged (theta.skipMissing).
+        allow_incomplete_push: push refs whose objects are nowhere to be found (theta.allowIncompletePush).
         report: print what a commit cost, in a line for each file, or for each tensor too (theta.report).
         grouping: whether residuals are grouped by exponent, which takes less room and more time: "on"
             wherever it takes noticeably less, "auto" where a user would wait for it (theta.grouping).
@@ -28,6 +29,7 @@ class Settings:
     allow_damaged: bool = False
     skip_smudge: bool = False
     skip_missing: bool = False
+    allow_incomplete_push: bool = False
     report: Report = "files"
     grouping: Grouping = "auto"
     max_chain_depth: int = 10

@@ -17,7 +17,8 @@ import click
     "--to", "target", type=click.Path(path_type=Path, dir_okay=False), help="Write it there, not to PATH."
 )
 def command(path: str, side: str | None, target: Path | None) -> None:
-    """The conflict stays: to end it, type git theta resolve.
+    """The conflict stays: to end it, type git theta resolve. A manifest with conflict markers, as a Git
+    without git-theta leaves it and people commit it, counts as a conflict as well.
 
     \b
     Examples:

@@ -12,19 +12,27 @@ _COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 
 @click.command
+@click.option("--deep", is_flag=True, help="Verify all data here, and that remotes have those of their refs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of level, text and remedy.")
-def command(as_json: bool) -> int:
+def command(deep: bool, as_json: bool) -> int:
     """Looks at versions, configuration, hooks, remotes, attributes, and at files that are not stored as they
-    should be. The exit code is 1 if anything is wrong.
+    should be. With --deep, also at every byte of every version, as git theta fsck does, and at what each
+    remote has. The exit code is 1 if anything is wrong.
 
     \b
-    Example:
+    Examples:
       git theta doctor
+      git theta doctor --deep
     """
     from git_theta.cli.main import SUMMARIES
     from git_theta.git.doctor import examine
 
     found = list(examine(list(SUMMARIES)))
+    if deep:
+        from git_theta.git.deep_check import examine_data
+        from git_theta.git.repository import Repository
+
+        found += examine_data(Repository.here())
     if as_json:
         click.echo(json.dumps([finding.record() for finding in found], indent=2))
     else:

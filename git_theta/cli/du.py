@@ -44,6 +44,8 @@ def command(revisions: tuple[str, ...], by: tuple[str, ...], as_json: bool) -> N
         repository,
         revisions or ("--branches", "--tags", "--remotes", *([] if repository.unborn else ["HEAD"])),
     )
+    for path, problem in found.problems.items():
+        click.echo(f"git-theta: {path} is not counted: {problem}", err=True)
     tables: dict[str, Iterable[Share]] = {
         "commit": found.commits,
         "path": found.paths.values(),

@@ -58,7 +58,7 @@ def _checkpoints(found: list[Listed]) -> list[str]:
     rows = [("PATH", "FORMAT", "TENSORS", "SIZE", "STORED")] if found else []
     for entry in found:
         if entry.manifest is None:
-            rows.append((entry.path, f"damaged: {entry.problem}", "", "", ""))
+            rows.append((entry.path, entry.trouble, "", "", ""))
         else:
             manifest, stored = entry.manifest, human_size(entry.stored)
             count = str(len(manifest.tensors))
@@ -77,7 +77,7 @@ def _tensors(repository: Repository, entry: Listed, revision: str) -> list[str]:
     from git_theta.git.listing import table
 
     if entry.manifest is None:
-        return [f"{entry.path} (damaged: {entry.problem})"]
+        return [f"{entry.path} ({entry.trouble})"]
     count, size = len(entry.manifest.tensors), human_size(entry.manifest.size)
     head = (
         f"{entry.path} ({entry.manifest.format}, {count} tensors, {size}, stored {human_size(entry.stored)})"

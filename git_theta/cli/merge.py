@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
 from git_theta.cli.merge_options import merge_options
@@ -9,6 +11,14 @@ from git_theta.cli.merge_options import merge_options
 
 @click.command
 @click.argument("revisions", nargs=-1, metavar="[REV]...")
+@click.option(
+    "-X",
+    "--strategy-option",
+    "favoured",
+    type=click.Choice(["ours", "theirs"]),
+    default=None,
+    help="The side to take where both have changed something, in all files, as git merge does.",
+)
 @click.option("--rename", "renames", multiple=True, metavar="'OLD -> NEW'", help="Tensors one side renamed.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only print the plan, and how far the sides disagree.")
 @click.option("--no-commit", is_flag=True, help="Stop before committing, as git merge --no-commit.")
@@ -25,6 +35,7 @@ def command(
     rules: tuple[str, ...],
     renames: tuple[str, ...],
     device: str,
+    favoured: Literal["ours", "theirs"] | None,
     dry_run: bool,
     no_commit: bool,
     message: str,
@@ -51,7 +62,9 @@ def command(
 
     if bool(revisions) + abort + (redo is not None) != 1:
         raise click.UsageError("give revisions to merge, or --abort, or --redo COMMIT", context)
-    if not revisions and any((strategy, options, rules, renames, dry_run, no_commit, message)):
+    if favoured and strategy:
+        raise click.UsageError("-X goes with no --strategy: it is one for all that both changed", context)
+    if not revisions and any((favoured, strategy, options, rules, renames, dry_run, no_commit, message)):
         raise click.UsageError(f"{'--abort' if abort else '--redo'} goes with no option of a merge", context)
     repository = Repository.here()
     try:
@@ -62,10 +75,11 @@ def command(
             return merge_command.redo(repository, redo, device, click.echo)
         request = merge_command.Request(
             revisions,
-            places.command_line(strategy, options, rules, renames),
+            places.command_line(favoured or strategy, options, rules, renames),
             device,
             message,
             commit=not no_commit,
+            favoured=favoured or "",
         )
         run = merge_command.dry_run if dry_run else merge_command.merge
         return run(repository, request, click.echo)

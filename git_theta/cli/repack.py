@@ -8,13 +8,16 @@ import click
 
 from git_theta.cli.console import human_size
 
+_SHOWN = 5
+
 
 @click.command
 @click.argument("revisions", nargs=-1)
 @click.option("--aggressive", is_flag=True, help="Try every earlier version and every update kind: slow.")
 def command(revisions: tuple[str, ...], aggressive: bool) -> None:
-    """Looks for better updates for tensors of commits that no remote-tracking branch contains, and rewrites
-    those commits: same files, authors, dates and messages, other oids. What was pushed stays as it is.
+    """Looks for better updates for tensors of commits that nobody else has, and rewrites those commits: same
+    files, authors, dates and messages, other oids. What was pushed (also by url) stays as it is, and so do
+    commits that a note, an annotated tag, the stash, another work tree or a superproject names.
     REVISIONS are as git rev-list takes them; HEAD unless given. Branches and tags are kept as they were
     under refs/original/theta/.
 
@@ -36,8 +39,12 @@ def command(revisions: tuple[str, ...], aggressive: bool) -> None:
     found = repack(Repository.here(), revisions or ("HEAD",), aggressive, progress)
     if not found.tensors:
         click.echo("Nothing could be stored better.")
-        return
-    saved = human_size(found.before - found.after)
-    click.echo(f"{found.tensors} tensors take {saved} less ({human_size(found.before)} before).")
+    else:
+        saved = human_size(found.before - found.after)
+        click.echo(f"{found.tensors} tensors take {saved} less ({human_size(found.before)} before).")
     for name, backup in found.moved:
         click.echo(f"{name} was rewritten; as it was: {backup}")
+    if found.kept:
+        more = f" and {len(found.reasons) - _SHOWN} more" if len(found.reasons) > _SHOWN else ""
+        reasons = f": {', '.join(found.reasons[:_SHOWN])}{more}" if found.reasons else ""
+        click.echo(f"{found.kept} commits stay as they are, which others have or something names{reasons}.")

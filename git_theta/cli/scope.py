@@ -1,4 +1,4 @@
-"""The options that say which of git's configuration files a command writes."""
+"""The options that say which of git's configuration files a command writes, if any."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any, TypeVar
 
 import click
 
+SERVER = "server"
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def scope_options(function: _Function) -> _Function:
-    """--local, --worktree and --system; without any, the scope is global."""
+    """--local, --worktree, --system and --server; without any, the scope is global."""
     for name, text in (
+        (SERVER, "Only refuse pushes into this repository that lack objects."),
         ("system", "For all users of this machine."),
         ("worktree", "For this work tree (see git worktree)."),
         ("local", "For this repository."),

@@ -20,7 +20,7 @@ def command(as_json: bool) -> int:
     hooks are missing, or objects are missing.
 
     Keys of --json: installed, hooks, patterns, staged, unstaged, untracked, missing_objects (number by path),
-    manifests_in_work_tree.
+    manifests_in_work_tree, stand_ins (texts in place of checkpoints, by path).
 
     \b
     Example:
@@ -43,9 +43,7 @@ def _lines(status: Status) -> list[str]:
     if not status.installed:
         lines.append(style("git-theta is not set up: type git theta install", "red"))
     elif not status.hooks:
-        lines.append(
-            style("hooks are missing, without which git push leaves data behind: git theta install", "red")
-        )
+        lines += [style(status.hooks_problem, "red"), "  git theta install"]
     if not status.patterns:
         return [*lines, 'No patterns are tracked: git theta track "*.safetensors"']
     lines += ["Tracked patterns:", *(f"    {pattern} ({name})" for pattern, name in status.patterns)]
@@ -62,6 +60,11 @@ def _lines(status: Status) -> list[str]:
             "Objects missing here (git theta fetch brings them):",
             "red",
             [f"{path}: {count} objects" for path, count in status.missing.items()],
+        ),
+        (
+            "No checkpoints, but committed in place of them:",
+            "red",
+            [f"{path}: {what}" for path, what in status.stand_ins.items()],
         ),
     ):
         if rows:

@@ -20,12 +20,12 @@ def command(patterns: tuple[str, ...], dry_run: bool) -> None:
       git theta track "models/**"
       git theta track
     """
-    from git_theta.git import attributes, tracking
+    from git_theta.git import attribute_files, tracking
     from git_theta.git.repository import Repository
 
     repository = Repository.here()
     if not patterns:
-        listed = attributes.tracked_patterns(repository)
+        listed = attribute_files.tracked_patterns(repository)
         click.echo("Tracked patterns:" if listed else "No patterns are tracked yet.")
         for pattern, name in listed:
             click.echo(f"    {pattern} ({name})")

@@ -12,7 +12,8 @@ from git_theta import manifest as manifests
 from git_theta.checkpoints import registry
 from git_theta.checkpoints.layout import Format, Layout
 from git_theta.checkpoints.registry import PROBE
-from git_theta.errors import DamagedManifest
+from git_theta.errors import NewerManifest
+from git_theta.filters import remains, stand_ins
 from git_theta.filters.content import Content
 from git_theta.filters.known import Known
 from git_theta.filters.recorded_layout import holds
@@ -32,12 +33,25 @@ class Request:
         recorded: blobs of this path (the index entry's first) and what they parse to.
         related: manifests of other checkpoints, read only if they are needed.
         looks_only: nothing of the answer will be kept: answer fast, store nothing, never refuse.
+        adopts: the answer is meant to be committed: what a commit should not have is refused.
+        blobs: what Git has for this path by now, manifest or not; read only if it is needed.
+        encoding: what Git takes the answer to be encoded in; "" if it leaves it alone.
+        mend: makes a manifest whole that has come out of a patch; raises DamagedManifest.
     """
 
     pathname: str
     recorded: Sequence[tuple[bytes, Manifest]]
     related: Callable[[], Sequence[Manifest]]
     looks_only: bool
+    adopts: bool = True
+    blobs: Callable[[], Sequence[bytes]] = tuple
+    encoding: Callable[[], str] = str
+    mend: Callable[[bytes], bytes] | None = None
+
+    @property
+    def stores(self) -> bool:
+        """Whether the answer is kept, and meant to be committed."""
+        return self.adopts and not self.looks_only
 
 
 class Cleaner:
@@ -71,32 +85,36 @@ class Cleaner:
         Raises:
             DamagedCheckpoint: the file breaks the rules of its format.
             DamagedManifest: it is a manifest with lines that do not belong together.
-            ThetaError: the store cannot be written.
+            ThetaError: it is a text that stands in place of a checkpoint, it is what is left of the one that
+                Git has, or the store cannot be written.
         """
         head = content.head(PROBE)
-        if head.startswith(manifests.TEXT_MAGIC):
-            return content.rest(manifests.LARGEST)
+        if manifests.is_manifest(head) or stand_ins.recognise(head):
+            return _text(content.rest(manifests.LARGEST), request)
+        if request.stores and (encoding := request.encoding()):
+            raise stand_ins.recoded(encoding)
         with ExitStack() as stack:
-            if manifests.is_manifest(head):
-                if not self._settings.allow_damaged or request.looks_only:
-                    return _checked(content.rest(manifests.LARGEST), request)
-                content.spool(stack.enter_context(self._objects.store.spool()))
-                with suppress(DamagedManifest):
-                    return _checked(content.head(manifests.LARGEST), request)
-            form = registry.detect(head, request.pathname)
-            recorded = self._as_recorded(content, request, form, stack)
-            return recorded if recorded is not None else self._pass(content, request, form, stack)
+            form, known = registry.detect(head, request.pathname), self._known(request)
+            recorded = self._as_recorded(content, request, known, form, stack)
+            if recorded is not None:
+                return recorded
+            if form is None and request.stores and not self._settings.allow_damaged:
+                remains.check(content, [manifest for _, manifest in request.recorded], self._objects, stack)
+            return self._pass(content, request, known, form, stack)
 
     def identify(self, content: Content, pathname: str) -> tuple[Manifest, Layout]:
         """The identity of a file that is no manifest, and its layout; nothing is stored."""
         request = Request(pathname, (), tuple, looks_only=True)
         with ExitStack() as stack:
-            one = SinglePass(self._means(request, quiet=False), content, stack)
+            means = self._means(request, self._known(request), quiet=False)
+            one = SinglePass(means, content, stack)
             layout = one.read(registry.detect(content.head(PROBE), pathname))
             return one.identity(layout), layout
 
-    def _pass(self, content: Content, request: Request, form: Format | None, stack: ExitStack) -> bytes:
-        means = self._means(request, quiet=request.looks_only)
+    def _pass(
+        self, content: Content, request: Request, known: Known, form: Format | None, stack: ExitStack
+    ) -> bytes:
+        means = self._means(request, known, quiet=request.looks_only)
         one = SinglePass(means, content, stack)
         identity = one.identity(one.read(form))
         for blob, recorded in request.recorded:
@@ -110,7 +128,7 @@ class Cleaner:
         return manifests.write(identity.with_storage(storage))
 
     def _as_recorded(
-        self, content: Content, request: Request, form: Format | None, stack: ExitStack
+        self, content: Content, request: Request, known: Known, form: Format | None, stack: ExitStack
     ) -> bytes | None:
         """The recorded manifest of this very file, where it was read as another format than it would be now.
 
@@ -125,23 +143,44 @@ class Cleaner:
         if others and content.size is None:
             content.spool(stack.enter_context(self._objects.store.spool()))
         for blob, manifest in others:
-            if self._known(request).trusts(manifest.storage) and holds(content, manifest, self._objects):
+            if known.trusts(manifest.storage) and holds(content, manifest, self._objects):
                 return blob
         return None
 
-    def _means(self, request: Request, quiet: bool) -> Means:
+    def _means(self, request: Request, known: Known, quiet: bool) -> Means:
+        about = f"{request.pathname}: " if request.pathname else ""
         return Means(
             self._objects.store,
             None if request.looks_only else self._writer,
-            self._known(request),
+            known,
             self._settings,
             self._tensors,
-            (lambda line: None) if quiet else (lambda line: self._warn(f"{request.pathname}: {line}")),
+            (lambda line: None) if quiet else (lambda line: self._warn(about + line)),
         )
 
 
-def _checked(text: bytes, request: Request) -> bytes:
-    """A manifest that was left in the work tree, as it is; one that is to be kept must be whole."""
-    if not request.looks_only:
-        manifests.parse(text)
-    return text
+def _text(text: bytes, request: Request) -> bytes:
+    """What Git is to keep of a manifest that was left in the work tree, or of what else stands in there.
+
+    What Git has already stays the same blob, whatever it is. A manifest of a newer git-theta is left to that.
+    """
+    found, kept = stand_ins.recognise(text), stand_ins.plain(text)
+    if found is None:
+        for blob, _ in request.recorded:
+            if stand_ins.plain(blob) == kept:
+                return blob
+    if not request.stores:
+        return text if found else kept
+    encoding = request.encoding()
+    same = next((blob for blob in request.blobs() if stand_ins.plain(blob) == kept), None)
+    if same is not None and not (encoding and text == kept):
+        return text if encoding else same
+    if encoding:
+        raise stand_ins.recoded(encoding)
+    if found not in (None, stand_ins.ENCODED):
+        raise found.refusal()
+    with suppress(NewerManifest):
+        if request.mend is not None:
+            return request.mend(kept)
+        manifests.parse(kept)
+    return kept

@@ -31,7 +31,8 @@ class Known:
         index, objects: of the local store.
         doubts: whether recorded lines are checked before they are used: where a file is handed over to be
             stored, not where git only asks whether it has changed.
-        has_remote: whether what is not here may be elsewhere: then recorded lines are believed without it.
+        elsewhere: those of these objects (oid to size) that are kept somewhere else. It is asked only where
+            recorded lines name some that are not here; they are believed without those.
         norm: computes the 2-norm of a tensor, to be shown later; None where it is not wanted.
     """
 
@@ -42,7 +43,7 @@ class Known:
         index: Index,
         objects: Objects,
         doubts: bool = True,
-        has_remote: bool = False,
+        elsewhere: Callable[[Mapping[str, int]], set[str]] = lambda objects: set(),
         norm: Callable[[Tensor], float] | None = None,
     ) -> None:
         self._recorded = [_Names(manifest) for manifest in recorded]
@@ -50,7 +51,7 @@ class Known:
         self._index = index
         self._objects = objects
         self._doubts = doubts
-        self._has_remote = has_remote
+        self._ask_elsewhere = elsewhere
         self._norm = norm
         self._norms: dict[tuple[str, str], float] = {}
         self._lock = Lock()
@@ -71,10 +72,13 @@ class Known:
             if digest not in names.manifest.storage:
                 continue
             lines = closure([digest], names.manifest.storage)
-            if not self._doubts or lines in vouched or (self._has_remote and not self._is_here(lines)):
+            if not self._doubts or lines in vouched:
                 return self._use(digest, lines)
-            if self._holds(digest, lines, tensor):
-                return self._use(digest, lines, new=True)
+            if self._is_here(lines):
+                if self._holds(digest, lines, tensor):
+                    return self._use(digest, lines, new=True)
+            elif self._is_kept(lines):
+                return self._use(digest, lines)
         return self._use(digest, vouched[0]) if vouched else False
 
     def take(self, digest: str, lines: Lines) -> None:
@@ -174,11 +178,28 @@ class Known:
         return True
 
     def trusts(self, lines: Lines) -> bool:
-        """Whether the objects that recorded lines name are here, or may be elsewhere."""
-        return not self._doubts or self._has_remote or self._is_here(lines)
+        """Whether the objects that recorded lines name are here, or elsewhere."""
+        return not self._doubts or self._is_kept(lines)
 
     def _is_here(self, lines: Lines) -> bool:
         return all(self._objects.store.has(line.oid, line.size) for line in lines.values())
+
+    def _is_kept(self, lines: Lines) -> bool:
+        store = self._objects.store
+        return all(store.has(line.oid, line.size) or line.oid in self._elsewhere for line in lines.values())
+
+    @property
+    def _elsewhere(self) -> set[str]:
+        with self._lock:
+            return self._asked_once
+
+    @cached_property
+    def _asked_once(self) -> set[str]:
+        """What is kept elsewhere of all that the recorded manifests name and that is not here."""
+        named = {oid: size for names in self._recorded for oid, size in names.manifest.oids().items()}
+        store = self._objects.store
+        lacking = {oid: size for oid, size in named.items() if not store.has(oid, size)}
+        return self._ask_elsewhere(lacking) if lacking else set()
 
     def _holds(self, digest: str, lines: Lines, tensor: Tensor) -> bool:
         """Whether what lines describe are the bits of this tensor."""

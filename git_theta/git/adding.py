@@ -17,12 +17,14 @@ from git_theta.checkpoints import registry as formats
 from git_theta.checkpoints.checks import checked
 from git_theta.checkpoints.layout import Format, Layout
 from git_theta.errors import ThetaError
+from git_theta.filters import stand_ins
 from git_theta.filters.content import Content
 from git_theta.filters.held import FileTensor
 from git_theta.filters.keeper import Keeper
 from git_theta.filters.known import Known
 from git_theta.git.checkpoint import from_file
 from git_theta.git.recorded import recorded, related
+from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.objects.writer import TensorWriter
 from git_theta.tensors import Tensor
@@ -135,6 +137,8 @@ class Guided:
     def _layout(self, file: IO[bytes]) -> tuple[Format, Layout]:
         content = Content.of(file)
         form = formats.detect(content.head(formats.PROBE), self._pathname)
+        if found := stand_ins.of_file(self._path):
+            raise named(self._pathname, found.refusal())
         if form is None:
             raise ThetaError(
                 f"{self._path} is no checkpoint of a known format", f"git add {shlex.quote(str(self._path))}"

@@ -10,10 +10,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from git_theta.errors import ThetaError, cannot_write
+from git_theta.git.attribute_macros import BUILT_IN, Macros, effective, expanded
 from git_theta.git.repository import Repository
 
 ATTRIBUTES = ("filter=theta", "diff=theta", "merge=theta", "-text")
 FILE = ".gitattributes"
+_MACRO = b"[attr]"
+FILES = (f":(top){FILE}", f":(top,glob)**/{FILE}")
+"""Pathspecs of all attributes files."""
+_NO_VALUE = ("unspecified", "unset", "set", "")
+NEEDED = {
+    "filter": ("theta",),
+    "diff": ("theta",),
+    "merge": ("theta",),
+    "text": ("unset",),
+    "working-tree-encoding": ("unspecified",),
+    "ident": ("unset", "unspecified"),
+}
+"""The values of attributes that git-theta needs: with others, Git changes manifests, or leaves them alone."""
+_WORDS = {
+    "filter": "filter=theta",
+    "diff": "diff=theta",
+    "merge": "merge=theta",
+    "text": "-text",
+    "working-tree-encoding": "!working-tree-encoding",  # Git dies of -working-tree-encoding
+    "ident": "-ident",
+}
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 _LETTERS = {b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13}
@@ -21,24 +43,35 @@ _LETTERS = {b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13}
 
 @dataclass(frozen=True)
 class Line:
-    """A line of an attributes file: its own bytes, the pattern, the attributes."""
+    """A line of an attributes file: its own bytes, the pattern or the macro it defines, the attributes."""
 
     raw: bytes
     pattern: str = ""
     attributes: tuple[str, ...] = ()
+    macro: str = ""
 
-    @property
-    def tracks(self) -> bool:
-        return "filter=theta" in self.attributes
+    def tracks(self, macros: Macros) -> bool:
+        """Whether its pattern is one of git-theta's."""
+        return bool(self.pattern) and effective(self.attributes, macros).get("filter") == ATTRIBUTES[0]
 
 
 def parse(text: bytes) -> list[Line]:
-    """The lines of an attributes file; comments, blank lines and macros have no pattern."""
+    """The lines of an attributes file; comments and blank lines have neither pattern nor macro."""
     return [_parse_line(raw) for raw in text.splitlines(keepends=True)]
 
 
-def track(folder: Path, patterns: Sequence[str], dry_run: bool = False) -> list[str]:
+def read(path: Path) -> list[Line]:
+    """The lines of an attributes file; none where there is no such file. Raises ThetaError."""
+    return parse(_read(path))
+
+
+def track(
+    folder: Path, patterns: Sequence[str], dry_run: bool = False, macros: Macros = BUILT_IN
+) -> list[str]:
     """Add lines to the attributes file of a folder.
+
+    Args:
+        macros: those that hold there.
 
     Returns:
         The patterns that were not tracked before.
@@ -48,65 +81,57 @@ def track(folder: Path, patterns: Sequence[str], dry_run: bool = False) -> list[
     """
     path = folder / FILE
     text = _read(path)
-    last = {line.pattern: line.attributes for line in parse(text) if line.pattern}
+    last: dict[str, dict[str, str]] = {}
+    for one in parse(text):
+        if one.pattern:
+            last.setdefault(one.pattern, {}).update(effective(one.attributes, macros))
     new = []
-    for pattern in dict.fromkeys(_checked(folder, pattern) for pattern in patterns):
-        if not set(ATTRIBUTES) <= set(last.get(pattern, ())):
+    for pattern in dict.fromkeys(checked(folder, pattern) for pattern in patterns):
+        if not set(ATTRIBUTES) <= set(last.get(pattern, {}).values()):
             new.append(pattern)
     if new and not dry_run:
-        newline = b"\r\n" if b"\r\n" in text else b"\n"
-        if text and not text.endswith(b"\n"):
-            text += newline
-        _write(path, text + b"".join(_line(pattern) + newline for pattern in new))
+        _append(path, text, [line(pattern, ATTRIBUTES) for pattern in new])
     return new
 
 
-def untrack(folder: Path, patterns: Sequence[str], dry_run: bool = False) -> list[str]:
+def say(path: Path, pattern: str, attributes: Iterable[str]) -> None:
+    """Give the files of a pattern the values that git-theta needs these attributes to have.
+
+    The line becomes the last one of an attributes file, so that no other of that file has the last word.
+    """
+    _append(path, _read(path), [line(pattern, [_WORDS[attribute] for attribute in attributes])])
+
+
+def untrack(
+    folder: Path, patterns: Sequence[str], dry_run: bool = False, macros: Macros = BUILT_IN
+) -> list[str]:
     """Take git-theta's attributes out of the attributes file of a folder; what else a line says stays.
+
+    In place of a macro that has some of them stands what else it stands for.
+
+    Args:
+        macros: those that hold there.
 
     Returns:
         The patterns that were tracked there before.
     """
     path = folder / FILE
-    unwanted = {_checked(folder, pattern) for pattern in patterns}
+    unwanted = {checked(folder, pattern) for pattern in patterns}
     found, kept = [], []
-    for line in parse(_read(path)):
-        if line.pattern not in unwanted or not line.tracks:
-            kept.append(line.raw)
+    for one in read(path):
+        if one.pattern not in unwanted or not one.tracks(macros):
+            kept.append(one.raw)
             continue
-        found.append(line.pattern)
-        others = [attribute for attribute in line.attributes if attribute not in ATTRIBUTES]
+        found.append(one.pattern)
+        others = [other for attribute in one.attributes for other in _without_ours(attribute, macros)]
         if others:
-            kept.append(b" ".join([_quote(line.pattern), *map(os.fsencode, others)]) + b"\n")
+            kept.append(line(one.pattern, others) + b"\n")
     if found and not dry_run:
         if kept:
             _write(path, b"".join(kept))
         else:
             path.unlink()
     return found
-
-
-def tracked_patterns(repository: Repository) -> list[tuple[str, str]]:
-    """The patterns that git-theta tracks: (pattern, file that says so), that of the top folder first."""
-    top = repository.work_tree
-    listed = repository.git(
-        "-C",
-        str(top.absolute()),
-        "ls-files",
-        "-z",
-        "-c",
-        "-o",
-        "--exclude-standard",
-        "--",
-        FILE,
-        f"**/{FILE}",
-    )
-    names = sorted({os.fsdecode(name) for name in listed.split(b"\0")[:-1]}, key=lambda name: name.count("/"))
-    files = [(name, top / name) for name in names]
-    files.append((".git/info/attributes", repository.common_dir / "info" / "attributes"))
-    if configured := repository.config.get("core.attributesFile"):
-        files.append((configured, Path(configured).expanduser()))
-    return [(line.pattern, name) for name, path in files for line in parse(_read(path)) if line.tracks]
 
 
 def filtered(repository: Repository, paths: Iterable[str], cached: bool = False) -> set[str]:
@@ -116,6 +141,12 @@ def filtered(repository: Repository, paths: Iterable[str], cached: bool = False)
         cached: ask the attributes in the index, not those in the work tree.
     """
     return {path for path, value in values(repository, "filter", paths, cached) if value == "theta"}
+
+
+def encoding(repository: Repository, path: str) -> str:
+    """The encoding that Git takes a path (from the top) to have in the work tree; "" for UTF-8."""
+    [(_, value)] = values(repository, "working-tree-encoding", [path])
+    return "" if value in _NO_VALUE or value.lower().replace("-", "") == "utf8" else value
 
 
 def values(
@@ -132,8 +163,27 @@ def values(
     return [(os.fsdecode(path), os.fsdecode(value)) for path, value in found]
 
 
-def _checked(folder: Path, pattern: str) -> str:
-    """The pattern as it stands in the file."""
+def unfit(repository: Repository, paths: Sequence[str]) -> dict[str, list[str]]:
+    """The attributes that do not have a value that git-theta needs, with the paths (from the top)."""
+    found = {}
+    for attribute, good in NEEDED.items():
+        wrong = [path for path, value in values(repository, attribute, paths) if value not in good]
+        if wrong:
+            found[attribute] = wrong
+    return found
+
+
+def pattern_of(path: str) -> str:
+    """The pattern for a path that is no pattern."""
+    return re.sub(r"[*?\[\\]", lambda found: "\\" + found.group(), path)
+
+
+def checked(folder: Path, pattern: str) -> str:
+    """The pattern as it stands in the attributes file of a folder.
+
+    Raises:
+        ThetaError: it makes no sense there.
+    """
     if Path(pattern).is_absolute():
         here = f"{folder.absolute()}{os.sep}"
         if not pattern.startswith(here):
@@ -152,8 +202,24 @@ def _checked(folder: Path, pattern: str) -> str:
     return pattern
 
 
-def _line(pattern: str) -> bytes:
-    return b" ".join([_quote(pattern), *map(os.fsencode, ATTRIBUTES)])
+def _without_ours(word: str, macros: Macros) -> list[str]:
+    """A word of a line, without what git-theta has there."""
+    means = list(expanded([word], macros))
+    if not set(ATTRIBUTES) & set(means):
+        return [word]
+    return [one for one in means if one not in ATTRIBUTES and one not in macros]
+
+
+def _append(path: Path, text: bytes, lines: Sequence[bytes]) -> None:
+    newline = b"\r\n" if b"\r\n" in text else b"\n"
+    if text and not text.endswith(b"\n"):
+        text += newline
+    _write(path, text + b"".join(line + newline for line in lines))
+
+
+def line(pattern: str, words: Iterable[str]) -> bytes:
+    """A line of an attributes file, without its end."""
+    return b" ".join([_quote(pattern), *map(os.fsencode, words)])
 
 
 def _quote(pattern: str) -> bytes:
@@ -167,7 +233,10 @@ def _quote(pattern: str) -> bytes:
 
 def _parse_line(raw: bytes) -> Line:
     text = raw.strip()
-    if not text or text.startswith((b"#", b"[attr]")):
+    if text.startswith(_MACRO):
+        name, *words = map(os.fsdecode, text.removeprefix(_MACRO).split() or [b""])
+        return Line(raw, attributes=tuple(words), macro=name)
+    if not text or text.startswith(b"#"):
         return Line(raw)
     quoted = _QUOTED.match(text)
     if quoted:

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 
 from git_theta.errors import ThetaError
 from git_theta.git.attributes import filtered
+from git_theta.git.partial import allowances
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST, is_manifest
 
 SMALLEST = 200  # bytes; no manifest is as small
+UNREADABLE = -1
+"""The size of a blob that git cannot read."""
 _USUAL = 4 << 20
 _REGULAR = ("100644", "100755")
 
@@ -35,7 +40,9 @@ def lost(path: str, oid: str) -> ThetaError:
 
 
 def reachable(repository: Repository, revisions: Sequence[str], *options: str) -> Iterator[Blob]:
-    """The blobs that `git rev-list --objects` lists, one by one.
+    """The blobs that `git rev-list --objects` lists, one by one, but for those that a partial clone lacks.
+
+    What is damaged is listed too, with a size of UNREADABLE.
 
     Args:
         revisions: where to start; those with ^ in front are excluded, with all that they contain.
@@ -46,7 +53,7 @@ def reachable(repository: Repository, revisions: Sequence[str], *options: str) -
     """
     with (
         repository.popen(
-            ["rev-list", "--objects", "--stdin", *options],
+            ["rev-list", "--objects", "--stdin", *allowances(repository), *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -69,6 +76,8 @@ def reachable(repository: Repository, revisions: Sequence[str], *options: str) -
             if kind == b"blob":
                 oid, size, path = rest.split(b" ", 2)
                 yield Blob(oid.decode(), int(size), os.fsdecode(path))
+            elif rest == b"missing":
+                yield Blob(kind.decode(), UNREADABLE)
         said = lister.stderr.read()
         if lister.wait():
             raise ThetaError(f"git rev-list failed: {said.decode(errors='replace').strip()}", "git fsck")
@@ -127,11 +136,37 @@ def sizes(repository: Repository, named: Sequence[tuple[str, str]]) -> list[Blob
 
 def find_manifests(repository: Repository, blobs: Iterable[Blob]) -> Iterator[tuple[Blob, bytes]]:
     """Those of the blobs that begin like a manifest, with their text. It need not parse."""
-    for blob in blobs:
-        if SMALLEST <= blob.size <= LARGEST:
-            text = repository.blob(blob.oid)
-            if text is not None and is_manifest(text):
+    return ((blob, text) for blob, text in contents(repository, blobs) if is_manifest(text))
+
+
+def contents(repository: Repository, blobs: Iterable[Blob]) -> Iterator[tuple[Blob, bytes]]:
+    """The blobs that by their size can be manifests, and what is in them, asked for all at once.
+
+    Those that git cannot read are left out.
+    """
+    listed = [blob for blob in blobs if SMALLEST <= blob.size <= LARGEST]
+    if not listed:
+        return
+    pending = deque(listed)
+    with TemporaryFile() as asked:
+        asked.write("".join(f"{blob.oid}\n" for blob in listed).encode())
+        asked.seek(0)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        with repository.popen(["cat-file", "--batch", "--buffer"], stdin=asked, **pipes) as reader:
+            assert reader.stdout
+            for blob in listed:
+                header = reader.stdout.readline()
+                if header.endswith(b" missing\n"):
+                    pending.popleft()
+                    continue
+                text = reader.stdout.read(blob.size + 1)[:-1]
+                if len(text) < blob.size:
+                    break  # git has died, over this blob or one of the next few
+                pending.popleft()
                 yield blob, text
+    for blob in pending:
+        if (found := repository.blob(blob.oid)) is not None:
+            yield blob, found
 
 
 def staged_manifests(repository: Repository, blobs: Iterable[Blob]) -> Iterator[tuple[Blob, bytes]]:

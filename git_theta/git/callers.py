@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _TAKES_VALUE = {
@@ -36,43 +37,92 @@ _STORES = {"add", "stage", "commit", "stash", "update-index", "hash-object"}
 _SHOWS = {"diff", "log", "show", "whatchanged", "blame", "annotate", "range-diff", "format-patch"}
 _PLUMBING = {"diff-files", "diff-index"}
 _HELPED = {("diff", "difftool"), ("reset", "worktree"), ("update-index", "stash")}
+_COMMIT_VALUES = {
+    "--message",
+    "--file",
+    "--author",
+    "--date",
+    "--template",
+    "--cleanup",
+    "--trailer",
+    "--fixup",
+}
+_COMMIT_VALUES |= {"--squash", "--reuse-message", "--reedit-message"}
+_COMMIT_LETTERS = "mFCct"  # take a value
 _PICKS = {"-p", "--patch", "-i", "--interactive"}
 _MERGES = re.compile(r"-[a-zA-Z]*m|--merge\Z|--conflict\b")
+_DRY_RUN = re.compile(r"-[a-zA-Z]*n|--dry(-(r(un?)?)?)?\Z")
 _HIGHEST = 12  # ancestors looked at
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A git process that has called us.
+
+    Attributes:
+        command: its subcommand and arguments; empty if there is none to be found.
+        process: its number.
+    """
+
+    command: list[str] = field(default_factory=list)
+    process: int = 0
 
 
 def calling_command() -> list[str]:
     """The calling git's subcommand and its arguments; empty if there is none to be found."""
+    return caller().command
+
+
+def caller() -> Caller:
+    """The git command that the filter works for."""
     return responsible(list(_git_ancestors()))
 
 
-def responsible(commands: Sequence[list[str]]) -> list[str]:
+def merging_command() -> list[str]:
+    """The git command that a merge driver works for; empty if there is none to be found."""
+    return merges([caller.command for caller in _git_ancestors()])
+
+
+def merges(commands: Sequence[list[str]]) -> list[str]:
+    """Which of the git commands that called each other, the last one first, is the one that a user merges by.
+
+    From Git 2.55 on, `git checkout -m` and `git switch -m` let `git stash apply` merge.
+    """
+    if not commands:
+        return []
+    first, *outer = commands
+    moved = outer and first[0] == "stash" and outer[0][0] in ("checkout", "switch")
+    return outer[0] if moved else first
+
+
+def responsible(callers: Sequence[Caller]) -> Caller:
     """Which of the git commands that called each other, the last one first, the filter works for.
 
     `git add -p` and its like let `git diff-files` show hunks, and then store what it was shown;
     `git difftool` lets `git diff` make the files that a tool is then given; `git worktree add` lets
     `git reset` write the files of the new work tree; `git stash` lets `git update-index` store them.
     """
-    if not commands:
-        return []
-    first, *outer = commands
-    if first[0] in _PLUMBING and outer and _PICKS & set(outer[0]):
+    if not callers:
+        return Caller()
+    first, *outer = callers
+    if outer and first.command[0] in _PLUMBING and _PICKS & set(outer[0].command):
         return outer[0]
-    if outer and (first[0], outer[0][0]) in _HELPED:
+    if outer and (first.command[0], outer[0].command[0]) in _HELPED:
         return outer[0]
     return first
 
 
-def _git_ancestors() -> Iterator[list[str]]:
-    """Subcommands and arguments of the git processes above us, but for our own."""
+def _git_ancestors() -> Iterator[Caller]:
+    """The git processes above us that have a subcommand, but for our own."""
     process = os.getppid()
     for _ in range(_HIGHEST):
         if process <= 1:
             break
-        arguments, process = _process(process)
+        arguments, parent = _process(process)
         found = git_command(arguments)
         if found and found[0] not in ("theta", "filter-process"):
-            yield found
+            yield Caller(found, process)
+        process = parent
 
 
 def git_command(arguments: Sequence[str]) -> list[str]:
@@ -92,14 +142,52 @@ def git_command(arguments: Sequence[str]) -> list[str]:
     return rest
 
 
-def only_looks(command: Sequence[str]) -> bool:
-    """Whether this git command surely stores nothing of what it cleans."""
-    return bool(command) and command[0] in _LOOKS_ONLY
+def looks(command: Sequence[str]) -> bool:
+    """Whether this git command stores nothing in Git of what it cleans."""
+    return bool(command) and (command[0] in _LOOKS_ONLY or _only_pretends(command))
+
+
+def _only_pretends(command: Sequence[str]) -> bool:
+    """Whether this is `git add --dry-run`."""
+    options = list(command[1:])
+    if "--" in options:
+        del options[options.index("--") :]
+    return command[0] in ("add", "stage") and any(map(_DRY_RUN.match, options))
 
 
 def may_store(command: Sequence[str]) -> bool:
     """Whether what this git command cleans may be kept; the others ask whether a file is as Git has it."""
     return not command or command[0] in _STORES
+
+
+def adopts(command: Sequence[str]) -> bool:
+    """Whether what this git command cleans is to be committed: not only put aside, or shown in hunks."""
+    if not may_store(command) or command[:1] == ["stash"] or _PICKS & set(command):
+        return False
+    return command[:1] != ["commit"] or _names_files(command[1:])
+
+
+def _names_files(arguments: Sequence[str]) -> bool:
+    """Whether `git commit` takes files of the work tree, and not only what is staged; in doubt it does."""
+    left = iter(arguments)
+    for argument in left:
+        if argument.startswith("--"):
+            if argument in _COMMIT_VALUES:
+                next(left, None)
+            elif argument in ("--", "--all", "--include", "--only") or argument.startswith("--pathspec"):
+                return True
+            continue
+        if not argument.startswith("-"):
+            return True
+        letters = argument[1:]
+        value = next(
+            (place for place, letter in enumerate(letters) if letter in _COMMIT_LETTERS), len(letters)
+        )
+        if set(letters[:value]) & set("aio"):
+            return True
+        if value == len(letters) - 1:
+            next(left, None)
+    return False
 
 
 def makes_conflicts_again(command: Sequence[str]) -> bool:

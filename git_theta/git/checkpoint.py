@@ -11,7 +11,9 @@ from pathlib import Path
 from git_theta import manifest as manifests
 from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject, ThetaError
+from git_theta.filters import stand_ins
 from git_theta.git.fetching import fetch_missing
+from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.remotes.interface import Advance
@@ -74,10 +76,11 @@ def from_text(repository: Repository | None, label: str, text: bytes) -> Checkpo
         DamagedManifest: it is none.
     """
     try:
-        manifest = manifests.parse(text)
+        manifest = manifests.parse(stand_ins.plain(text))
     except DamagedManifest as error:
-        error.message = f"{label}: {error.message}"
-        raise
+        if found := stand_ins.recognise(text):
+            error.message, error.remedy = found.refusal().message, found.remedy
+        raise named(label, error) from None
 
     def read(line: TensorLine, shared: Collection[str]) -> Tensor:
         if repository is None:
@@ -119,9 +122,9 @@ def from_file(repository: Repository | None, path: Path, pathname: str) -> Check
     """
     try:
         with path.open("rb") as file:
-            head = file.read(64)
+            head = file.read(stand_ins.PROBE)
             if manifests.is_manifest(head):
-                return from_text(repository, pathname, head + file.read())
+                return from_text(repository, pathname, stand_ins.plain(head + file.read()))
         return _from_file(repository, pathname, path, pathname, ExitStack())
     except OSError as error:
         raise ThetaError(f"cannot read {pathname}: {error.strerror}") from None
@@ -199,6 +202,8 @@ def _from_file(
     spans = {span.name: span for span in layout.spans}
     # What clean says ends with how the file is stored, which is not what happens here.
     reasons = [note.removeprefix(f"{pathname}: ").partition("; stored")[0] for note in notes]
+    if found := stand_ins.of_file(path):
+        reasons = [found.warning(pathname)]
     return Checkpoint(
         label, manifest, None, lambda line, shared: FileTensor(spans[line.name], file), stack, reasons
     )

@@ -1,6 +1,7 @@
-"""What must hold before a commit is made: pre-commit, pre-merge-commit and prepare-commit-msg run this.
+"""What must hold before a commit is made. All hooks that run before one is (see hooks) check this.
 
-Only paths that differ from HEAD are looked at, and no stored data is read.
+Only paths that differ from HEAD are looked at, and no stored data is read. A commit must not name data
+that are nowhere: what is not here has to be on a remote that was asked.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from git_theta import manifest as manifests
-from git_theta.errors import DamagedManifest, ThetaError
-from git_theta.git import conflicts
-from git_theta.git.attributes import filtered
-from git_theta.git.blobs import Blob, sizes, staged_manifests
+from git_theta.errors import DamagedManifest, NewerManifest, ThetaError
+from git_theta.filters import stand_ins
+from git_theta.git import conflicts, misplaced
+from git_theta.git.attributes import FILES, filtered
+from git_theta.git.blobs import Blob, in_index, sizes, staged_manifests
 from git_theta.git.changes import ChangedPath, parse_raw
-from git_theta.git.fetching import missing
+from git_theta.git.fetching import fetch_missing, missing, on_remotes
 from git_theta.git.operation import how_to_finish
 from git_theta.git.recorded import beside_index
+from git_theta.git.remotes import SOMEWHERE, fetched_urls
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.units import human_size
@@ -41,13 +44,15 @@ def check_commit(repository: Repository) -> None:
 
 def staged(repository: Repository) -> list[ChangedPath]:
     """The regular files in the index that are not as in HEAD."""
-    base = (
-        repository.git("hash-object", "-t", "tree", "--stdin", stdin=b"").decode().strip()
-        if repository.unborn
-        else "HEAD"
+    listed = repository.git(
+        "diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", _base(repository)
     )
-    listed = repository.git("diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", base)
     return [entry for entry in parse_raw(listed) if entry.after]
+
+
+def _base(repository: Repository) -> str:
+    """What the index is compared with."""
+    return repository.empty_tree() if repository.unborn else "HEAD"
 
 
 def check_manifests(repository: Repository) -> list[ThetaError]:
@@ -56,15 +61,26 @@ def check_manifests(repository: Repository) -> list[ThetaError]:
     found = list(staged_manifests(repository, blobs))
     problems = [problem for blob, text in found if (problem := _check(repository, blob, text))]
     stored = {blob for blob, _ in found}
-    others = {blob.path: blob for blob in blobs if blob not in stored and blob.size}
+    others = {blob.path: blob for blob in blobs if blob not in stored}
     for path in sorted(filtered(repository, others, cached=True)):
-        problems.append(
-            ThetaError(
-                f"{path}: staged as it is ({human_size(others[path].size)}), though git-theta tracks it",
-                f"git add --renormalize {shlex.quote(path)}",
-            )
-        )
+        if problem := _check_raw(repository, others[path]):
+            problems.append(problem)
     return problems
+
+
+def check_attributes(repository: Repository) -> list[ThetaError]:
+    """No manifest is staged where others would get it as it is: none that changes, or, if any attributes
+    change, none at all.
+    """
+    blobs = sizes(repository, [(entry.after, entry.path) for entry in staged(repository)])
+    changed = repository.git("diff-index", "--cached", "--name-only", _base(repository), "--", *FILES)
+    if changed:
+        blobs = in_index(repository, merged=True)
+    found = (blob.path for blob, _ in staged_manifests(repository, blobs))
+    return [
+        misplaced.stray_error(repository, path, cached=True)
+        for path in misplaced.strays(repository, found, cached=True)
+    ]
 
 
 def check_conflicts(repository: Repository) -> list[ThetaError]:
@@ -75,28 +91,85 @@ def check_conflicts(repository: Repository) -> list[ThetaError]:
 
 def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None:
     again = f"git add --renormalize {shlex.quote(blob.path)}"  # git add leaves out what looks unchanged
+    if kind := stand_ins.in_git(text):
+        return misplaced.error(repository, blob.path, kind)
     try:
         manifest = manifests.parse(text)
+    except NewerManifest:
+        return None  # others have made it, and it is only carried along
     except DamagedManifest as error:
         return ThetaError(
             f"{blob.path}: {error.message}", error.remedy.replace("PATH", shlex.quote(blob.path)) or again
         )
     if not manifest.storage:
         return ThetaError(f"{blob.path}: its data have not been stored", again)
-    lacking = set(missing(repository, manifest.oids()))
-    if lacking:
+    lacking = _nowhere(repository, manifest)
+    if lacking and not (at_hand := _is_at_hand(repository, blob.path)):
         for _, version in beside_index(repository, blob.path):
-            lacking -= version.oids().keys()
+            lacking -= version.oids().keys()  # lost before: a commit that carries that on makes nothing worse
     if lacking:
-        return ThetaError(f"{blob.path}: {_lost(manifest, lacking)}", "git theta fetch, or " + again)
+        remedy = f"git add --renormalize {shlex.quote(blob.path)}" if at_hand else _without(repository, blob)
+        return ThetaError(f"{blob.path}: {_lost(manifest, lacking)}", remedy)
+    return None
+
+
+def _nowhere(repository: Repository, manifest: Manifest) -> set[str]:
+    """The objects that are neither here nor on a remote; those that only git's last url has are fetched."""
+    wanted = missing(repository, manifest.oids())
+    if wanted:
+        there = on_remotes(repository, wanted)
+        wanted = {oid: size for oid, size in wanted.items() if oid not in there}
+    return set(fetch_missing(repository, wanted, fetched_urls(repository)))
+
+
+def _is_at_hand(repository: Repository, path: str) -> bool:
+    """Whether the work tree has the file that is staged, not only its manifest."""
+    file = repository.work_tree / path
+    if file.is_symlink() or not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        if manifests.is_manifest(opened.read(len(manifests.MAGIC))):
+            return False
+    top = str(repository.work_tree.absolute())
+    return not repository.run(
+        "-C", top, "--literal-pathspecs", "diff-files", "--quiet", "--", path
+    ).returncode
+
+
+def _without(repository: Repository, blob: Blob) -> str:
+    """What to type where only another repository can help, or the commit has to do without the file."""
+    leave = "git rm -q --cached" if repository.unborn else "git restore --staged"
+    return f"git theta fetch {SOMEWHERE}\n  or leave it out: {leave} {shlex.quote(blob.path)}"
+
+
+def _check_raw(repository: Repository, blob: Blob) -> ThetaError | None:
+    """A blob that is no manifest, under a name that git-theta tracks."""
+    path = shlex.quote(blob.path)
+    for _, kind in misplaced.find(repository, [blob], cached=True):
+        return misplaced.error(repository, blob.path, kind)
+    if blob.size:
+        return ThetaError(
+            f"{blob.path}: staged as it is ({human_size(blob.size)}), though git-theta tracks it",
+            f"git add --renormalize {path}",
+        )
+    if beside_index(repository, blob.path):
+        return ThetaError(
+            f"{blob.path}: staged empty, where HEAD has a checkpoint",
+            f"to bring it back: git restore --staged --worktree {path}\n"
+            f"  to store it as it is: git -c theta.allowDamaged=true add --renormalize {path}",
+        )
     return None
 
 
 def _lost(manifest: Manifest, lacking: set[str]) -> str:
     names = [line.name for line in manifest.tensors if manifest.storage[line.digest].oid in lacking]
     first = f" (the first is of tensor {names[0]})" if names else ""
-    return f"{len(lacking)} of its {len(manifest.oids())} objects are not here{first}"
+    return f"{len(lacking)} of its {len(manifest.oids())} objects are neither here nor on a remote{first}"
 
 
-CHECKS: Sequence[Callable[[Repository], list[ThetaError]]] = (check_manifests, check_conflicts)
+CHECKS: Sequence[Callable[[Repository], list[ThetaError]]] = (
+    check_manifests,
+    check_attributes,
+    check_conflicts,
+)
 """Each looks at the index and returns what is wrong."""

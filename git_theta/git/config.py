@@ -88,6 +88,7 @@ class Config:
                 skip not in ("0", "false", "no", "off") if skip else self.boolean("theta.skipSmudge", False)
             ),
             skip_missing=self.boolean("theta.skipMissing", False),
+            allow_incomplete_push=self.boolean("theta.allowIncompletePush", False),
             report=self._report(),
             grouping=grouping,  # type: ignore[arg-type]
             max_chain_depth=int(self._number("theta.maxChainDepth", 10, DEEPEST_ASKED_FOR)),

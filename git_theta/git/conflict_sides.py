@@ -11,8 +11,10 @@ from typing import Literal
 
 from git_theta import manifest as manifests
 from git_theta.errors import ThetaError, cannot_write
+from git_theta.filters import stand_ins
 from git_theta.filters.smudge import Smudger, Write
-from git_theta.git import conflicts, recovery
+from git_theta.git import conflicts, marked, recovery
+from git_theta.git.advice import advice
 from git_theta.git.blobs import lost
 from git_theta.git.conflicts import Conflict, Stages
 from git_theta.git.fetching import fetch_missing
@@ -47,7 +49,8 @@ class Open:
 def find(repository: Repository, paths: Sequence[str]) -> list[Open]:
     """The open conflicts among paths, which are pathspecs as for git.
 
-    A file that was staged as the merge driver had left it counts as well.
+    A file that was staged as the merge driver had left it counts as well, and so does a text with conflict
+    markers that stands in place of a checkpoint.
 
     Raises:
         ThetaError: there are none for one of the paths.
@@ -55,7 +58,7 @@ def find(repository: Repository, paths: Sequence[str]) -> list[Open]:
     found: dict[str, Open] = {}
     for given in paths:
         listed = repository.git("ls-files", "-z", "--full-name", "--", given).split(b"\0")[:-1]
-        names = sorted({os.fsdecode(name) for name in listed})
+        names = sorted({os.fsdecode(name) for name in listed}) or _untracked(repository, given)
         some = [one for name in names if (one := _open(repository, name)) is not None]
         if not some:
             raise ThetaError(f"{given} has no conflict", "git status lists the files that have one")
@@ -90,10 +93,10 @@ def write_file(repository: Repository, path: str, text: bytes, target: Path) -> 
         MissingObject: its data are not to be had.
         ThetaError: the file cannot be written.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.theta")
+    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.theta")
     try:
         with temporary.open("wb") as file:
-            if manifests.is_manifest(text):
+            if manifests.is_manifest(text) and stand_ins.recognise(text) is None:
                 _smudge(repository, path, text, file.write)
             else:
                 file.write(text)
@@ -113,15 +116,24 @@ def _open(repository: Repository, path: str) -> Open | None:
         oids = [stages.get(stage, ("", ""))[1] for stage in (1, 2, 3)]
         same = record is not None and oids == [record.base, record.ours, record.theirs]
         return Open(path, stages, record if same else None)
-    entry = conflicts.staged(repository, path) if record is not None else None
+    entry = conflicts.staged(repository, path)
     if record is None or entry is None or not conflicts.as_left(repository, record):
-        return None
+        made_of = marked.stages(repository, path, entry)
+        return Open(path, made_of, None) if made_of else None
     oids = [record.base, record.ours, record.theirs]
     return Open(path, {stage: (entry.mode, oid) for stage, oid in enumerate(oids, 1) if oid}, record)
+
+
+def _untracked(repository: Repository, given: str) -> list[str]:
+    """A file that is in the index under no name, from the top."""
+    listed = repository.git("ls-files", "-z", "-o", "--full-name", "--", given).split(b"\0")[:-1]
+    return [os.fsdecode(name) for name in listed]
 
 
 def _smudge(repository: Repository, path: str, text: bytes, write: Write) -> None:
     manifest = manifests.parse(text)
     if reasons := fetch_missing(repository, manifest.oids()):
-        raise recovery.named(path, recovery.missing(manifest, sorted(reasons), reasons))
+        lost = recovery.named(path, recovery.missing(manifest, sorted(reasons), reasons))
+        lost.remedy = advice(repository).text()
+        raise lost
     Smudger(repository.objects).smudge(manifest, write)

@@ -18,8 +18,10 @@ from git_theta.diffs import table
 from git_theta.diffs.style import Style
 from git_theta.errors import ThetaError
 from git_theta.git import callers, terminal
+from git_theta.git.callers import Caller
 from git_theta.git.comparison import Question, compare
 from git_theta.git.places import Place, mode_lines
+from git_theta.git.purpose import is_for_keeps, output_is_kept
 from git_theta.git.repository import Repository
 
 _NO_FILE = "."
@@ -28,12 +30,18 @@ _SHORT = 10  # digits of an oid that are shown
 
 @dataclass(frozen=True)
 class Call:
-    """What git asks: two places and the lines of a header, or for an unmerged path only its name."""
+    """What git asks: two places, or for an unmerged path only its name.
+
+    Attributes:
+        header: lines to show above the difference.
+        said: those of them that git has given, of renames for one.
+    """
 
     path: str
     old: Place
     new: Place
     header: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 def parse(arguments: Sequence[str]) -> Call:
@@ -55,7 +63,7 @@ def parse(arguments: Sequence[str]) -> Call:
     old = _place(path, old_file, old_hex, old_mode)
     new = _place(new_path if new_path != os.devnull else path, new_file, new_hex, new_mode)
     header = [*mode_lines(old.mode, new.mode), *(line for line in said if not line.startswith("index "))]
-    return Call(new.path, old, new, tuple(header))
+    return Call(new.path, old, new, tuple(header), tuple(said))
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -70,10 +78,14 @@ def run(arguments: Sequence[str]) -> None:
     repository: Repository | None = None
     with suppress(ThetaError):
         repository = Repository.here()
-    style = terminal.style(callers.calling_command())
+    caller = callers.caller()
+    style = terminal.style(caller.command)
     try:
         with terminal.Output() as output:
-            output.write(_text(repository, call, style))
+            if not is_for_keeps(caller.command) or not _is_of_repository(call):
+                output.write(_text(repository, call, style))
+            if repository is not None and _is_of_repository(call):
+                output.write_bytes(_patch(repository, call, caller, style))
     except BrokenPipeError:
         terminal.discard()
     if repository is not None:
@@ -92,6 +104,21 @@ def _text(repository: Repository | None, call: Call, style: Style) -> str:
         return table.render(report, style, hint=_hint(call))
     except ThetaError as error:
         return terminal.failed(call.path, error, style)
+
+
+def _is_of_repository(call: Call) -> bool:
+    """Whether this is about versions in Git or the work tree, not about an open conflict or --no-index."""
+    return bool(call.old.oid or call.new.oid) or bool(call.old.mode) != bool(call.new.mode)
+
+
+def _patch(repository: Repository, call: Call, caller: Caller, style: Style) -> bytes:
+    """What makes the output a patch, where it is not only for the eyes; see git.patches."""
+    for_the_eyes = style.colour or not output_is_kept(caller.process)
+    if for_the_eyes and not is_for_keeps(caller.command):
+        return b""
+    from git_theta.git.patches import patch
+
+    return patch(repository, call.old, call.new, call.said, caller)
 
 
 def _place(path: str, file: str, oid: str, mode: str) -> Place:

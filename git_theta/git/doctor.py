@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from git_theta import __version__
-from git_theta.errors import ThetaError
-from git_theta.git import attributes, hook_files
+from git_theta import manifest as manifests
+from git_theta.errors import UPGRADE, ThetaError
+from git_theta.git import attributes, hook_files, misplaced
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.fetching import missing
+from git_theta.git.overrides import files, overrides
 from git_theta.git.raw import raw_in_index
-from git_theta.git.recorded import ATTRIBUTED, parsed
+from git_theta.git.recorded import ATTRIBUTED, parsed, problem
 from git_theta.git.remotes import open_remote
 from git_theta.git.repository import Repository
 from git_theta.git.setup import SETTINGS, GitConfig, configured
@@ -23,6 +25,7 @@ from git_theta.git.version import git_version
 
 OLDEST_GIT = (2, 22)  # runs post-index-change
 _SHOWN = 5
+Level = Literal["ok", "note", "wrong"]
 _SCOPES = ("system", "global", "local")
 
 
@@ -35,7 +38,7 @@ class Finding:
         remedy: what to type.
     """
 
-    level: Literal["ok", "note", "wrong"]
+    level: Level
     text: str
     remedy: str = ""
 
@@ -120,16 +123,19 @@ def _settings(repository: Repository | None, commands: Sequence[str]) -> Iterato
 
 
 def _hooks(repository: Repository) -> Iterator[Finding]:
-    hooks = hook_files.look(repository)
-    if not hooks.lacking:
+    names = ("pre-push",) if repository.bare else hook_files.HOOKS
+    hooks = hook_files.look(repository, names)
+    if hooks.lacking:
+        remedy = "\n".join(hooks.advice()) or "git theta install"
+        yield Finding("wrong", f"{hooks.problem} (missing: {', '.join(hooks.lacking)})", remedy)
+    else:
         yield Finding("ok", f"hooks are in place ({hooks.folder})")
-        return
-    advice = hooks.advice()
-    yield Finding(
-        "wrong",
-        f"without hooks, git push leaves data behind; missing: {', '.join(hooks.lacking)}",
-        "\n".join(advice) if advice else "git theta install",
-    )
+    if not hook_files.look(repository, hook_files.ON_SERVERS).lacking:
+        yield Finding("ok", "refs whose objects are not here are refused (pre-receive)")
+    elif repository.bare:
+        yield Finding(
+            "note", "pushes into this repository are not checked for objects", "git theta install --server"
+        )
 
 
 def _remotes(repository: Repository) -> Iterator[Finding]:
@@ -143,32 +149,38 @@ def _remotes(repository: Repository) -> Iterator[Finding]:
 
 
 def _attributes(repository: Repository) -> Iterator[Finding]:
+    stored = {blob.path for blob, _ in find_manifests(repository, in_index(repository, merged=True))}
+    explained: set[str] = set()
+    for override in overrides(repository, files(repository)):
+        if not override.paths:
+            continue
+        # Where nothing is stored by git-theta, the line can be meant so.
+        level: Level = "wrong" if stored & set(override.paths) else "note"
+        yield Finding(level, override.text(), override.remedy())
+        explained |= set(override.paths)
+    for path in misplaced.strays(repository, sorted(stored - explained)):
+        error = misplaced.stray_error(repository, path)
+        yield Finding("wrong", error.message, error.remedy)
     paths = [blob.path for blob in in_index(repository, ATTRIBUTED, merged=True)]
     if not paths:
         yield Finding("note", "git-theta tracks no file here yet", 'git theta track "*.safetensors"')
         return
     yield Finding("ok", f"tracked files: {len(paths)}")
-    wanted = {"diff": "theta", "merge": "theta", "text": "unset"}
-    for attribute, value in wanted.items():
-        others = [path for path, found in attributes.values(repository, attribute, paths) if found != value]
+    for attribute, wrong in attributes.unfit(repository, paths).items():
+        others = [path for path in wrong if path not in explained]
         if others:
             yield Finding(
                 "wrong",
-                f"{_some(others)}: the attribute {attribute} is not as git-theta needs it ({value})",
-                f"git theta track {_quoted(others)}",
+                f"{_some(others)}: the attribute {attribute} is not as git-theta needs it "
+                f"({attributes.NEEDED[attribute][0]})",
+                f"git theta track {shlex.join(map(attributes.pattern_of, others))}",
             )
 
 
-def _conflicts(repository: Repository) -> Iterator[Finding]:
-    stored = [blob.path for blob, _ in find_manifests(repository, in_index(repository, merged=True))]
-    foreign = sorted(set(stored) - attributes.filtered(repository, stored))
-    if foreign:
-        yield Finding(
-            "wrong",
-            f"{_some(foreign)}: stored by git-theta, but the attribute filter says otherwise (see "
-            "git check-attr filter PATH), so a checkout writes the manifest",
-            f"git theta track {_quoted(foreign)}",
-        )
+def _contents(repository: Repository) -> Iterator[Finding]:
+    for blob, kind in misplaced.find(repository, in_index(repository, ATTRIBUTED, merged=True)):
+        error = misplaced.error(repository, blob.path, kind)
+        yield Finding("wrong", error.message, error.remedy)
     raw = [blob.path for blob in raw_in_index(repository)]
     if raw:
         yield Finding(
@@ -183,7 +195,9 @@ def _data(repository: Repository) -> Iterator[Finding]:
     for blob, text in find_manifests(repository, in_index(repository, merged=True)):
         manifest = parsed(text)
         if manifest is None:
-            yield Finding("wrong", f"{blob.path}: the manifest in the index is damaged", "git theta fsck")
+            newer = manifests.version_of(text) > manifests.VERSION
+            remedy = UPGRADE if newer else "git theta fsck"
+            yield Finding("wrong", f"{blob.path}: the manifest in the index: {problem(text)}", remedy)
         elif absent := missing(repository, manifest.oids()):
             lacking[blob.path] = len(absent)
     if lacking:
@@ -201,7 +215,7 @@ def _data(repository: Repository) -> Iterator[Finding]:
         )
 
 
-_IN_WORK_TREES: Sequence[Callable[[Repository], Iterator[Finding]]] = (_attributes, _conflicts, _data)
+_IN_WORK_TREES: Sequence[Callable[[Repository], Iterator[Finding]]] = (_attributes, _contents, _data)
 
 
 def _some(paths: Sequence[str]) -> str:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
-from git_theta.errors import MissingObject, ThetaError
+from git_theta import manifest as manifests
+from git_theta.errors import DamagedManifest, MissingObject, NewerManifest, ThetaError
+from git_theta.filters import stand_ins
 from git_theta.git import blobs, hook_files
+from git_theta.git.advice import advice
 from git_theta.git.fetching import fetch_missing, missing
-from git_theta.git.push_plan import plan
-from git_theta.git.pushing import Target, prepare
+from git_theta.git.partial import bring_missing
+from git_theta.git.push_plan import Push, plan
+from git_theta.git.pushed import record
+from git_theta.git.pushing import prepare
 from git_theta.git.recorded import ATTRIBUTED, parsed
-from git_theta.git.remotes import push_default
+from git_theta.git.recovery import named
+from git_theta.git.remotes import push_default, push_urls
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.remotes.progress import Progress
@@ -30,9 +39,24 @@ def fetch(repository: Repository, remote: str, refs: Sequence[str], everything: 
 
     Raises:
         MissingObject: some could not be had; all others are here.
+        NewerManifest: it is not known what one of them needs; what the others need is here.
     """
     _complete_hooks(repository, say)
-    found = list(_manifests(repository, remote, refs, everything))
+    newer: list[ThetaError] = []
+    found = list(_manifests(repository, remote, refs, everything, newer))
+    _bring(repository, remote, found, lambda: _how(repository, remote, refs, everything), say)
+    if newer:
+        raise newer[0]
+
+
+def _bring(
+    repository: Repository,
+    remote: str,
+    found: Sequence[tuple[str, Manifest]],
+    remedy: Callable[[], str],
+    say: Say,
+) -> None:
+    """Bring here what manifests, by path, need. Raises MissingObject, with the remedy."""
     wanted = missing(repository, {oid: size for _, m in found for oid, size in m.oids().items()})
     if not wanted:
         say("All objects are here already.")
@@ -44,21 +68,37 @@ def fetch(repository: Repository, remote: str, refs: Sequence[str], everything: 
         oid, why = next(iter(lost.items()))
         raise MissingObject(
             f"{len(lost)} of {len(wanted)} objects could not be had, of {shown}; the first is {oid}: {why}",
-            "in a clone that has them: git theta push --all",
+            remedy(),
             tuple(lost),
         )
+
+
+def _how(repository: Repository, remote: str, refs: Sequence[str], everything: bool) -> str:
+    """What to type so that the same fetch gets what it lacks."""
+    found = advice(repository, remotes=[remote] if remote else None)
+    if not found.there:
+        return found.here
+    again = [
+        "git",
+        "theta",
+        "fetch",
+        *(["--all"] if everything else []),
+        *([remote] if remote else []),
+        *refs,
+    ]
+    return replace(found, fetch=shlex.join(again)).text()
 
 
 def pull(repository: Repository, remote: str, say: Say) -> None:
     """Fetch for HEAD, then write the checkpoints of which the work tree has only the manifest.
 
     Raises:
-        MissingObject: some objects could not be had; the files that need none of them are written.
+        MissingObject, NewerManifest: as for `fetch`; the files of which everything is here are written.
     """
-    failure = None
+    failure: ThetaError | None = None
     try:
         fetch(repository, remote, [], False, say)
-    except MissingObject as error:
+    except (MissingObject, NewerManifest) as error:
         failure = error
     written = restore(repository)
     if written:
@@ -81,7 +121,7 @@ def restore(repository: Repository) -> list[str]:
             or not file.is_file()
         ):
             continue
-        if file.stat().st_size == blob.size and file.read_bytes() == text:
+        if is_text(file, text):
             os.utime(file, (0, 0))  # else git takes it for up to date and does not write it
             paths.append(blob.path)
     if paths:
@@ -91,15 +131,22 @@ def restore(repository: Repository) -> list[str]:
     return paths
 
 
+def is_text(file: Path, text: bytes) -> bool:
+    """Whether a file is this text, as attributes can have made it look in the work tree."""
+    if not len(text) <= file.stat().st_size <= 4 * len(text) + 4:
+        return False
+    return stand_ins.plain(file.read_bytes()) == stand_ins.plain(text)
+
+
 def push(
     repository: Repository, remote: str, refs: Sequence[str], everything: bool, dry_run: bool, say: Say
 ) -> None:
-    """Bring the objects of refs to a remote, without the refs.
+    """Bring the objects of refs to a remote, without the refs; to each of its push urls.
 
     Args:
         remote: a name or a url; if empty, the one that git push goes to.
         refs: revisions; unless given, HEAD.
-        everything: all that any ref reaches, whatever the remote is thought to have.
+        everything: all that any ref reaches.
 
     Raises:
         ThetaError: some objects are not here, or could not be brought there.
@@ -107,19 +154,30 @@ def push(
     _complete_hooks(repository, say)
     name = remote or push_default(repository)
     if everything:
-        listed = repository.git("for-each-ref", "--format=%(objectname)").decode().split()
-        tips = list(dict.fromkeys(listed))
-        made = plan(repository, tips, [])
+        tips = repository.git("for-each-ref", "--format=%(objectname)").decode().split()
     else:
         tips = [resolve(repository, ref, name) for ref in refs or ["HEAD"]]
-        named = name in repository.config.subsections("remote")
-        made = plan(repository, tips, [], *(("--not", f"--remotes={name}") if named else ()))
-    delivery = prepare(repository, made, Target(name), tips, dry_run)
+    retry = ["theta", "push", *(["--all"] if everything else []), *([name] if remote else []), *refs]
+    failures = []
+    for url in push_urls(repository, name):
+        push = Push(name, url, list(dict.fromkeys(tips)), (), shlex.join(retry), False, dry_run)
+        try:
+            _push(repository, push, say)
+        except ThetaError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def _push(repository: Repository, push: Push, say: Say) -> None:
+    if not push.dry_run and (note := record(repository, push.tips)):
+        say(note)
+    delivery = prepare(repository, plan(repository, push), push)
     for note in delivery.notes:
         say(note)
-    if not delivery.objects and not delivery.problems:
-        say(f"{name} has all objects already.")
-    elif dry_run:
+    if not delivery.objects and not delivery.problems and not delivery.lacking:
+        say(f"{push.title} has all objects already.")
+    elif push.dry_run:
         say(delivery.text())
     else:
         delivery.send(repository)
@@ -137,7 +195,12 @@ def resolve(repository: Repository, ref: str, remote: str) -> str:
         found = repository.run("rev-parse", "-q", "--verify", f"{name}^{{}}")
         if found.returncode == 0 and not name.startswith("-"):
             return found.stdout.decode().strip()
-    raise ThetaError(f"{ref} is not a revision of this repository", f"git fetch {remote or 'REMOTE'}")
+    if remote in repository.config.subsections("remote"):
+        how = f"git fetch {shlex.quote(remote)}"
+    else:  # a url: git keeps what it has fetched from there under this name
+        where = shlex.quote(remote)
+        how = f"git fetch {where} {shlex.quote(ref)}; git theta fetch {where} FETCH_HEAD"
+    raise ThetaError(f"{ref} is not a revision of this repository", how)
 
 
 def _listed(paths: Sequence[str]) -> str:
@@ -146,21 +209,34 @@ def _listed(paths: Sequence[str]) -> str:
 
 
 def _complete_hooks(repository: Repository, say: Say) -> None:
-    """A clone that was made without git-theta's template gets its hooks with the first command."""
-    if hook_files.warning(repository) and repository.run("ls-files", "--", ATTRIBUTED).stdout:
-        for line in hook_files.install(repository).advice():
+    """A repository that was made without git-theta's template gets its hooks with the first command."""
+    if hook_files.warning(repository):
+        hooks = hook_files.install(repository)
+        say(hook_files.LEFT_BEHIND + ("" if hooks.lacking else "; it has them now"))
+        for line in hooks.advice():
             say(line)
 
 
 def _manifests(
-    repository: Repository, remote: str, refs: Sequence[str], everything: bool
+    repository: Repository, remote: str, refs: Sequence[str], everything: bool, newer: list[ThetaError]
 ) -> Iterable[tuple[str, Manifest]]:
+    """The manifests of refs by path.
+
+    Args:
+        newer: gets an error for each that only a newer git-theta can read.
+    """
     if everything:
+        repository = repository.unaltered
+        bring_missing(repository, [], "--all", "--indexed-objects")
         found = list(blobs.reachable(repository, [], "--all", "--indexed-objects"))
     elif refs:
         found = [b for ref in refs for b in blobs.in_tree(repository, resolve(repository, ref, remote))]
     else:
         found = blobs.in_index(repository) + ([] if repository.unborn else blobs.in_tree(repository, "HEAD"))
     for blob, text in blobs.find_manifests(repository, {blob.oid: blob for blob in found}.values()):
-        if (manifest := parsed(text)) is not None:
-            yield blob.path, manifest
+        try:
+            yield blob.path, manifests.parse(text)
+        except NewerManifest as error:
+            newer.append(named(blob.path, error))
+        except DamagedManifest:
+            continue  # git theta fsck tells of it

@@ -60,8 +60,8 @@ class _Process:
 
     def __init__(self, reader: PacketReader, writer: PacketWriter) -> None:
         self._reader, self._writer = reader, writer
-        self._command = callers.calling_command()
-        self._shows = callers.wants_manifests(self._command)
+        self._caller = callers.caller()
+        self._shows = callers.wants_manifests(self._caller.command)
         self._made: Server | None = None
 
     @property
@@ -69,7 +69,7 @@ class _Process:
         if self._made is None:
             from git_theta.git.filter_server import Server
 
-            self._made = Server(self._reader, self._writer, self._command)
+            self._made = Server(self._reader, self._writer, self._caller)
         return self._made
 
     def close(self) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from git_theta import manifest as manifests
 from git_theta.errors import ThetaError
+from git_theta.filters import stand_ins
 from git_theta.filters.content import Content
-from git_theta.git import callers, hook_files, recovery
+from git_theta.git import callers, hook_files, mending, recovery
+from git_theta.git.callers import Caller
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.interrupted import interrupted
 from git_theta.git.pktline import PacketReader, PacketWriter
+from git_theta.git.recorded import parsed
+from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
+from git_theta.objects.folders import make_folder
 
 if TYPE_CHECKING:
     from git_theta.git.filters import Filters
@@ -27,23 +32,25 @@ class Server:
     """Answers git's requests.
 
     Args:
-        command: the git command that asks; see callers.
+        caller: the git command that asks.
     """
 
-    def __init__(self, reader: PacketReader, writer: PacketWriter, command: Sequence[str]) -> None:
+    def __init__(self, reader: PacketReader, writer: PacketWriter, caller: Caller) -> None:
         self._reader = reader
         self._writer = writer
         self._repository = Repository.here()
         self._settings = self._repository.config.settings()
-        self._command = command
+        self._caller = caller
+        self._command = caller.command
         self._filters: Filters | None = None
         self._delayed: dict[str, tuple[bytes, Manifest]] = {}  # asked for, not yet offered
         self._offered: dict[str, tuple[bytes, Manifest]] = {}
         self._missing: dict[str, str] = {}  # why, by oid
         self._damaged: dict[str, ThetaError] = {}
         self._failing: dict[str, ThetaError] = {}
+        self._cleaned: dict[str, bytes] = {}  # by git apply, which removes files before it writes them
         self._treeish = ""  # what git is checking out, as far as it tells
-        self._hooks_checked = callers.only_looks(self._command)
+        self._prepared = callers.looks(self._command)
         self._at_once = callers.makes_conflicts_again(self._command)
 
     def close(self) -> None:
@@ -54,7 +61,7 @@ class Server:
         if self._filters is None:
             from git_theta.git.filters import Filters  # needs NumPy
 
-            self._filters = Filters(self._repository, self._settings, self._command, _warn)
+            self._filters = Filters(self._repository, self._settings, self._caller, _warn)
         return self._filters
 
     def answer(self, request: dict[str, str]) -> None:
@@ -63,6 +70,9 @@ class Server:
             self._list_available()
             return
         self._reader.start()
+        if not self._prepared:
+            self._prepared = True
+            self._prepare()
         if command == "clean":
             self._clean(pathname)
         elif command == "smudge" and pathname in self._offered:
@@ -79,11 +89,14 @@ class Server:
             _drain(self._reader)
             self._status("abort")
 
+    def _prepare(self) -> None:
+        """Wake the template's hook, which looks whether there are data of ours; where it is not, say so."""
+        with suppress(OSError):
+            make_folder(self._repository.theta)
+        if warning := hook_files.warning(self._repository):
+            _warn(warning)
+
     def _clean(self, pathname: str) -> None:
-        if not self._hooks_checked:
-            self._hooks_checked = True
-            if line := hook_files.warning(self._repository):
-                _warn(line)
         content = Content(self._reader)
         try:
             with _refusals():
@@ -93,31 +106,66 @@ class Server:
             _say(error)
             self._status("error")
             return
+        if self._command[:1] == ["apply"]:
+            self._cleaned[pathname] = text
         self._writer.send(text)
 
     def _begin_smudge(self, pathname: str, can_delay: bool) -> None:
         content = Content(self._reader)
-        if self._settings.skip_smudge or not manifests.is_manifest(content.head(len(manifests.MAGIC))):
+        head = content.head(stand_ins.PROBE)
+        if not manifests.is_manifest(head):
+            if found := stand_ins.recognise(head):
+                _warn(found.warning(pathname))
             self.pass_through(pathname, content)  # a raw checkpoint is what it is
             return
+        text = b""
         try:
             text = content.rest(manifests.LARGEST)
-            manifest = manifests.parse(text)
-            if not manifest.storage:
-                raise ThetaError("the manifest does not say where the data are stored")
+            plain = stand_ins.plain(text)
+            whole, manifest = self._whole(pathname, plain)
+            text = whole if whole != plain else text
         except ThetaError as error:
-            if can_delay:
+            if found := stand_ins.recognise(text):
+                _warn(found.warning(pathname))
+                self._writer.send(text)
+            elif can_delay:
                 self._failing[pathname] = error
                 self._status("delayed")
             else:
                 self._fail(pathname, error)
+            return
+        if self._settings.skip_smudge or manifest is None:
+            self._writer.send(text)
             return
         if can_delay:
             self._delayed[pathname] = text, manifest
             self._status("delayed")
             return
         self._fetch(manifest.oids())
+        if pathname in self._cleaned:
+            self._damaged |= self._repository.store.damaged(manifest.oids().keys() - self._missing.keys())
         self._smudge(pathname, text, manifest)
+
+    def _whole(self, pathname: str, text: bytes) -> tuple[bytes, Manifest | None]:
+        """The manifest that git means by what it sent; none for what is to be left as it is."""
+        before = self._before(pathname)
+        try:
+            return mending.whole(self._repository, pathname, text, *([before] if before else ()))
+        except ThetaError as error:
+            if self._settings.skip_smudge:
+                return text, None
+            if before is None:
+                raise
+            return self._stays(pathname, error), before
+
+    def _before(self, pathname: str) -> Manifest | None:
+        """What a file was that `git apply` has removed by now: whatever comes of it, there must be a file."""
+        return parsed(self._cleaned.get(pathname, b""))
+
+    def _stays(self, pathname: str, error: ThetaError) -> bytes:
+        """The manifest of a file as it was before, once it turns out that there is nothing better."""
+        _warn(f"{named(pathname, error).message}; the file stays as it was")
+        return self._cleaned.pop(pathname)
 
     def pass_through(self, pathname: str, content: Content) -> None:
         """Answer with what git sent. It must be read whole before anything is sent, and can be large."""
@@ -181,6 +229,10 @@ class Server:
         if lost and self._settings.skip_missing:
             _warn(f"{pathname}: {lost.message}; its manifest was written instead")
             self._writer.send(text)
+            return
+        if lost and self._before(pathname) is not None:
+            text = self._stays(pathname, lost)
+            self._smudge(pathname, text, manifests.parse(text))
             return
         if lost:
             self._fail(pathname, lost)

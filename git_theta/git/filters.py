@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from git_theta.chains import closure
-from git_theta.errors import ThetaError
+from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters import prepared
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
 from git_theta.filters.known import Known
 from git_theta.filters.smudge import Smudger, Write
-from git_theta.git import callers, conflicts
+from git_theta.git import attributes, callers, conflicts, mending, misplaced
+from git_theta.git.callers import Caller
+from git_theta.git.fetching import on_remotes
+from git_theta.git.purpose import Purpose, purpose
 from git_theta.git.recorded import recorded, related
 from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
@@ -25,21 +29,26 @@ class Filters:
     """The two directions, for one repository.
 
     Args:
-        command: the git command that calls (see callers).
+        caller: the git command that calls.
         warn: shows a line to the user.
     """
 
     def __init__(
-        self, repository: Repository, settings: Settings, command: Sequence[str], warn: Callable[[str], None]
+        self, repository: Repository, settings: Settings, caller: Caller, warn: Callable[[str], None]
     ) -> None:
-        if command[:1] == ["stash"]:  # it only puts aside, and must be able to, whatever the file is
+        why = purpose(caller)
+        if why is Purpose.SHOW and not _can_store(repository):
+            why = Purpose.LOOK
+        if why in (Purpose.SHOW, Purpose.PATCH) or caller.command[:1] == ["stash"]:
+            # They only put aside, and must be able to, whatever the file is.
             settings = replace(settings, allow_damaged=True)
         self._repository = repository
         self._settings = settings
         self._warn = warn
-        self._looks_only = callers.only_looks(command)
-        self._may_store = callers.may_store(command)
-        self._adds = list(command[:1]) == ["add"]
+        self._purpose = why
+        self._may_store = why in (Purpose.SHOW, Purpose.PATCH) or callers.may_store(caller.command)
+        self._adopts = callers.adopts(caller.command)
+        self._adds = caller.command[:1] == ["add"]
         self._smudger = Smudger(repository.objects)
         self._cleaner = Cleaner(repository.objects, self._known, settings, warn)
         repository.store.clean_up()
@@ -51,7 +60,11 @@ class Filters:
             pathname,
             recorded(self._repository, pathname),
             lambda: related(self._repository, self._settings.base),
-            self._looks_only,
+            looks_only=self._purpose is Purpose.LOOK,
+            adopts=self._adopts,
+            blobs=lambda: misplaced.blobs(self._repository, pathname),
+            encoding=lambda: attributes.encoding(self._repository, pathname),
+            mend=lambda text: self._mended(text, pathname),
         )
         try:
             text = self._cleaner.clean(content, request)
@@ -60,6 +73,13 @@ class Filters:
         if self._adds and (warning := conflicts.warning(self._repository, pathname, text)):
             self._warn(warning)
         return text
+
+    def _mended(self, text: bytes, pathname: str) -> bytes:
+        try:
+            return mending.whole(self._repository, pathname, text)[0]
+        except DamagedManifest as error:
+            error.remedy = error.remedy or "to have the last version: git checkout -- PATH"
+            raise
 
     def smudge(self, manifest: Manifest, write: Write) -> None:
         """Write a file's bytes; see Smudger.smudge for what is raised."""
@@ -71,6 +91,12 @@ class Filters:
     def _known(self, request: Request) -> Known:
         recorded = [manifest for _, manifest in request.recorded]
         return known(self._repository, recorded, request.related, self._may_store)
+
+
+def _can_store(repository: Repository) -> bool:
+    """Whether the store can be written, as far as permissions tell."""
+    folder = repository.theta if repository.theta.exists() else repository.common_dir
+    return os.access(folder, os.W_OK)
 
 
 def known(
@@ -86,7 +112,7 @@ def known(
         repository.index,
         repository.objects,
         doubts=doubts,
-        has_remote=bool(repository.config.subsections("remote")),
+        elsewhere=lambda objects: on_remotes(repository, objects),
         norm=_norm,
     )
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from git_theta import manifest as manifests
 from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject, ThetaError
-from git_theta.git.blobs import Blob, find_manifests, reachable
-from git_theta.git.remotes import fetch_order, open_remote
+from git_theta.filters import stand_ins
+from git_theta.git import misplaced
+from git_theta.git.blobs import Blob, find_manifests, in_index, reachable
+from git_theta.git.fetching import on_remotes
+from git_theta.git.partial import bring_missing
+from git_theta.git.push_plan import commit_of
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine
 from git_theta.objects.fsck import Fault, check_objects, check_tensors
@@ -48,10 +51,14 @@ def fsck(repository: Repository, fast: bool) -> Report:
     """
     report = Report()
     whole: list[tuple[Blob, Manifest]] = []
-    for blob, text in find_manifests(repository, reachable(repository, [], *_REVISIONS)):
+    history = repository.unaltered
+    bring_missing(history, [], *_REVISIONS)
+    for blob, text in find_manifests(history, reachable(history, [], *_REVISIONS)):
         report.manifests += 1
+        if stand_ins.recognise(text):
+            continue  # said of those that matter: in the index
         try:
-            manifest = manifests.parse(text)
+            manifest = manifests.parse(stand_ins.plain(text))
             if not manifest.storage:
                 raise DamagedManifest("its data were never stored")
         except DamagedManifest as error:
@@ -59,10 +66,11 @@ def fsck(repository: Repository, fast: bool) -> Report:
             continue
         whole.append((blob, manifest))
         report.objects |= manifest.oids()
+    report.problems += _misplaced(repository, whole)
     with Progress("Checking objects", report.objects) as progress:
         faults = list(check_objects(repository.store, report.objects, progress.advance))
     damaged = {fault.oid for fault in faults}
-    remote = _on_remotes(
+    remote = on_remotes(
         repository,
         {f.oid: report.objects[f.oid] for f in faults if isinstance(f.error, MissingObject)},
     )
@@ -80,13 +88,16 @@ def fsck(repository: Repository, fast: bool) -> Report:
     return report
 
 
-def _on_remotes(repository: Repository, absent: Mapping[str, int]) -> set[str]:
-    """Those objects that some remote says it has."""
-    found: set[str] = set()
-    for name in fetch_order(repository) if absent else ():
-        with suppress(ThetaError):  # a remote that cannot be asked vouches for nothing
-            found |= open_remote(repository, name).has(absent)
-    return found
+def _misplaced(repository: Repository, whole: Iterable[tuple[Blob, Manifest]]) -> Iterator[ThetaError]:
+    """Texts in place of checkpoints, and manifests under names that are not tracked, in the index."""
+    if repository.bare:
+        return
+    known = {blob.oid for blob, _ in whole}
+    listed = in_index(repository, merged=True)
+    for blob, kind in misplaced.find(repository, listed):
+        yield misplaced.error(repository, blob.path, kind)
+    for path in misplaced.strays(repository, (blob.path for blob in listed if blob.oid in known)):
+        yield misplaced.stray_error(repository, path)
 
 
 def _intact(
@@ -131,8 +142,7 @@ def _named(repository: Repository, whole: Iterable[tuple[Blob, Manifest]], fault
 
 
 def _at(repository: Repository, blob: Blob, where: str, error: ThetaError) -> ThetaError:
-    found = repository.run("log", "-1", "--all", "--format=%h", f"--find-object={blob.oid}")
-    commit = found.stdout.decode().strip()
+    commit = commit_of(repository, blob, ["--all"])
     place = f" (commit {commit})" if commit else ""
     remedy = error.remedy.replace("PATH", shlex.quote(blob.path) if blob.path else "PATH")
     return ThetaError(f"{blob.path or blob.oid}{place}{where}: {error.message}", remedy)

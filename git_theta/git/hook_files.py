@@ -2,6 +2,8 @@
 
 A hook that is there already is never lost: it is kept as NAME.theta-chained, runs before ours, and comes back
 on removal. A folder of hooks that the user keeps under version control is not written to.
+
+What comes from the template of new repositories (see template) counts as ours; `install` replaces it.
 """
 
 from __future__ import annotations
@@ -14,12 +16,26 @@ from pathlib import Path
 from git_theta.errors import ThetaError, cannot_write
 from git_theta.git.repository import Repository
 
-HOOKS = ("pre-commit", "pre-merge-commit", "prepare-commit-msg", "pre-push", "post-commit", "post-merge")
+HOOKS = (
+    "pre-commit",
+    "pre-merge-commit",
+    "prepare-commit-msg",
+    "pre-applypatch",
+    "pre-push",
+    "post-checkout",
+    "post-commit",
+    "post-merge",
+)
+ON_SERVERS = ("pre-receive",)
+"""In repositories that others push to, where they are asked for."""
+WAKING = "post-index-change"
+"""Of the template: it installs the others where git-theta has stored or written something."""
 CHAINED = ".theta-chained"
 TEXTS = Path(__file__).parent.parent / "hooks"
 """The scripts; beside the package in the source tree, inside of it in a wheel."""
 
 _OURS = b"# git-theta hook"
+LEFT_BEHIND = "this repository has no hooks of git-theta: git push would leave data behind"
 _HUSKY = "_"  # husky's own folder below the one that its user writes hooks in
 _READ = 1 << 16
 
@@ -29,6 +45,7 @@ class Hooks:
     """The hooks of a repository.
 
     Attributes:
+        names: those that are asked about.
         folder: where git looks for them.
         ours: names of hooks that are git-theta's script.
         called: names of other hooks that call git-theta.
@@ -37,6 +54,7 @@ class Hooks:
         disabled: whether `folder` cannot be one: core.hooksPath=/dev/null.
     """
 
+    names: tuple[str, ...]
     folder: Path
     ours: tuple[str, ...]
     called: tuple[str, ...]
@@ -47,7 +65,14 @@ class Hooks:
     @property
     def lacking(self) -> tuple[str, ...]:
         """The hooks that do not call git-theta."""
-        return tuple(name for name in HOOKS if name not in self.ours + self.called)
+        return tuple(name for name in self.names if name not in self.ours + self.called)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with that, in a sentence; empty if all is well."""
+        if "pre-push" in self.lacking:
+            return LEFT_BEHIND
+        return "not all of git-theta's hooks are in place" if self.lacking else ""
 
     def advice(self) -> list[str]:
         """What the user has to do by hand, in lines; nothing where git-theta can do it."""
@@ -56,7 +81,7 @@ class Hooks:
                 f"{self.folder} is no folder, so no hooks run; before each git push, type: git theta push"
             ]
         husky = is_husky(self.folder)
-        names = [name for name in HOOKS if name not in self.called] if husky else self.lacking
+        names = [name for name in self.names if name not in self.called] if husky else self.lacking
         if not names or not (husky or self.tracked):
             return []
         folder = self.folder.parent if husky else self.folder
@@ -74,32 +99,31 @@ def is_husky(folder: Path) -> bool:
     return folder.name == _HUSKY and ((folder / "h").exists() or (folder / "husky.sh").exists())
 
 
-def look(repository: Repository) -> Hooks:
+def look(repository: Repository, names: tuple[str, ...] = HOOKS) -> Hooks:
     """The state of a repository's hooks."""
     folder = _folder(repository)
-    kinds = {name: _kind(folder, name) for name in HOOKS}
+    kinds = {name: _kind(folder, name) for name in names}
     disabled = folder.exists() and not folder.is_dir()
     return Hooks(
+        names,
         folder,
-        ours=tuple(name for name in HOOKS if kinds[name] == "ours"),
-        called=tuple(name for name in HOOKS if kinds[name] == "called"),
-        foreign=tuple(name for name in HOOKS if kinds[name] == "foreign"),
+        ours=tuple(name for name in names if kinds[name] == "ours"),
+        called=tuple(name for name in names if kinds[name] == "called"),
+        foreign=tuple(name for name in names if kinds[name] == "foreign"),
         tracked=not disabled and _is_tracked(repository, folder),
         disabled=disabled,
     )
 
 
 def warning(repository: Repository) -> str:
-    """A line for a repository whose pushes would leave objects behind; empty if all is well."""
+    """For a repository whose pushes would leave objects behind: that, and what to type. Else empty."""
     folder = _folder(repository)
-    if _kind(folder, "pre-push") in ("ours", "called"):
+    if _kind(folder, "pre-push") in ("ours", "called") or _kind(folder, WAKING) == "ours":
         return ""
-    return (
-        "this repository has no hooks of git-theta: git push would leave data behind; type: git theta install"
-    )
+    return f"{LEFT_BEHIND}\n  git theta install"
 
 
-def install(repository: Repository) -> Hooks:
+def install(repository: Repository, names: tuple[str, ...] = HOOKS) -> Hooks:
     """Put the hooks in place, and return how they are then.
 
     Everything is checked before anything is written.
@@ -107,7 +131,7 @@ def install(repository: Repository) -> Hooks:
     Raises:
         ThetaError: the folder cannot be written, or a hook would be lost.
     """
-    hooks = look(repository)
+    hooks = look(repository, names)
     if hooks.disabled or hooks.tracked:
         return hooks
     folder = hooks.folder
@@ -123,18 +147,20 @@ def install(repository: Repository) -> Hooks:
             if name in hooks.foreign:
                 target.replace(folder / (name + CHAINED))
             _write(target, text)
+        if names == HOOKS and _kind(folder, WAKING) == "ours":
+            (folder / WAKING).unlink()
     except OSError as error:
         raise cannot_write(folder, error) from None
-    return look(repository)
+    return look(repository, names)
 
 
-def uninstall(repository: Repository) -> list[str]:
+def uninstall(repository: Repository, names: tuple[str, ...] = (*HOOKS, *ON_SERVERS, WAKING)) -> list[str]:
     """Remove git-theta's hooks and put back those that were there before.
 
     Returns:
         Names of hooks that still call git-theta, because someone else wrote them.
     """
-    hooks = look(repository)
+    hooks = look(repository, names)
     for name in hooks.ours:
         path, chained = hooks.folder / name, hooks.folder / (name + CHAINED)
         try:
@@ -208,7 +234,7 @@ def _check_room(folder: Path, name: str) -> None:
 
 
 def _write(target: Path, text: bytes) -> None:
-    temporary = target.with_name(f".theta-{os.getpid()}")
+    temporary = target.with_name(f".theta-{os.urandom(8).hex()}")
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o777), "wb") as file:
         file.write(text)
     temporary.replace(target)

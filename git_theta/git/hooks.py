@@ -13,13 +13,14 @@ from hashlib import sha256
 from pathlib import Path
 
 from git_theta.errors import ThetaError
-from git_theta.git import hook_files
+from git_theta.git import hook_files, interrupts
 from git_theta.git.repository import Repository
 
 Say = Callable[[str], None]
 
 _NESTED = "GIT_THETA_HOOK"
-_LFS_HOOKS = ("pre-push", "post-commit", "post-merge")
+_LFS_HOOKS = ("pre-push", "post-checkout", "post-commit", "post-merge")
+_READ_INPUT = ("pre-push", "pre-receive")
 _SHELL = re.compile(rb"#!\s*(?:\S*/)?(?:env\s+)?((?:ba|da|z|k)?sh)((?:\s+-\S+)*)\s*\n")
 
 
@@ -34,7 +35,7 @@ def run(name: str, script: str, arguments: Sequence[str], say: Say) -> int:
     Raises:
         ThetaError: git must not go on.
     """
-    given = sys.stdin.buffer.read() if name == "pre-push" else None
+    given = sys.stdin.buffer.read() if name in _READ_INPUT else None
     repository = Repository.here()
     call = _fingerprint(repository, name, arguments, given)
     if os.environ.get(_NESTED) == call:
@@ -57,6 +58,17 @@ def _check(repository: Repository, arguments: Sequence[str], given: bytes, say: 
     check_commit(repository)
 
 
+def _check_patch(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
+    from git_theta.git.commit_check import check_commit
+    from git_theta.git.operation import how_to_finish
+
+    try:
+        check_commit(repository)
+    except ThetaError as error:
+        error.remedy += f"\n  then: {how_to_finish(repository)}"
+        raise
+
+
 def _push(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
     from git_theta.git.pre_push import pre_push
 
@@ -71,11 +83,27 @@ def _report(repository: Repository, arguments: Sequence[str], given: bytes, say:
         say(line)
 
 
+def _receive(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
+    from git_theta.git.pre_receive import pre_receive
+
+    pre_receive(repository, given.decode())
+
+
+def _look_at_checkout(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
+    from git_theta.git.unfiltered import check
+
+    before, after = [*arguments, "", ""][:2]
+    check(repository, before, after)
+
+
 def _report_merge(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
     from git_theta.git.commit_report import after_merge
+    from git_theta.git.unfiltered import check
 
     for line in after_merge(repository):
         say(line)
+    if arguments[:1] != ["1"]:  # a squash, which has not moved HEAD
+        check(repository, "ORIG_HEAD", "HEAD")
 
 
 def _complete_clone(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
@@ -87,7 +115,10 @@ _OWN: Mapping[str, Callable[[Repository, Sequence[str], bytes, Say], None]] = {
     "pre-commit": _check,
     "pre-merge-commit": _check,
     "prepare-commit-msg": _check,
+    "pre-applypatch": _check_patch,
     "pre-push": _push,
+    "pre-receive": _receive,
+    "post-checkout": _look_at_checkout,
     "post-commit": _report,
     "post-merge": _report_merge,
     "post-index-change": _complete_clone,
@@ -114,7 +145,8 @@ def _run_others(
         command = ["git", "lfs", name, *arguments]
     else:
         return 0
-    return subprocess.run(command, input=given, env=os.environ | {_NESTED: call}).returncode
+    with interrupts.held_back():  # it may have hidden changes, and be about to bring them back
+        return subprocess.run(command, input=given, env=os.environ | {_NESTED: call}).returncode
 
 
 def _runs_us(chained: Path, script: str, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection
 from contextlib import suppress
 
@@ -36,6 +37,34 @@ def install(scope: str, commands: Collection[str], force: bool) -> list[str]:
     return said
 
 
+def install_on_server() -> list[str]:
+    """Let the repository here refuse refs whose objects it lacks, and return what to tell the user.
+
+    Raises:
+        ThetaError: the hook that does so cannot be written.
+    """
+    repository = Repository.here()
+    hooks = hook_files.install(repository, hook_files.ON_SERVERS)
+    (name,) = hook_files.ON_SERVERS
+    if hooks.lacking:
+        why = "is no folder" if hooks.disabled else "is under version control"
+        raise ThetaError(
+            f"{hooks.folder}, where git looks for hooks, {why}, so {name} cannot be installed there",
+            f'add this line to {name} there: git theta hook {name} "$@"; '
+            "or use the repository's own folder: git config --local core.hooksPath "
+            + shlex.quote(str(repository.common_dir.absolute() / "hooks")),
+        )
+    said = [f"Refs whose objects are not here are refused from now on: {hooks.folder / name}"]
+    return said + _chained(hooks)
+
+
+def uninstall_on_server() -> list[str]:
+    """Undo `install_on_server`."""
+    repository = Repository.here()
+    left = hook_files.uninstall(repository, hook_files.ON_SERVERS)
+    return _left(repository, left) or ["Refs are not checked any more."]
+
+
 def uninstall(scope: str) -> list[str]:
     """Undo `install`, and return what to tell the user."""
     repository = _repository(scope)
@@ -45,18 +74,23 @@ def uninstall(scope: str) -> list[str]:
         template.uninstall(config)
     said = [f"git-theta is not set up any more ({_WHERE[scope]})."]
     if repository is not None:
-        left = hook_files.uninstall(repository)
-        said += [f"{hook_files.look(repository).folder / name} still calls git-theta" for name in left]
+        said += _left(repository, hook_files.uninstall(repository))
     return said
 
 
 def hooks_line(hooks: hook_files.Hooks) -> list[str]:
     """What to say about hooks after they were installed."""
-    chained = [name for name in hooks.ours if (hooks.folder / (name + hook_files.CHAINED)).exists()]
     said = [f"Hooks are in place: {hooks.folder}"] if not hooks.lacking else []
-    if chained:
-        said.append(f"Hooks that were there run first: {', '.join(chained)}")
-    return said + hooks.advice()
+    return said + _chained(hooks) + hooks.advice()
+
+
+def _chained(hooks: hook_files.Hooks) -> list[str]:
+    chained = [name for name in hooks.ours if (hooks.folder / (name + hook_files.CHAINED)).exists()]
+    return [f"Hooks that were there run first: {', '.join(chained)}"] if chained else []
+
+
+def _left(repository: Repository, names: Collection[str]) -> list[str]:
+    return [f"{hook_files.look(repository).folder / name} still calls git-theta" for name in names]
 
 
 def _repository(scope: str) -> Repository | None:

@@ -9,12 +9,13 @@ leaves files alone that the user never added.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from git_theta.git.advice import Advice, advice
+from git_theta.git.operation import merged_heads
 from git_theta.git.repository import Repository
 
 _MOVES = {"checkout", "switch", "merge", "pull", "rebase", "cherry-pick", "revert", "stash", "am"}
@@ -22,9 +23,11 @@ _NEW_BRANCH = {"-b", "-B", "-c", "-C", "--orphan"}
 _ABORT_REBASE = "git -c theta.skipMissing=true rebase --abort"  # the branch may have what was missing
 _STATES = {  # kept from step to step, and what ends them
     "rebase-merge": _ABORT_REBASE,
-    "rebase-apply": _ABORT_REBASE,
+    "rebase-apply/rebasing": _ABORT_REBASE,
+    "rebase-apply/applying": "git am --abort",
     "sequencer": "git {command} --abort",
 }
+_PATCHES = {"am", "apply"}  # what they bring is in no commit that objects could be fetched for
 _STEPS = ("rebase-merge/done", "sequencer/todo")
 _SHORT = 12  # hexadecimal digits of a commit
 
@@ -35,34 +38,20 @@ class Interrupted:
 
     Attributes:
         command: its subcommand and arguments; empty if they are unknown.
-        target: the commit whose files it was writing, as one can type it; empty if it is unknown.
-        remote: where objects come from, if there is only one such place.
-        moves: whether it was taking the work tree to another commit, not only writing some files.
-        ends: the commands that end what is left of it.
+        bring: what brings objects that are missing.
+        back: the commands that bring back the work tree as it was, whatever is missing; none where git was
+            only writing some files, which it can write again.
+        leaves: whether new files may still be there then.
     """
 
     command: Sequence[str]
-    target: str = ""
-    remote: str = ""
-    moves: bool = False
-    ends: Sequence[str] = ()
-
-    def way_back(self) -> list[str]:
-        """The commands that bring back the work tree as it was committed, whatever is missing."""
-        if not self.target:
-            return ["git reset --hard", *self.ends]
-        there = shlex.quote(self.target)
-        return [
-            f"git -c theta.skipSmudge=true checkout -f --detach {there}",
-            "git -c theta.skipMissing=true checkout -f -",
-            *self.ends,
-        ]
+    bring: Advice
+    back: Sequence[str] = ()
+    leaves: bool = False
 
     def fetch(self) -> str:
-        """The command that brings what was missing."""
-        if self.target and self.remote:
-            return f"git theta fetch {shlex.quote(self.remote)} {shlex.quote(self.target)}"
-        return "git theta fetch --all"
+        """What brings objects that are missing, if it needs more than to look for them again."""
+        return self.bring.mend if _name(self.command) in _PATCHES else self.bring.here
 
     def again(self) -> list[str]:
         """The command itself, as one can type it."""
@@ -70,7 +59,8 @@ class Interrupted:
             return []
         if self.command[0] == "clone":
             return ["git reset --hard"]
-        return [f"git {shlex.join(self.command)}"]
+        through_pipe = _name(self.command) in _PATCHES and not _plain(self.command)
+        return [f"git {shlex.join(self.command)}" + (" < PATCHES" if through_pipe else "")]
 
 
 def interrupted(repository: Repository, command: Sequence[str], treeish: str) -> Interrupted:
@@ -79,29 +69,70 @@ def interrupted(repository: Repository, command: Sequence[str], treeish: str) ->
     Args:
         treeish: the commit that git has told the filter, if it has.
     """
-    name = command[0] if command else ""
-    remotes = repository.config.subsections("remote")
-    remote = remotes[0] if len(remotes) == 1 else ""
+    name = _name(command)
+    if name == "apply":
+        return Interrupted(command, advice(repository), _unpatch(repository, command, "git checkout -f --"))
     if name not in _MOVES or (name in ("checkout", "switch") and not _goes_to_commit(repository, command)):
-        return Interrupted(command, treeish[:_SHORT], remote)
+        return Interrupted(command, advice(repository, treeish[:_SHORT]))
     ends = [
         end.format(command=name) for state, end in _STATES.items() if (repository.git_dir / state).exists()
     ]
+    if name == "am":
+        return Interrupted(command, advice(repository), [*_unpatch(repository, command), *ends])
     spelled = [_previous(repository) if argument == "-" else argument for argument in command]
-    return Interrupted(spelled, _target(repository, spelled, treeish), remote, True, ends)
+    target = _target(repository, spelled, treeish)
+    back = _by_way_of(target) if target else ["git reset --hard"]
+    return Interrupted(spelled, advice(repository, target), [*back, *ends], leaves=not target)
+
+
+def _by_way_of(target: str) -> list[str]:
+    """Back from a commit of which some files are written: there, with manifests alone, and back again."""
+    return [
+        f"git -c theta.skipSmudge=true checkout -f --detach {shlex.quote(target)}",
+        "git -c theta.skipMissing=true checkout -f -",
+    ]
+
+
+def _unpatch(repository: Repository, command: Sequence[str], restore: str = "") -> list[str]:
+    """Back from a patch of which some files are written. Git's index knows nothing of it yet.
+
+    Args:
+        restore: what brings back files, whose names follow; unless given, all files are.
+    """
+    patch = repository.git_dir.absolute() / "rebase-apply" / "patch"
+    patches = command[1:] if restore else [str(patch)]
+    listed = repository.run("apply", "--numstat", "-z", *patches).stdout.split(b"\0")
+    paths = [os.fsdecode(row.split(b"\t", 2)[2]) for row in listed if row.count(b"\t") > 1]
+    known = {entry.path for entry in repository.index_entries(*paths)} if paths else set()
+    top = repository.work_tree
+    old = [str(top / path) for path in paths if path in known]
+    new = [str(top / path) for path in paths if path not in known and (top / path).exists()]
+    back = [] if restore else ["git reset --hard"]
+    if restore and old:
+        back.append(f"{restore} {shlex.join(old)}")
+    return [*back, f"rm -f -- {shlex.join(new)}"] if new else back
+
+
+def _name(command: Sequence[str]) -> str:
+    return command[0] if command else ""
+
+
+def _plain(command: Sequence[str]) -> list[str]:
+    """The arguments of a command that are no options."""
+    return [argument for argument in command[1:] if not argument.startswith("-")]
 
 
 def _target(repository: Repository, command: Sequence[str], treeish: str) -> str:
-    plain = [argument for argument in command[1:] if not argument.startswith("-")]
+    plain = _plain(command)
     if command[0] == "stash":
         which = plain[1] if len(plain) > 1 else "0"
         return f"stash@{{{which}}}" if which.isdigit() else which
     if treeish:
         return treeish[:_SHORT]
-    merged = [key.removeprefix("GITHEAD_") for key in os.environ if re.match(r"GITHEAD_[0-9a-f]{40}", key)]
+    merged = list(merged_heads())
     if command[0] in ("merge", "pull"):
         return merged[0][:_SHORT] if len(merged) == 1 else ""
-    commit = _step(repository.git_dir) or (plain[-1] if plain and command[0] != "am" else "")
+    commit = _step(repository.git_dir) or (plain[-1] if plain else "")
     return f"{commit}^" if commit and command[0] == "revert" else commit
 
 

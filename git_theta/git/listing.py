@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from git_theta import manifest as manifests
 from git_theta.chains import costs
-from git_theta.errors import DamagedManifest, DamagedObject, MissingObject
-from git_theta.git import blobs
+from git_theta.errors import DamagedManifest, DamagedObject, MissingObject, NewerManifest
+from git_theta.filters import stand_ins
+from git_theta.git import blobs, misplaced
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine
@@ -18,12 +19,18 @@ from git_theta.units import align, human_size, percent
 
 @dataclass(frozen=True)
 class Listed:
-    """A checkpoint. `problem` says why there is no manifest, where its text is damaged."""
+    """A checkpoint. `problem` says why there is no manifest, where its text is damaged or `newer`."""
 
     path: str
     blob: str
     manifest: Manifest | None
     problem: str = ""
+    newer: bool = False
+
+    @property
+    def trouble(self) -> str:
+        """The problem, for people."""
+        return self.problem if self.newer else f"damaged: {self.problem}"
 
     @property
     def stored(self) -> int:
@@ -84,17 +91,22 @@ class ListedTensor:
 
 
 def checkpoints(repository: Repository, revision: str = "") -> Iterator[Listed]:
-    """The checkpoints of a revision, or of the index.
+    """The checkpoints of a revision, or of the index, with what stands in place of one there.
 
     Raises:
         ThetaError: there is no such revision.
     """
     found = blobs.in_tree(repository, revision) if revision else blobs.in_index(repository, merged=True)
+    instead = {} if revision or repository.bare else dict(misplaced.find(repository, found))
+    for blob, kind in instead.items():
+        yield Listed(blob.path, blob.oid, None, f"this is {kind.what}")
     for blob, text in blobs.find_manifests(repository, found):
+        if blob in instead:
+            continue
         try:
-            yield Listed(blob.path, blob.oid, manifests.parse(text))
+            yield Listed(blob.path, blob.oid, manifests.parse(stand_ins.plain(text)))
         except DamagedManifest as error:
-            yield Listed(blob.path, blob.oid, None, error.message)
+            yield Listed(blob.path, blob.oid, None, error.message, isinstance(error, NewerManifest))
 
 
 def version_before(repository: Repository, path: str, revision: str = "") -> Manifest | None:

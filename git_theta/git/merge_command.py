@@ -15,12 +15,13 @@ from tempfile import TemporaryDirectory
 
 from git_theta.errors import ThetaError
 from git_theta.git import merge_record
+from git_theta.git.favoured_side import Favoured
 from git_theta.git.merge_driver import explain, summary
 from git_theta.git.merge_heads import heads_to_merge, our_head
 from git_theta.git.merge_move import commit_merge, fast_forward, stage_merge
 from git_theta.git.merge_settings import rules_for
 from git_theta.git.merge_trees import Contested, Head, MergedTrees, merge_trees, with_blobs
-from git_theta.git.merging import CheckpointMerge
+from git_theta.git.merging import CheckpointMerge, fetch_changed
 from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
@@ -43,6 +44,7 @@ class Request:
         revisions: what to merge.
         layer: strategy, options and rules of the command line.
         message: of the commit; "" for the usual one.
+        favoured: the side to take where both have changed something, in all files.
     """
 
     revisions: tuple[str, ...]
@@ -50,6 +52,7 @@ class Request:
     device: str = "auto"
     message: str = ""
     commit: bool = True
+    favoured: Favoured = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Merge:
 
     Args:
         rules_of: what is said about a checkpoint, by its path.
+        favoured: as in Request; for checkpoints `rules_of` says it.
 
     Attributes:
         checkpoints: those that more than one side changed.
@@ -81,15 +85,22 @@ class Merge:
     """
 
     def __init__(
-        self, repository: Repository, ours: Head, theirs: Sequence[Head], rules_of: RulesOf, device: str
+        self,
+        repository: Repository,
+        ours: Head,
+        theirs: Sequence[Head],
+        rules_of: RulesOf,
+        device: str,
+        favoured: Favoured = "",
     ) -> None:
         self.ours, self.theirs = ours, theirs
+        self._favoured = favoured
         self._repository = repository
         self._device = check_name(device)
         self._stack = ExitStack()
         with self._stack:
             self.scratch = Path(self._stack.enter_context(TemporaryDirectory(prefix="git-theta-")))
-            self.trees: MergedTrees = merge_trees(repository, ours, theirs, self.scratch)
+            self.trees: MergedTrees = merge_trees(repository, ours, theirs, self.scratch, favoured)
             self.checkpoints = [self._planned(one, rules_of(one.path)) for one in self.trees.contested]
             self._stack = self._stack.pop_all()
 
@@ -118,7 +129,8 @@ class Merge:
             return
         how = "merge the branches one after the other, with git merge"
         if len(self.theirs) == 1:
-            how = f"git merge {self._names()}, mend them there, then git commit"
+            option = f"-X{self._favoured} " if self._favoured else ""
+            how = f"git merge {option}{self._names()}, mend them there, then git commit"
         if self.trees.removed:
             how += (
                 f"; if {self.trees.removed[0]} was renamed there: git merge -Xfind-renames=15 {self._names()}"
@@ -132,11 +144,17 @@ class Merge:
             if one.open:
                 raise self._undecided(one)
 
-    def fetch(self) -> None:
-        """Bring here what computing and checking out the result need. Raises MissingObject."""
+    def fetch(self, checked_out: bool) -> None:
+        """Bring here what computing the result and, unless that is not wanted, checking it out need.
+
+        Raises MissingObject.
+        """
         settings = self._repository.config.settings()
+        whole = checked_out and not (settings.skip_smudge or settings.skip_missing)
         for one in self.checkpoints:
-            one.merge.fetch(one.plan, whole=not (settings.skip_smudge or settings.skip_missing))
+            one.merge.fetch(one.plan, whole)
+        if whole:
+            fetch_changed(self._repository, self.ours.commit, self.trees.tree)
 
     def carry_out(self, say: Say, checked_out: bool) -> dict[str, Applied]:
         """Merge the checkpoints; the results by path. Raises ThetaError as merges.apply does.
@@ -222,12 +240,10 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
         return 0
     if len(theirs) == 1 and _is_ancestor(repository, ours, theirs[0]) and request.commit:
         return fast_forward(repository, ours, request.revisions[0])
-    with Merge(
-        repository, ours, theirs, lambda path: rules_for(repository, path, request.layer), request.device
-    ) as planned:
+    with _planned(repository, ours, theirs, request) as planned:
         planned.check_rules(len(request.layer.rules))
         planned.check()
-        planned.fetch()
+        planned.fetch(checked_out=True)
         results = planned.carry_out(say, checked_out=True)
         tree, record = planned.tree(results), planned.record()
         if request.commit:
@@ -236,6 +252,13 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
             stage_merge(repository, ours, theirs, tree, request.message, record)
             say("The merge is staged, not committed: git commit, or git theta merge --abort")
     return 0
+
+
+def _planned(repository: Repository, ours: Head, theirs: Sequence[Head], request: Request) -> Merge:
+    def rules_of(path: str) -> Rules:
+        return rules_for(repository, path, request.layer)
+
+    return Merge(repository, ours, theirs, rules_of, request.device, request.favoured)
 
 
 def dry_run(repository: Repository, request: Request, say: Say) -> int:
@@ -247,9 +270,7 @@ def dry_run(repository: Repository, request: Request, say: Say) -> int:
     if not theirs:
         say("Already up to date.")
         return 0
-    with Merge(
-        repository, ours, theirs, lambda path: rules_for(repository, path, request.layer), request.device
-    ) as planned:
+    with _planned(repository, ours, theirs, request) as planned:
         planned.check_rules(len(request.layer.rules))
         return preview(repository, planned, say)
 
@@ -276,7 +297,7 @@ def redo(repository: Repository, revision: str, device: str, say: Say) -> int:
     heads = [Head(parent[:10], parent) for parent in parents]
     with Merge(repository, heads[0], heads[1:], lambda path: rules.get(path, Rules()), device) as planned:
         planned.check_tensors()
-        planned.fetch()
+        planned.fetch(checked_out=False)
         results = planned.carry_out(lambda line: None, checked_out=False)
     same = [_compare(repository, commit, path, results.get(path), say) for path in sorted({*rules, *results})]
     return 0 if all(same) else 1

@@ -24,6 +24,7 @@ from git_theta.git.operation import Operation
 from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
+from git_theta.merges import places
 from git_theta.merges.apply import Applied
 from git_theta.merges.decisions import BASE, Plan
 from git_theta.merges.device import MissingTorch
@@ -61,7 +62,7 @@ def run(call: Call) -> int:
 
 
 def _merge_versions(repository: Repository, call: Call) -> int:
-    command = callers.calling_command()
+    command = callers.merging_command()
     doing = operation.from_command(repository, command)
     record = _record(repository, call, doing, operation.head_after(repository, command))
     conflicts.write(repository, record)  # already here: a driver that is killed has left a conflict, too
@@ -142,7 +143,8 @@ def explain(plan: Plan) -> list[str]:
 def _merge(repository: Repository, call: Call, doing: Operation) -> tuple[Plan, Applied | None]:
     """The plan and its result; None where the file as a whole is a conflict."""
     settings = repository.config.settings()
-    rules = rules_for(repository, call.path)
+    typed = [places.command_line(doing.favoured)] if doing.favoured else []
+    rules = rules_for(repository, call.path, *typed)
     merge = CheckpointMerge(repository, call.path, call.versions, ("base", doing.ours, doing.theirs))
     with closing(merge):
         plan = merge.plan(rules)

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from git_theta.errors import ThetaError
+from git_theta.git.favoured_side import Favoured
 from git_theta.git.places import SUBMODULE, SYMLINK
 from git_theta.git.repository import Repository
 from git_theta.git.setup import DRIVER
 from git_theta.git.version import git_version
 
 _NEEDED = (2, 38)
+_TAKES_SIDES = (2, 43)
 _EVERY_CHECKPOINT_CONFLICTS = (
     *("-c", "merge.theta.driver=false"),
     # The common ancestors of criss-cross histories are merged into one as by git merge.
@@ -72,19 +74,23 @@ class MergedTrees:
     removed: tuple[str, ...] = ()
 
 
-def merge_trees(repository: Repository, ours: Head, theirs: Sequence[Head], scratch: Path) -> MergedTrees:
+def merge_trees(
+    repository: Repository, ours: Head, theirs: Sequence[Head], scratch: Path, favoured: Favoured = ""
+) -> MergedTrees:
     """Merge the files of commits.
 
     Args:
         scratch: an existing folder, for an index.
+        favoured: the side that Git takes where both have changed something, if it can: from Git 2.43 on.
 
     Raises:
         ThetaError: git is too old, there is no common ancestor, or git failed.
     """
-    _check_version()
+    version = _checked_version()
+    option = [f"-X{favoured}"] if favoured and version >= _TAKES_SIDES else []
     if len(theirs) == 1:
-        return _two(repository, ours, theirs[0])
-    return _several(repository, ours, theirs, scratch)
+        return _two(repository, ours, theirs[0], option)
+    return _several(repository, ours, theirs, scratch, option)
 
 
 def with_blobs(repository: Repository, tree: str, blobs: Mapping[str, Entry | None], scratch: Path) -> str:
@@ -101,8 +107,8 @@ def with_blobs(repository: Repository, tree: str, blobs: Mapping[str, Entry | No
     return apart.git("write-tree").decode().strip()
 
 
-def _two(repository: Repository, ours: Head, theirs: Head) -> MergedTrees:
-    done = _merge_tree(repository, _EVERY_CHECKPOINT_CONFLICTS, ours, theirs)
+def _two(repository: Repository, ours: Head, theirs: Head, option: Sequence[str]) -> MergedTrees:
+    done = _merge_tree(repository, _EVERY_CHECKPOINT_CONFLICTS, ours, theirs, option)
     mine = _checkpoints(repository, done.stages)
     modes = _entries(repository, done.tree, mine)
     contested, others = [], {path: stages for path, stages in done.stages.items() if path not in mine}
@@ -118,12 +124,14 @@ def _two(repository: Repository, ours: Head, theirs: Head) -> MergedTrees:
     return MergedTrees(done.tree, tuple(contested), tuple(done.explained(others)), removed)
 
 
-def _several(repository: Repository, ours: Head, theirs: Sequence[Head], scratch: Path) -> MergedTrees:
+def _several(
+    repository: Repository, ours: Head, theirs: Sequence[Head], scratch: Path, option: Sequence[str]
+) -> MergedTrees:
     base = _common_ancestor(repository, [ours, *theirs])
     merged = ours
     conflicts: list[str] = []
     for head in theirs:
-        done = _merge_tree(repository, _OURS_FOR_EVERY_CHECKPOINT, merged, head)
+        done = _merge_tree(repository, _OURS_FOR_EVERY_CHECKPOINT, merged, head, option)
         mine = _checkpoints(repository, done.stages)
         conflicts += done.explained({path: one for path, one in done.stages.items() if path not in mine})
         parents = ["-p", merged.commit, "-p", head.commit]
@@ -186,8 +194,10 @@ class _Done:
             yield f"CONFLICT: {path}"
 
 
-def _merge_tree(repository: Repository, settings: Sequence[str], ours: Head, theirs: Head) -> _Done:
-    command = ["merge-tree", "--write-tree", "--messages", "-z", ours.commit, theirs.commit]
+def _merge_tree(
+    repository: Repository, settings: Sequence[str], ours: Head, theirs: Head, option: Sequence[str]
+) -> _Done:
+    command = ["merge-tree", "--write-tree", "--messages", "-z", *option, ours.commit, theirs.commit]
     ended = repository.run(*settings, *command)
     if ended.returncode > 1 or not ended.stdout:
         said = ended.stderr.decode(errors="replace").strip()
@@ -269,10 +279,12 @@ def _no_common_ancestor(repository: Repository, heads: Sequence[Head]) -> ThetaE
     )
 
 
-def _check_version() -> None:
+def _checked_version() -> tuple[int, ...]:
     version = git_version()
-    if tuple(int(part) for part in version.split(".")[:2]) < _NEEDED:
+    numbers = tuple(int(part) for part in version.split(".")[:2])
+    if numbers < _NEEDED:
         raise ThetaError(
             f"git theta merge needs Git 2.38 or newer, this is {version}",
             "use git merge with: git config theta.merge STRATEGY",
         )
+    return numbers

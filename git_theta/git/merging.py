@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +14,13 @@ from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
 from git_theta.git import checkpoint
+from git_theta.git.advice import advice
+from git_theta.git.blobs import find_manifests, sizes
+from git_theta.git.changes import parse_raw
 from git_theta.git.checkpoint import Checkpoint
 from git_theta.git.fetching import fetch_missing, missing
 from git_theta.git.filters import known
+from git_theta.git.recorded import parsed
 from git_theta.git.recovery import missing as missing_error
 from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
@@ -92,16 +96,8 @@ class CheckpointMerge:
             assert around is not None
             digests.add(around.skeleton)
         wanted = self.sides.oids(digests) | self._statistics_oids(plan)
-        lacking = missing(self._repository, wanted)
-        if not lacking:
-            return
-        with Progress("Fetching objects", lacking) as progress:
-            reasons = fetch_missing(self._repository, lacking, advance=progress.advance)
-        if reasons:
-            sources = [*self.sides.known, *(one.manifest for one in self._statistics.values())]
-            oid = sorted(reasons)[0]
-            source = next(manifest for manifest in sources if oid in manifest.oids())
-            raise named(self._path, missing_error(source, sorted(reasons), reasons))
+        sources = [*self.sides.known, *(one.manifest for one in self._statistics.values())]
+        _fetch(self._repository, wanted, [(self._path, source) for source in sources])
 
     def apply(
         self,
@@ -217,6 +213,31 @@ class CheckpointMerge:
                 if line is not None and line.digest in manifest.storage:
                     lines += closure([line.digest], manifest.storage).values()
         return {line.oid: line.size for line in lines}
+
+
+def fetch_changed(repository: Repository, before: str, after: str) -> None:
+    """Bring here what going from one commit or tree to another one writes. Raises MissingObject."""
+    listed = repository.git("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", before, after)
+    changed = sizes(repository, [(entry.after, entry.path) for entry in parse_raw(listed) if entry.after])
+    found = [(blob.path, parsed(text)) for blob, text in find_manifests(repository, changed)]
+    sources = [(path, manifest) for path, manifest in found if manifest is not None]
+    _fetch(repository, {oid: size for _, one in sources for oid, size in one.oids().items()}, sources)
+
+
+def _fetch(
+    repository: Repository, objects: Mapping[str, int], sources: Sequence[tuple[str, Manifest]]
+) -> None:
+    """Bring objects here, which the manifests of these paths name."""
+    lacking = missing(repository, objects)
+    if not lacking:
+        return
+    with Progress("Fetching objects", lacking) as progress:
+        reasons = fetch_missing(repository, lacking, advance=progress.advance)
+    for path, manifest in sources:
+        if lost := sorted(reasons.keys() & manifest.oids()):
+            error = named(path, missing_error(manifest, lost, reasons))
+            error.remedy = advice(repository).text()
+            raise error
 
 
 def manifest_text(version: bytes | Path | None) -> bytes | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from git_theta.git.favoured_side import Favoured, favoured_side
 from git_theta.git.repository import Repository
 
 _HEADS = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
 _REBASES = ("rebase-merge", "rebase-apply")
+_GITHEAD = "GITHEAD_"
 _SHORT = 10
 
 
@@ -22,11 +25,13 @@ class Operation:
     Attributes:
         ours, theirs: what the sides are called.
         finish: the command that ends it once conflicts are resolved.
+        favoured: the side to take where both have changed something: git's -X.
     """
 
     ours: str
     theirs: str
     finish: str
+    favoured: Favoured = ""
 
 
 def from_command(repository: Repository, command: Sequence[str]) -> Operation:
@@ -37,16 +42,26 @@ def from_command(repository: Repository, command: Sequence[str]) -> Operation:
     Args:
         command: subcommand and arguments; see callers.
     """
-    name = command[0] if command else ""
+    name, favoured = command[0] if command else "", favoured_side(repository, command)
     if name == "rebase" or (name == "am" and _rebasing(repository)):
-        return Operation("the new base", _rebased_branch(repository), "git rebase --continue")
+        return Operation("the new base", _rebased_branch(repository), "git rebase --continue", favoured)
     if name in _OTHERS:
-        return Operation(_branch(repository), *_OTHERS[name])
-    heads = [value for key, value in os.environ.items() if key.startswith("GITHEAD_")]
+        return Operation(_branch(repository), *_OTHERS[name], favoured)
+    heads = list(merged_heads().values())
     theirs = heads[0] if len(heads) == 1 else "theirs"
     if len(theirs) >= 40 and not theirs.strip("0123456789abcdef"):
         theirs = theirs[:_SHORT]
-    return Operation(_branch(repository) if heads else "ours", theirs, how_to_finish(repository))
+    ours = _branch(repository) if heads else "ours"
+    return Operation(ours, theirs, how_to_finish(repository), favoured)
+
+
+def merged_heads() -> dict[str, str]:
+    """The commits that the git merge (or pull) that has called us merges, and what the user calls them."""
+    return {
+        key.removeprefix(_GITHEAD): value
+        for key, value in os.environ.items()
+        if re.fullmatch(_GITHEAD + "(?:[0-9a-f]{40}|[0-9a-f]{64})", key)
+    }
 
 
 def head_after(repository: Repository, command: Sequence[str]) -> str:
@@ -68,6 +83,8 @@ def head_after(repository: Repository, command: Sequence[str]) -> str:
 
 def how_to_finish(repository: Repository) -> str:
     """What to type once all conflicts of the operation that is under way are resolved."""
+    if _applying(repository):
+        return "git am --continue"
     if _rebasing(repository):
         return "git rebase --continue"
     for head, command in (("CHERRY_PICK_HEAD", "cherry-pick"), ("REVERT_HEAD", "revert")):
@@ -78,6 +95,8 @@ def how_to_finish(repository: Repository) -> str:
 
 def how_to_abort(repository: Repository) -> str:
     """What to type to give up the operation that is under way, or conflicts that another command has left."""
+    if _applying(repository):
+        return "git am --abort"
     if _rebasing(repository):
         return "git rebase --abort"
     for head, command in (("CHERRY_PICK_HEAD", "cherry-pick"), ("REVERT_HEAD", "revert")):
@@ -93,6 +112,11 @@ def under_way(repository: Repository) -> bool:
 
 def _rebasing(repository: Repository) -> bool:
     return any((repository.git_dir / folder).is_dir() for folder in _REBASES)
+
+
+def _applying(repository: Repository) -> bool:
+    """Whether git am is under way; `git rebase --apply` uses the same folder."""
+    return (repository.git_dir / "rebase-apply" / "applying").exists()
 
 
 def _rebased_branch(repository: Repository) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from git_theta.errors import ThetaError
 from git_theta.git.callers import calling_command
-from git_theta.git.push_plan import plan
-from git_theta.git.pushing import Target, prepare
+from git_theta.git.push_plan import Push, plan, present, refs_of
+from git_theta.git.pushed import record
+from git_theta.git.pushing import prepare
+from git_theta.git.remotes import open_remote
 from git_theta.git.repository import Repository
 
 _SHORT = "46dfnqtuv"  # git push's options of one letter that take no value, and can stand together
@@ -42,23 +46,45 @@ def pre_push(repository: Repository, remote: str, url: str, updates: str, say: C
     """
     refs = parse_updates(updates)
     tips = list(dict.fromkeys(ref.local_oid for ref in refs if ref.local_oid.strip("0")))
+    if not refs:
+        tips = _agreed(repository, remote, url)
     if not tips:
         return  # only deletions, or nothing at all
-    there = [ref.remote_oid for ref in refs if ref.remote_oid.strip("0")]
-    named = remote in repository.config.subsections("remote")
-    options = ("--not", f"--remotes={remote}") if named else ()
-    made = plan(repository, tips, known(repository, there), *options)
+    there = (ref.remote_oid for ref in refs if ref.remote_oid.strip("0"))
     command = calling_command()
-    dry_run = _given(command, "dry-run")
-    delivery = prepare(repository, made, Target(remote, url), tips, dry_run)
+    push = Push(
+        remote,
+        url,
+        tips,
+        present(repository, there) if refs else tips,
+        retry=shlex.join(command or ["push"]),
+        dry_run=_given(command, "dry-run"),
+    )
+    if not push.dry_run and (note := record(repository, tips)):
+        say(f"git-theta: {note}")
+    delivery = prepare(repository, plan(repository, push), push)
     for note in delivery.notes:
         say(f"git-theta: {note}")
     if delivery.problems:
         raise delivery.problems[0]
-    if dry_run:
+    if push.dry_run and (refs or delivery.objects):
         say(f"git-theta: {delivery.text()}")
-    else:
+    if not push.dry_run:
         delivery.send(repository, quiet=_given(command, "quiet"))
+
+
+def _agreed(repository: Repository, remote: str, url: str) -> list[str]:
+    """What the refs are at that the remote and this repository have alike.
+
+    Where they all are up to date, git pushes nothing, and tells of none; their objects can be missing there.
+    """
+    try:
+        open_remote(repository, remote, url)
+    except ThetaError:
+        return []  # objects cannot be asked for
+    listed = repository.git("for-each-ref", "--format=%(objectname)", "refs/heads", "refs/tags")
+    ours = set(listed.decode().split())
+    return [oid for oid in refs_of(repository, Push(remote, url, ())) if oid in ours]
 
 
 def _given(command: Sequence[str], option: str) -> bool:
@@ -70,8 +96,3 @@ def _given(command: Sequence[str], option: str) -> bool:
         for word in command
         if word.startswith("-")
     )
-
-
-def known(repository: Repository, oids: list[str]) -> list[str]:
-    """Those of the oids that are here: what others have pushed meanwhile is not."""
-    return [oid for oid in dict.fromkeys(oids) if repository.run("cat-file", "-e", oid).returncode == 0]

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 
-from git_theta import manifest as manifests
-from git_theta.errors import MissingObject, ThetaError
+from git_theta.errors import UPGRADE, MissingObject, NewerManifest, ThetaError
+from git_theta.git.blobs import Blob
 from git_theta.git.fetching import fetch_missing
-from git_theta.git.push_plan import Plan, commit_of
-from git_theta.git.remotes import fetch_order, open_remote
+from git_theta.git.push_plan import Plan, Push, beyond, commit_of, naming, refs_of
+from git_theta.git.recorded import parsed
+from git_theta.git.remotes import open_remote
 from git_theta.git.repository import Repository
 from git_theta.remotes.progress import Progress
 from git_theta.units import human_size
 
 _SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where to push: a remote's name (or its url again), and its url if git has told us."""
-
-    name: str
-    url: str = ""
+Named = list[tuple[Blob, list[str]]]
+"""Manifests, and which objects each names."""
 
 
 @dataclass
@@ -34,17 +29,19 @@ class Delivery:
         objects: sizes by oid of what the remote lacks and is here.
         problems: why refs must not be pushed, because objects would be missing there.
         notes: what else the user should know, in lines.
+        lacking: how many objects stay away, because they are nowhere.
     """
 
-    target: Target
+    push: Push
     objects: dict[str, int] = field(default_factory=dict)
     problems: list[ThetaError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    lacking: int = 0
 
     def text(self) -> str:
         """For --dry-run."""
         size = human_size(sum(self.objects.values()))
-        return f"would upload {len(self.objects)} objects, {size}, to {self.target.name}"
+        return f"would upload {len(self.objects)} objects, {size}, to {self.push.title}"
 
     def send(self, repository: Repository, quiet: bool = False) -> None:
         """Bring the objects to the remote.
@@ -56,89 +53,129 @@ class Delivery:
             ThetaError: some did not get there.
         """
         if self.objects:
-            remote = open_remote(repository, self.target.name, self.target.url)
+            remote = open_remote(repository, self.push.title, self.push.url)
             with Progress("Uploading objects", self.objects, quiet) as progress:
                 remote.upload(self.objects, repository.store, progress.advance)
 
 
-def prepare(
-    repository: Repository, plan: Plan, target: Target, tips: Sequence[str], dry_run: bool = False
-) -> Delivery:
-    """Compare a plan with what the remote has, and bring here from other remotes what is not here.
-
-    Args:
-        tips: what is pushed, to name commits in messages.
-        dry_run: bring nothing here.
-    """
-    delivery = Delivery(target)
+def prepare(repository: Repository, plan: Plan, push: Push) -> Delivery:
+    """Compare a plan with what the remote has, and bring here from other remotes what is not here."""
+    delivery = Delivery(push)
     for blob in plan.raw:
         delivery.notes.append(
             f"{blob.path} is tracked, but was committed as it is ({human_size(blob.size)}); "
             f"to store it with git-theta: git add --renormalize {shlex.quote(blob.path)}, and commit"
         )
     if plan.damaged:
-        delivery.problems.append(_damaged(repository, plan, tips))
-    objects = plan.needed | plan.tips
-    if not objects:
+        _object(repository, delivery, _damaged(repository, plan, push))
+    if not plan.objects:
         return delivery
     try:
-        there = open_remote(repository, target.name, target.url).has(objects)
+        there = open_remote(repository, push.title, push.url).has(plan.objects)
     except ThetaError as error:
-        if plan.needed:  # otherwise all that is pushed is there already
+        if not push.refs_follow or _new(repository, push, plan.objects):
             delivery.problems.append(error)
         return delivery
-    wanted = {oid: size for oid, size in objects.items() if oid not in there}
-    others = [name for name in fetch_order(repository) if name != target.name]
-    lost = {} if dry_run else fetch_missing(repository, wanted, others)
+    wanted = {oid: size for oid, size in plan.objects.items() if oid not in there}
+    lost = {} if push.dry_run else fetch_missing(repository, wanted)
     delivery.objects = {oid: size for oid, size in wanted.items() if oid not in lost}
-    needed = {oid: why for oid, why in lost.items() if oid in plan.needed}
-    if needed:
-        delivery.problems.append(_lost(repository, plan, needed, tips))
-    elif lost:
-        paths = ", ".join(sorted({plan.owners[oid].path for oid in lost}))
-        delivery.notes.append(
-            f"{target.name} lacks {len(lost)} objects of {paths}, which are not here either"
-        )
+    delivery.lacking = len(lost)
+    if lost:
+        _account_for(repository, delivery, lost)
     return delivery
 
 
-def _damaged(repository: Repository, plan: Plan, tips: Sequence[str]) -> ThetaError:
+def _object(repository: Repository, delivery: Delivery, problem: ThetaError) -> None:
+    """Let a problem stop the push, unless the user has said that it need not."""
+    if repository.config.settings().allow_incomplete_push:
+        delivery.notes.append(f"{problem.message}\n  pushed all the same: theta.allowIncompletePush is true")
+    else:
+        delivery.problems.append(problem)
+
+
+def _account_for(repository: Repository, delivery: Delivery, lost: Mapping[str, str]) -> None:
+    """Say what is nowhere. It stops a push of refs where new ones need it; old refs lack it already."""
+    push = delivery.push
+    new = _new(repository, push, lost) if push.refs_follow else list(naming(repository, push.tips, lost))
+    if new:
+        _object(repository, delivery, _lost(repository, push, new, lost))
+        return
+    old = list(naming(repository, push.tips, lost))
+    delivery.notes.append(
+        f"{push.title} lacks {len(lost)} objects of commits that it has, and they are nowhere else:\n"
+        + "\n".join(_places(repository, push, old, lost))
+        + f"\n  in the clone where the files were added: git theta push --all {shlex.quote(push.url)}"
+    )
+
+
+def _new(repository: Repository, push: Push, oids: Container[str]) -> Named:
+    """The manifests that name some of these objects and that no ref of the remote reaches yet.
+
+    The refs that it has are asked for, if those that git has told do not tell enough.
+    """
+    found = list(naming(repository, beyond(push.tips, push.known), oids))
+    return found and list(naming(repository, beyond(push.tips, refs_of(repository, push)), oids))
+
+
+def _damaged(repository: Repository, plan: Plan, push: Push) -> ThetaError:
     lines = [
-        f"  commit {commit_of(repository, blob, tips)}, {blob.path}: {error.message}"
+        f"  commit {commit_of(repository, blob, push.tips)}, {blob.path}: {error.message}"
         for blob, error in plan.damaged[:_SHOWN]
     ]
+    if all(isinstance(error, NewerManifest) for _, error in plan.damaged):
+        why = "which objects these manifests need is not known here, so nothing is pushed:"
+        return ThetaError("\n".join([why, *lines]), UPGRADE)
+    mend = plan.damaged[0][1].remedy or f"git add {shlex.quote(plan.damaged[0][0].path)}"
     return ThetaError(
         "\n".join(["these manifests could not be checked out by anyone, so they are not pushed:", *lines]),
-        plan.damaged[0][1].remedy or f"git add {shlex.quote(plan.damaged[0][0].path)}, and commit again",
+        f"in the commit itself (git commit --amend, or git rebase -i): {mend}; or push it all the same: "
+        + _anyway(push),
     )
 
 
-def _lost(
-    repository: Repository, plan: Plan, reasons: Mapping[str, str], tips: Sequence[str]
-) -> MissingObject:
-    by_blob: dict[str, list[str]] = {}
-    blobs = {plan.owners[oid].oid: plan.owners[oid] for oid in reasons}
-    for oid in reasons:
-        by_blob.setdefault(plan.owners[oid].oid, []).append(oid)
-    lines = []
-    for name, oids in list(by_blob.items())[:_SHOWN]:
-        blob = blobs[name]
-        tensors = _tensors(repository, name, oids)
-        lines.append(
-            f"  commit {commit_of(repository, blob, tips)}, {blob.path}{tensors}: {len(oids)} objects, "
-            f"the first is {oids[0]} ({reasons[oids[0]]})"
-        )
+def _lost(repository: Repository, push: Push, new: Named, reasons: Mapping[str, str]) -> MissingObject:
+    oids = {oid for _, named in new for oid in named}
+    stopped = "so no refs are pushed" if push.refs_follow else "so the others alone are brought"
     return MissingObject(
-        "\n".join([f"{len(reasons)} objects are neither here nor there, so nothing is pushed:", *lines]),
-        "push from the clone where the files were added; or from elsewhere: git theta fetch REMOTE --all",
-        tuple(reasons),
+        "\n".join(
+            [
+                f"{len(oids)} objects are neither here nor on a remote, {stopped}:",
+                *_places(repository, push, new, reasons),
+            ]
+        ),
+        "\n  ".join(
+            [
+                "push from the clone where the files were added, or bring the objects from there:",
+                f"git theta push --all {shlex.quote(push.url)}  # in that clone",
+                "git theta fetch --all PATH-OF-THAT-CLONE  # here",
+                f"or go on without them, and nobody can check these commits out: {_anyway(push)}",
+            ]
+        ),
+        tuple(oids),
     )
+
+
+def _anyway(push: Push) -> str:
+    return f"git -c theta.allowIncompletePush=true {push.retry}"
+
+
+def _places(repository: Repository, push: Push, found: Named, reasons: Mapping[str, str]) -> list[str]:
+    """Lines that say where objects are missing: commit, file, tensor, and why the first could not be had."""
+    lines = []
+    for blob, oids in found[:_SHOWN]:
+        commit = commit_of(repository, blob, push.tips)
+        where = f"{f'commit {commit}, ' if commit else ''}{blob.path}{_tensors(repository, blob.oid, oids)}"
+        lines.append(f"  {where}: {len(oids)} objects, the first is {oids[0]} ({reasons[oids[0]]})")
+    return lines + ([f"  and {len(found) - _SHOWN} more files"] if len(found) > _SHOWN else [])
 
 
 def _tensors(repository: Repository, blob: str, oids: Collection[str]) -> str:
-    text = repository.blob(blob)
-    if text is None:
+    manifest = parsed(repository.unaltered.blob(blob) or b"")
+    if manifest is None:
         return ""
-    manifest = manifests.parse(text)
-    names = [line.name for line in manifest.tensors if manifest.storage[line.digest].oid in oids]
+    names = [
+        line.name
+        for line in manifest.tensors
+        if line.digest in manifest.storage and manifest.storage[line.digest].oid in oids
+    ]
     return f", tensor {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "") if names else ""

@@ -5,6 +5,7 @@ They were committed where git-theta was not installed, or before the pattern was
 
 from __future__ import annotations
 
+from git_theta.git import misplaced
 from git_theta.git.blobs import Blob, find_manifests, in_index
 from git_theta.git.recorded import ATTRIBUTED
 from git_theta.git.repository import Repository
@@ -13,5 +14,6 @@ from git_theta.git.repository import Repository
 def raw_in_index(repository: Repository) -> list[Blob]:
     """Those in the index."""
     blobs = in_index(repository, ATTRIBUTED)
-    stored = {blob for blob, _ in find_manifests(repository, blobs)}
-    return [blob for blob in blobs if blob.size and blob not in stored]
+    known = {blob for blob, _ in find_manifests(repository, blobs)}
+    known |= {blob for blob, _ in misplaced.find(repository, (blob for blob in blobs if blob not in known))}
+    return [blob for blob in blobs if blob.size and blob not in known]

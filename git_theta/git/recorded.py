@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest
+from git_theta.filters import stand_ins
+from git_theta.git.operation import merged_heads
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 
@@ -17,16 +19,27 @@ ATTRIBUTED = ":(top,attr:filter=theta)"
 
 
 def recorded(repository: Repository, pathname: str) -> list[tuple[bytes, Manifest]]:
-    """The manifests of a path: the index's, looked up anew, then those of HEAD and what is being merged."""
+    """The manifests of a path: the index's, looked up anew, then those of HEAD and what is being merged.
+
+    Tools that do not say which file they hand over (dulwich's clean) leave it empty: it can be any.
+    """
+    if not pathname:
+        return _read(repository, _tracked(repository))
     listed = [] if repository.bare else repository.index_entries(pathname)
     entries = {entry.stage: entry.oid for entry in listed}
-    names = [entries[stage] for stage in _STAGES if stage in entries]
-    return _read(repository, names + [f"{side}:{pathname}" for side in _SIDES])
+    staged = _read(repository, [entries[stage] for stage in _STAGES if stage in entries])
+    return list({**dict(staged), **dict(beside_index(repository, pathname))}.items())
 
 
 def beside_index(repository: Repository, pathname: str) -> list[tuple[bytes, Manifest]]:
     """The manifests of a path in HEAD and in what is being merged, picked or reverted."""
-    return _read(repository, [f"{side}:{pathname}" for side in _SIDES])
+    found = _read(repository, _beside(pathname))
+    return [(stand_ins.plain(blob), manifest) for blob, manifest in found]
+
+
+def _beside(pathname: str) -> list[str]:
+    """Names of the blobs of a path there. MERGE_HEAD does not exist while `git merge` runs hooks."""
+    return [f"{side}:{pathname}" for side in (*_SIDES, *merged_heads())]
 
 
 def _read(repository: Repository, names: Sequence[str]) -> list[tuple[bytes, Manifest]]:
@@ -40,17 +53,30 @@ def _read(repository: Repository, names: Sequence[str]) -> list[tuple[bytes, Man
 
 def related(repository: Repository, base: str) -> list[Manifest]:
     """The manifests of all checkpoints in the index, and of `theta.base` (REV:PATH), which comes first."""
-    listed = repository.run("ls-files", "-s", "-z", "--", ATTRIBUTED).stdout
-    oids = [row.split(b" ", 2)[1].decode() for row in listed.split(b"\0")[:-1]]
-    blobs = repository.blobs([*([base] if base else []), *dict.fromkeys(oids)], _LARGEST)
+    blobs = repository.blobs([*([base] if base else []), *_tracked(repository)], _LARGEST)
     return [found for blob in blobs if blob is not None and (found := parsed(blob)) is not None]
 
 
+def _tracked(repository: Repository) -> list[str]:
+    """The blobs of all checkpoints in the index."""
+    listed = repository.run("ls-files", "-s", "-z", "--", ATTRIBUTED).stdout
+    return list(dict.fromkeys(row.split(b" ", 2)[1].decode() for row in listed.split(b"\0")[:-1]))
+
+
+def problem(text: bytes) -> str:
+    """Why a text that begins like a manifest is none that can be read; "" where it can."""
+    try:
+        manifests.parse(text)
+    except DamagedManifest as error:
+        return error.message
+    return ""
+
+
 def parsed(blob: bytes) -> Manifest | None:
-    """The manifest that a blob holds; None for anything else, damaged manifests included."""
+    """The manifest that a blob holds, whatever its line ends; None for anything else and damaged ones."""
     if not manifests.is_manifest(blob):
         return None
     try:
-        return manifests.parse(blob)
+        return manifests.parse(stand_ins.plain(blob))
     except DamagedManifest:
         return None

@@ -17,7 +17,7 @@ def missing(manifest: Manifest, lacking: Sequence[str], reasons: Mapping[str, st
     """The error for objects that are not to be had."""
     return MissingObject(
         f"{len(lacking)} objects are missing ({reasons[lacking[0]]}), the first is {lacking[0]}; "
-        f"tensors that need them: {_needing(manifest, lacking)}",
+        f"tensors that need them: {needing(manifest, lacking)}",
         oids=tuple(lacking),
     )
 
@@ -26,13 +26,13 @@ def damaged(manifest: Manifest, errors: Sequence[ThetaError], oids: Sequence[str
     """The error for objects that are here, but damaged."""
     return DamagedObject(
         "\n".join(
-            [f"tensors that need damaged objects: {_needing(manifest, oids)}", *(e.message for e in errors)]
+            [f"tensors that need damaged objects: {needing(manifest, oids)}", *(e.message for e in errors)]
         ),
         "; ".join(dict.fromkeys(error.remedy for error in errors)),
     )
 
 
-def _needing(manifest: Manifest, oids: Sequence[str]) -> str:
+def needing(manifest: Manifest, oids: Sequence[str]) -> str:
     """The names of the tensors that need these objects, and for which of them they are bases."""
     held = {digest for digest, line in manifest.storage.items() if line.oid in oids}
     lost = set(held)
@@ -51,7 +51,12 @@ def _update(manifest: Manifest, line: TensorLine) -> str:
 
 
 def named(pathname: str, error: ThetaError) -> ThetaError:
-    """The same error, with the file's name in the message and, as a shell wants it, in the remedy."""
+    """The same error, with the file's name in the message and, as a shell wants it, in the remedy.
+
+    Some tools do not tell the name: then it is empty.
+    """
+    if not pathname:
+        return error
     if not error.message.startswith(f"{pathname}: "):
         error.message = f"{pathname}: {error.message}"
     error.remedy = error.remedy.replace("PATH", shlex.quote(pathname))
@@ -61,13 +66,15 @@ def named(pathname: str, error: ThetaError) -> ThetaError:
 def advised(failures: Mapping[str, ThetaError], what: Interrupted) -> ThetaError:
     """One error for all files that could not be written, with the way back and the way on."""
     errors = [named(pathname, error) for pathname, error in failures.items()]
-    bring = list(dict.fromkeys(error.remedy for error in errors if error.remedy))
-    on = "; ".join([*(bring or [what.fetch()]), *what.again()])
-    if not what.moves:
+    mend = list(dict.fromkeys(error.remedy for error in errors if error.remedy))
+    there = "" if mend else what.bring.in_other_clone
+    on = "; ".join(filter(None, [*(mend or [what.fetch()]), *what.again()]))
+    if not what.back:
         cloned = f"cd {shlex.quote(str(Path.cwd()))}; " if what.command[:1] == ["clone"] else ""
-        remedy = f"then type: {cloned}{on}"
+        lines = [there, f"then type: {cloned}{on}"]
     else:
-        back = "; ".join(what.way_back())
-        files = "" if what.target else " (and remove the new files that git status lists)"
-        remedy = f"to go back (uncommitted changes are lost){files}: {back}\n  to try again then: {on}"
-    return ThetaError("\n".join(error.message for error in errors), remedy)
+        back = "; ".join(what.back)
+        files = " (and remove the new files that git status lists)" if what.leaves else ""
+        lost = f"to go back (uncommitted changes are lost){files}: {back}"
+        lines = [lost, there, f"to try again then: {on}"]
+    return ThetaError("\n".join(error.message for error in errors), "\n  ".join(filter(None, lines)))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -12,14 +15,69 @@ from git_theta.git.repository import Repository
 from git_theta.remotes.interface import Remote
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_UNNAMED = "git-theta-url"
 _HELPER = re.compile(r"[A-Za-z0-9]+::")
+SOMEWHERE = "/folder/of/a/clone"
+"""What the user has to fill in."""
+_FETCHED = re.compile(r"[0-9a-f]{40,64}\t(?:not-for-merge)?\t(?:(?:[a-z-]+ )*'[^ ]*' of )?(.+)")
+"""A line of FETCH_HEAD: "OID TAB TAB branch 'main' of URL", or the url alone for its HEAD."""
+
+
+class Unusable(ThetaError):
+    """A remote that neither has nor takes objects.
+
+    Attributes:
+        source: from where objects can be fetched once the remedy is typed.
+    """
+
+    def __init__(self, message: str, remedy: str, source: str) -> None:
+        super().__init__(message, remedy)
+        self.source = source
 
 
 def fetch_order(repository: Repository) -> list[str]:
-    """The remotes to ask for an object, best first: the branch's, `origin`, then every other."""
+    """The remotes to ask for an object, best first: the branch's, `origin`, every other, where pushes go."""
     names = repository.config.subsections("remote")
-    first = [repository.config.get(f"branch.{current_branch(repository)}.remote"), "origin"]
-    return [name for name in dict.fromkeys([*first, *names]) if name in names]
+    own = repository.config.get(f"branch.{current_branch(repository)}.remote")
+    first = [name for name in (own, "origin") if name in names or _is_url(name)]
+    pushed = [url for name in names for url in _push_urls(repository, name)]
+    return list(dict.fromkeys([*first, *names, *pushed]))
+
+
+def fetched_urls(repository: Repository) -> list[str]:
+    """Where the last `git fetch URL` or `git pull URL` of each work tree has been (gitrepository-layout(5)).
+
+    A new work tree is filled before it has fetched anything.
+    """
+    found: list[str] = []
+    linked = sorted((repository.common_dir / "worktrees").glob("*"))
+    for folder in (repository.git_dir, repository.common_dir, *linked):
+        with suppress(OSError):
+            lines = (folder / "FETCH_HEAD").read_text(errors="surrogateescape").split("\n")
+            found += [match[1] for line in lines if (match := _FETCHED.fullmatch(line))]
+    names = repository.config.subsections("remote")
+    known = {_abbreviated(repository.config.get(f"remote.{name}.url")) for name in names}
+    return [url for url in dict.fromkeys(found) if url not in (".", *known)]
+
+
+def _push_urls(repository: Repository, name: str) -> list[str]:
+    """Where pushes to a remote go, where that is not where fetches come from."""
+    config = repository.config
+    urls = config.all(f"remote.{name}.pushurl") + config.all(f"remote.{name}.url")[1:]
+    if not urls and any(key.endswith(".pushinsteadof") for key in config.section("url")):
+        told = repository.git("remote", "get-url", "--push", "--all", name, check=False)
+        urls = os.fsdecode(told).splitlines()
+    return [url for url in urls if url != config.get(f"remote.{name}.url")]
+
+
+def _abbreviated(url: str) -> str:
+    """A url as git writes it into FETCH_HEAD."""
+    return url.rstrip("/").removesuffix(".git")
+
+
+def _is_url(name: str) -> bool:
+    """Whether what stands in place of a remote's name says where it is; `.` is this repository."""
+    return "/" in name or ":" in name
 
 
 def push_default(repository: Repository) -> str:
@@ -30,6 +88,24 @@ def push_default(repository: Repository) -> str:
             return name
     names = config.subsections("remote")
     return names[0] if len(names) == 1 else "origin"
+
+
+def push_urls(repository: Repository, name: str) -> list[str]:
+    """Where `git push NAME` goes: each push url of a remote, or the url that is given instead of a name."""
+    configured = repository.run("remote", "get-url", "--push", "--all", name)
+    if configured.returncode == 0:
+        return os.fsdecode(configured.stdout).splitlines()
+    # get-url knows the remotes of this repository's own configuration; git remote -v all, and any url.
+    known = name in repository.config.subsections("remote")
+    title, option = (name, ()) if known else (_UNNAMED, ("-c", f"remote.{_UNNAMED}.url={name}"))
+    rows = os.fsdecode(repository.git(*option, "remote", "-v")).splitlines()
+    found = [row.split("\t")[1].removesuffix(" (push)") for row in rows if _is_push(row, title)]
+    return found or [name]
+
+
+def _is_push(row: str, name: str) -> bool:
+    """Whether a line of `git remote -v` says where pushes to that remote go."""
+    return row.startswith(f"{name}\t") and row.endswith(" (push)")
 
 
 def current_branch(repository: Repository) -> str:
@@ -45,21 +121,40 @@ def open_remote(repository: Repository, name: str, url: str = "") -> Remote:
         url: where it is, if that is known: a push can go elsewhere than a fetch.
 
     Raises:
-        ThetaError: there is no repository there, or it is behind a protocol that git-theta does not speak.
+        Unusable: there is no repository there, or it is behind a protocol that git-theta does not speak.
     """
     if not url:
         url = repository.git("ls-remote", "--get-url", name).decode().rstrip("\n")
     top = repository.git_dir if repository.bare else repository.work_tree
     path = local_path(url, top.absolute())
     if path is None:
-        raise ThetaError(
+        raise _unusable(
+            repository,
             f"git-theta cannot bring objects to or from {url} yet: only to folders and file:// urls; "
             "other protocols come in a later version",
-            "use a remote on this machine or on a mounted disk: git remote add NAME /path/to/repository.git",
         )
     from git_theta.remotes.directory import DirectoryRemote
 
-    return DirectoryRemote(name, _repository_at(path, url).store)
+    try:
+        return DirectoryRemote(name, _repository_at(path).store)
+    except ThetaError as error:
+        if name in repository.config.subsections("remote"):
+            mend = f"git remote set-url {shlex.quote(name)} {SOMEWHERE}"
+            raise Unusable(error.message, mend, name) from None
+        raise _unusable(repository, error.message) from None
+
+
+def _unusable(repository: Repository, message: str) -> Unusable:
+    """The error for a remote that has to stay as it is."""
+    name = free_name(repository)
+    return Unusable(message, f"git remote add {name} {SOMEWHERE}", name)
+
+
+def free_name(repository: Repository) -> str:
+    """A name for a new remote, beside those that only Git can use."""
+    taken = repository.config.subsections("remote")
+    names = ("objects" if number == 1 else f"objects{number}" for number in count(1))
+    return next(name for name in names if name not in taken)
 
 
 def local_path(url: str, top: Path) -> Path | None:
@@ -79,9 +174,20 @@ def local_path(url: str, top: Path) -> Path | None:
     return Path(url).expanduser() if url.startswith("~") else top / url
 
 
-def _repository_at(path: Path, url: str) -> Repository:
-    for folder in (path / ".git", path, Path(f"{path}.git") / ".git", Path(f"{path}.git")):
-        if folder.exists():
-            with suppress(ThetaError):
-                return Repository.with_git_dir(folder)
-    raise ThetaError(f"there is no repository at {path}", f"git ls-remote {url}")
+def _repository_at(path: Path) -> Repository:
+    try:
+        for folder in (path / ".git", path, Path(f"{path}.git") / ".git", Path(f"{path}.git")):
+            if folder.exists():
+                with suppress(ThetaError):
+                    return Repository.with_git_dir(folder)
+        for file in (path, Path(f"{path}.bundle")):
+            if file.is_file() and _is_bundle(file):
+                raise ThetaError(f"{file} is a bundle: it has Git's objects, but none of git-theta's")
+    except OSError as error:
+        raise ThetaError(f"{path} cannot be read: {error.strerror}") from None
+    raise ThetaError(f"there is no repository at {path}")
+
+
+def _is_bundle(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return re.match(rb"# v[0-9]+ git bundle\n", opened.read(64)) is not None

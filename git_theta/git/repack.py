@@ -1,4 +1,4 @@
-"""Finds better updates for what no remote has yet, and rewrites the commits that name them."""
+"""Finds better updates for what nobody else has yet, and rewrites the commits that name them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from git_theta.errors import DamagedManifest
 from git_theta.filters.known import SKELETON
 from git_theta.git.blobs import find_manifests, in_tree, reachable
 from git_theta.git.fetching import missing
+from git_theta.git.fixed import naming, pins
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
-from git_theta.git.rewriting import Rewriter, boundary, require_clean, unpushed
+from git_theta.git.rewriting import Rewriter, boundary, free, require_clean
 from git_theta.manifest import Manifest, StorageLine, TensorLine
 from git_theta.objects.writer import Payload, TensorWriter
 from git_theta.settings import Grouping
@@ -37,21 +38,25 @@ class Repacked:
         tensors: how many are stored in another way now.
         before, after: bytes that they take.
         moved: refs that were moved, and where they are kept as they were.
+        kept: how many commits of these revisions stay as they are, because they are not ours alone.
+        reasons: what names some of them.
     """
 
     tensors: int
     before: int
     after: int
     moved: list[tuple[str, str]]
+    kept: int
+    reasons: list[str]
 
 
 def repack(
     repository: Repository, revisions: Sequence[str], aggressive: bool, progress: Callable[[int, int], None]
 ) -> Repacked:
-    """Store the tensors of commits that no remote has in less space, where that is possible.
+    """Store the tensors of commits that nobody else has in less space, where that is possible.
 
     Args:
-        revisions: as `git rev-list` takes them; commits that a remote has are left out.
+        revisions: as `git rev-list` takes them; commits that must stay are left out (see fixed).
         aggressive: try all earlier versions, and every tensor of the same kind, and encode every proposal.
         progress: told how many commits are done, and of how many.
 
@@ -59,11 +64,14 @@ def repack(
         ThetaError: something is staged or under way; a tensor cannot be read. Nothing was changed then.
     """
     require_clean(repository)
-    commits = unpushed(repository, revisions)
+    repository = repository.unaltered
+    pinned = pins(repository)
+    fixed = list(dict.fromkeys(pin.oid for pin in pinned))
+    commits = free(repository, revisions, fixed)
     blobs: dict[str, str] = {}
-    rewriter = Rewriter(repository, blobs)
-    packer = _Packer(repository, aggressive)
-    for commit in boundary(repository, revisions):
+    rewriter = Rewriter(repository, blobs, set(fixed))
+    packer = _Packer(repository, aggressive, _objects_of(repository, fixed))
+    for commit in boundary(repository, revisions, fixed):
         for _, text in find_manifests(repository, in_tree(repository, commit)):
             if manifest := parsed(text):
                 packer.see(manifest)
@@ -71,7 +79,7 @@ def repack(
         progress(number, len(commits))
         for blob, text in find_manifests(repository, in_tree(repository, commit)):
             manifest = parsed(text)
-            if manifest is None or blob.oid in blobs or not manifest.storage:
+            if manifest is None or blob.oid in blobs or blob.oid in fixed or not manifest.storage:
                 continue
             better = manifests.write(packer.repack(manifest))
             if better != text:
@@ -84,20 +92,23 @@ def repack(
     if rewriter.commits:
         moved = rewriter.move_refs("git theta repack")
         rewriter.update_index()
-    return Repacked(len(packer.lines), packer.before, packer.after, moved)
+    kept = set(free(repository, revisions, ())) - set(commits)
+    return Repacked(
+        len(packer.lines), packer.before, packer.after, moved, len(kept), naming(repository, pinned, kept)
+    )
 
 
 class _Packer:
     """Stores tensors anew, version after version."""
 
-    def __init__(self, repository: Repository, aggressive: bool) -> None:
+    def __init__(self, repository: Repository, aggressive: bool, fixed: set[str]) -> None:
         self._repository = repository
         self._settings = repository.config.settings()
         self._aggressive = aggressive
         self._executor = ThreadPoolExecutor(os.cpu_count() or 2)
         grouping: Grouping = "on" if aggressive else self._settings.grouping
         self._writer = TensorWriter(repository.store, self._executor, grouping)
-        self._pushed = _pushed(repository)
+        self._fixed = fixed
         self._seen: list[tuple[TensorLine, Mapping[str, StorageLine]]] = []
         self._tried: set[str] = set()
         self._chains: dict[str, dict[str, StorageLine]] = {}
@@ -131,7 +142,7 @@ class _Packer:
 
     def _improve(self, line: TensorLine, storage: dict[str, StorageLine]) -> None:
         old = storage[line.digest]
-        if line.digest in self._tried or old.oid in self._pushed:
+        if line.digest in self._tried or old.oid in self._fixed:
             return
         self._tried.add(line.digest)
         before = self._stored_bytes(old)
@@ -202,11 +213,9 @@ def _skeleton(manifest: Manifest) -> TensorLine:
     return TensorLine(SKELETON, BYTES, (manifest.skeleton_size,), manifest.skeleton)
 
 
-def _pushed(repository: Repository) -> set[str]:
-    """The objects that manifests on remote-tracking branches name."""
+def _objects_of(repository: Repository, fixed: Sequence[str]) -> set[str]:
+    """The objects that manifests of fixed commits name: they are kept in any case."""
     found: set[str] = set()
-    for _, text in find_manifests(repository, reachable(repository, (), "--remotes")):
-        manifest = parsed(text)
-        if manifest is not None:
-            found |= manifest.oids().keys()
+    for _, text in find_manifests(repository, reachable(repository, fixed)):
+        found |= manifests.find_objects(text).keys()
     return found

@@ -74,6 +74,13 @@ class Repository:
         return Repository(folder, _foreign_environment())
 
     @staticmethod
+    def new(folder: Path) -> Repository:
+        """An empty repository, which is made in an empty folder."""
+        command = ["git", "init", "-q", "--template=", "--", str(folder.absolute())]
+        subprocess.run(command, env=_foreign_environment(), capture_output=True, check=True)
+        return Repository.elsewhere(folder)
+
+    @staticmethod
     def with_git_dir(git_dir: Path) -> Repository:
         """The repository of this git directory, or of a file that says where it is.
 
@@ -85,6 +92,19 @@ class Repository:
     def with_environment(self, variables: Mapping[str, str]) -> Repository:
         """The same repository, for a git that has these variables too."""
         return Repository(self.folder, {**(self._environment or os.environ), **variables})
+
+    @cached_property
+    def unaltered(self) -> Repository:
+        """The same repository, for a git that sees history as it is sent to others.
+
+        Replacements (git-replace(1)), grafts, and a commit-graph that is out of date show this repository
+        another one. `git push` and `git fetch` bring what the commits themselves name.
+        """
+        number = int((self._environment or os.environ).get("GIT_CONFIG_COUNT") or 0)
+        variables = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": os.devnull}
+        for place, key in enumerate(("core.commitGraph", "advice.graftFileDeprecated"), number):
+            variables |= {f"GIT_CONFIG_KEY_{place}": key, f"GIT_CONFIG_VALUE_{place}": "false"}
+        return self.with_environment(variables | {"GIT_CONFIG_COUNT": str(number + 2)})
 
     def out_of_reach(self) -> Repository:
         """The same repository, for git commands that the terminal's Ctrl-C does not reach."""
@@ -139,6 +159,10 @@ class Repository:
         if self.bare:
             raise ThetaError("a bare repository has no work tree", "the same in a clone of it")
         return self.folder / self._rev_parse("--show-toplevel")[0]
+
+    def empty_tree(self) -> str:
+        """The oid of a tree with nothing in it."""
+        return self.git("hash-object", "-t", "tree", "--stdin", stdin=b"").decode().strip()
 
     @property
     def unborn(self) -> bool:

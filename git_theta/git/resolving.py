@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, ThetaError
+from git_theta.filters import stand_ins
 from git_theta.git import checkpoint, conflict_sides, conflicts
 from git_theta.git.blobs import lost
 from git_theta.git.conflict_sides import STAGES, Open
@@ -211,7 +212,7 @@ def _rules(repository: Repository, one: Open, wanted: Wanted) -> Rules:
 def _check_untouched(repository: Repository, one: Open) -> None:
     """Refuse to overwrite a file that somebody has changed since the merge."""
     file = repository.work_tree / one.path
-    if not file.is_file():
+    if not file.is_file() or stand_ins.of_file(file):
         return
     try:
         opened = checkpoint.from_file(repository, file, one.path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from git_theta.errors import ThetaError
@@ -13,22 +13,25 @@ BACKUP = "refs/original/theta/"
 """Where refs are kept as they were, as git filter-branch does."""
 
 
-def unpushed(repository: Repository, revisions: Sequence[str]) -> list[str]:
-    """The commits of these revisions that no remote-tracking branch contains, oldest first.
+def free(repository: Repository, revisions: Sequence[str], fixed: Sequence[str]) -> list[str]:
+    """The commits of these revisions that are not among the fixed ones and their ancestors, oldest first.
 
     Raises:
         ThetaError: git does not understand the revisions.
     """
-    listed = repository.git("rev-list", "--topo-order", "--reverse", *revisions, "--not", "--remotes", "--")
-    return listed.decode().split()
+    return _listed(repository, revisions, fixed)
 
 
-def boundary(repository: Repository, revisions: Sequence[str]) -> list[str]:
+def boundary(repository: Repository, revisions: Sequence[str], fixed: Sequence[str]) -> list[str]:
     """The parents of those commits that are not among them."""
-    listed = repository.git(
-        "rev-list", "--boundary", "--topo-order", "--reverse", *revisions, "--not", "--remotes", "--"
-    )
-    return [line.removeprefix("-") for line in listed.decode().split() if line.startswith("-")]
+    listed = _listed(repository, ["--boundary", *revisions], fixed)
+    return [line.removeprefix("-") for line in listed if line.startswith("-")]
+
+
+def _listed(repository: Repository, arguments: Sequence[str], fixed: Sequence[str]) -> list[str]:
+    started = "".join(f"^{oid}\n" for oid in fixed).encode()
+    command = ("rev-list", "--topo-order", "--reverse", *arguments, "--stdin", "--")
+    return repository.git(*command, stdin=started).decode().split()
 
 
 def require_clean(repository: Repository) -> None:
@@ -47,11 +50,13 @@ class Rewriter:
 
     Args:
         blobs: new oids of blobs by old ones; can grow between commits.
+        fixed: oids of trees that stay as they are.
     """
 
-    def __init__(self, repository: Repository, blobs: Mapping[str, str]) -> None:
+    def __init__(self, repository: Repository, blobs: Mapping[str, str], fixed: Collection[str] = ()) -> None:
         self._repository = repository
         self._blobs = blobs
+        self._fixed = fixed
         self.commits: dict[str, str] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="git-theta-")
 
@@ -82,13 +87,13 @@ class Rewriter:
             The refs that were moved, and where they are kept as they were.
         """
         listed = self._repository.git(
-            "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags"
+            "for-each-ref", "--format=%(objectname) %(refname) %(symref)", "refs/heads", "refs/tags"
         )
         moved: list[tuple[str, str]] = []
         commands = []
         for row in listed.decode().splitlines():
-            old, _, name = row.partition(" ")
-            if old in self.commits:
+            old, name, target = row.split(" ")
+            if old in self.commits and not target:
                 backup = BACKUP + name.removeprefix("refs/")
                 commands += [f"update {name} {self.commits[old]} {old}", f"update {backup} {old}"]
                 moved.append((name, backup))
@@ -103,11 +108,17 @@ class Rewriter:
     def update_index(self) -> None:
         """Put the new blobs into the index; the files of the work tree are the same."""
         rows = self._repository.git("ls-files", "-s", "-z").split(b"\0")[:-1]
+        tagged = self._repository.git("ls-files", "-t", "-z").split(b"\0")[:-1]
         self._feed(self._repository, rows, first_oid=1)
+        absent = b"".join(row[2:] + b"\0" for row in tagged if row.startswith(b"S "))
+        if absent:  # a sparse checkout has no files for these entries
+            self._repository.git("update-index", "-z", "--skip-worktree", "--stdin", stdin=absent)
 
     def _tree(self, tree: str) -> str:
         """A tree with the new blobs in it."""
-        rows = self._repository.git("ls-tree", "-r", "-z", "--full-tree", tree).split(b"\0")[:-1]
+        rows = self._repository.git("ls-tree", "-r", "-t", "-z", "--full-tree", tree).split(b"\0")[:-1]
+        if tree in self._fixed or any(row.split(None, 3)[2].decode() in self._fixed for row in rows):
+            return tree
         if not any(row.split(None, 3)[2].decode() in self._blobs for row in rows):
             return tree
         index = str(Path(self._folder.name) / "index")

@@ -7,8 +7,9 @@ import sys
 
 from git_theta import manifest as manifests
 from git_theta.errors import ThetaError
+from git_theta.filters import stand_ins
 from git_theta.filters.content import Content, DescriptorStream
-from git_theta.git import callers, recovery
+from git_theta.git import callers, mending, recovery
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.filters import Filters
 from git_theta.git.interrupted import interrupted
@@ -34,12 +35,20 @@ def smudge(pathname: str) -> None:
     repository = Repository.here()
     settings = repository.config.settings()
     content = Content(DescriptorStream(0))
-    if settings.skip_smudge or not manifests.is_manifest(content.head(len(manifests.MAGIC))):
+    head = content.head(stand_ins.PROBE)
+    if settings.skip_smudge or not manifests.is_manifest(head):
+        if found := stand_ins.recognise(head):
+            _warn(found.warning(pathname))
         content.each(_write)
         return
     command = callers.calling_command()
+    text = content.rest(manifests.LARGEST)
+    if found := stand_ins.recognise(text):
+        _warn(found.warning(pathname))
+        _write(memoryview(text))
+        return
     try:
-        manifest = manifests.parse(content.rest(manifests.LARGEST))
+        manifest = mending.whole(repository, pathname, stand_ins.plain(text))[1]
         if reasons := fetch_missing(repository, manifest.oids()):
             raise recovery.missing(manifest, sorted(reasons), reasons)
         _filters(repository).smudge(manifest, _write)
@@ -50,7 +59,11 @@ def smudge(pathname: str) -> None:
 
 def _filters(repository: Repository) -> Filters:
     settings = repository.config.settings()
-    return Filters(repository, settings, callers.calling_command(), lambda line: print(line, file=sys.stderr))
+    return Filters(repository, settings, callers.caller(), _warn)
+
+
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _write(data: memoryview) -> None:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from git_theta.errors import ThetaError
-from git_theta.git import attributes, hook_files
+from git_theta.filters import stand_ins
+from git_theta.git import attribute_files, hook_files, misplaced
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.changes import Cost, cost, costs, parse_raw
 from git_theta.git.commit_check import staged
+from git_theta.git.exchange import is_text
 from git_theta.git.fetching import missing
-from git_theta.git.recorded import ATTRIBUTED, parsed
+from git_theta.git.recorded import ATTRIBUTED, parsed, problem
 from git_theta.git.repository import Repository
 from git_theta.git.setup import SETTINGS
 
@@ -42,27 +44,33 @@ class Status:
 
     Attributes:
         installed: whether git's filter is set up.
-        hooks: whether all hooks are in place.
+        hooks_problem: why hooks that are not in place matter; empty if all are.
         patterns: what is tracked, and the file that says so.
         staged, unstaged: checkpoints that changed.
         untracked: checkpoints that were not added yet.
         missing: how many objects of a checkpoint in the index are not here, by path.
         manifests: paths whose manifest is in the work tree in place of the checkpoint.
+        stand_ins: what else Git has in place of a checkpoint, and what to type, by path.
     """
 
     installed: bool
-    hooks: bool
+    hooks_problem: str
     patterns: list[tuple[str, str]]
     staged: list[Cost]
     unstaged: list[Unstaged]
     untracked: list[str]
     missing: dict[str, int]
     manifests: list[str]
+    stand_ins: dict[str, str]
 
     @property
     def well(self) -> bool:
         """Whether nothing needs mending."""
         return self.installed and self.hooks and not self.missing
+
+    @property
+    def hooks(self) -> bool:
+        return not self.hooks_problem
 
     def record(self) -> dict[str, object]:
         """For --json."""
@@ -85,6 +93,7 @@ class Status:
             "untracked": self.untracked,
             "missing_objects": self.missing,
             "manifests_in_work_tree": self.manifests,
+            "stand_ins": self.stand_ins,
         }
 
 
@@ -101,24 +110,28 @@ def status(repository: Repository) -> Status:
     """
     top = repository.work_tree
     entries = in_index(repository, merged=True)
-    texts = {blob.path: (blob, text) for blob, text in find_manifests(repository, entries)}
+    texts = {blob.path: text for blob, text in find_manifests(repository, entries)}
     lacking, left = {}, []
-    for path, (blob, text) in texts.items():
+    for path, text in texts.items():
         manifest = parsed(text)
         if manifest and (absent := missing(repository, manifest.oids())):
             lacking[path] = len(absent)
         file = top / path
-        if file.is_file() and file.stat().st_size == blob.size and file.read_bytes() == text:
+        if file.is_file() and is_text(file, text):
             left.append(path)
     return Status(
         installed=installed(repository),
-        hooks=not hook_files.look(repository).lacking,
-        patterns=attributes.tracked_patterns(repository),
+        hooks_problem=hook_files.look(repository).problem,
+        patterns=attribute_files.tracked_patterns(repository),
         staged=costs(repository, staged(repository), [] if repository.unborn else ["HEAD"]),
-        unstaged=_unstaged(repository, {path: text for path, (_, text) in texts.items()}),
+        unstaged=_unstaged(repository, texts),
         untracked=_untracked(repository),
         missing=lacking,
         manifests=left,
+        stand_ins={
+            blob.path: f"{kind.what}; type: {misplaced.remedy(repository, blob.path, kind)}"
+            for blob, kind in misplaced.find(repository, in_index(repository, ATTRIBUTED, merged=True))
+        },
     )
 
 
@@ -142,6 +155,8 @@ def _compare(repository: Repository, path: str, text: bytes) -> Unstaged | None:
     file = repository.work_tree / path
     if not file.exists():
         return Unstaged(path, None, "deleted")
+    if found := stand_ins.of_file(file):
+        return Unstaged(path, None, found.warning(path).removeprefix(f"{path}: "))
     before = parsed(text)
     try:
         opened = from_file(repository, file, path)
@@ -150,7 +165,7 @@ def _compare(repository: Repository, path: str, text: bytes) -> Unstaged | None:
     after = opened.manifest
     opened.close()
     if before is None:
-        return Unstaged(path, None, "the manifest in the index is damaged")
+        return Unstaged(path, None, f"the manifest in the index: {problem(text)}")
     if after.root == before.root:
         return None
     if after.format != before.format:

@@ -1,9 +1,15 @@
-"""The template that gives new clones their hooks.
+"""The template that gives new repositories their first hooks.
 
 Filters never write hooks, and a clone starts without any. So `git theta install` sets `init.templateDir` to
-a copy of git's own template with one hook more: post-index-change. It runs at the clone's first checkout,
-removes itself and, if there are checkpoints, installs git-theta's hooks. A template of the user's own is
-left alone.
+a copy of git's own template with three hooks more. post-index-change sleeps until git-theta has stored or
+written something, and then installs git-theta's hooks. pre-push and post-checkout are hooks proper: they
+guard where nothing of ours has run yet, as in a mirror, or in a clone that pushes branches which it never
+had checked out. A template of the user's own is left alone.
+
+Most repositories have no checkpoints, so these hooks must not be in the way of others' there. Git LFS
+replaces a hook whose first 1,024 bytes are blank, and the pre-commit framework one that names the hash of
+its own; both would otherwise complain, or keep it for good. Git runs a script without `#!/bin/sh` with that
+shell as well.
 """
 
 from __future__ import annotations
@@ -17,12 +23,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from git_theta.errors import cannot_write
-from git_theta.git.hook_files import TEXTS
+from git_theta.git.hook_files import TEXTS, WAKING
 from git_theta.git.setup import GitConfig
 
 KEY = "init.templateDir"
-HOOK = "post-index-change"
+_IN_PLACE = ("pre-push", "post-checkout")
+_HOOKS = (WAKING, *_IN_PLACE)
 _STATE = ("HEAD", "config", "objects", "refs")  # what every repository has, whatever its template
+_GIVES_WAY = f"{'':1024}\n# 138fd403232d2ddd5efb44317e38bf03 lets pre-commit replace this file.\n".encode()
 
 
 def folder(scope: str) -> Path:
@@ -40,19 +48,20 @@ def install(config: GitConfig) -> str:
         Advice, where the user has a template of their own.
     """
     target = folder(config.scope)
-    others = [value for value in config.all(KEY) if value != str(target)]
-    if others:
-        hook = Path(others[-1]) / "hooks" / HOOK
-        if hook.expanduser().exists():
-            return ""
-        return (
-            f"{KEY} is {others[-1]}; so that new clones get git-theta's hooks by themselves: "
-            f"cp {TEXTS / HOOK} {hook}"
-        )
     try:
         _make(target)
     except OSError as error:
         raise cannot_write(target, error) from None
+    others = [value for value in config.all(KEY) if value != str(target)]
+    if others:
+        theirs = Path(others[-1]) / "hooks"
+        lacking = [target / "hooks" / name for name in _HOOKS if not (theirs.expanduser() / name).exists()]
+        if not lacking:
+            return ""
+        return (
+            f"{KEY} is {others[-1]}; so that new clones get git-theta's hooks by themselves:\n"
+            f"  mkdir -p {theirs}; cp {' '.join(map(str, lacking))} {theirs}"
+        )
     config.set(KEY, str(target))
     return ""
 
@@ -67,7 +76,7 @@ def uninstall(config: GitConfig) -> None:
 
 
 def _make(target: Path) -> None:
-    """git's own template, and the hook."""
+    """git's own template, and the hooks."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent, prefix=".template-") as temporary:
         made = Path(temporary) / "template"
@@ -78,8 +87,10 @@ def _make(target: Path) -> None:
             path = made / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         (made / "hooks").mkdir(exist_ok=True)
-        shutil.copy(TEXTS / HOOK, made / "hooks" / HOOK)
-        (made / "hooks" / HOOK).chmod(0o755)
+        for name in _HOOKS:
+            gives_way = _GIVES_WAY if name in _IN_PLACE else b""
+            (made / "hooks" / name).write_bytes(gives_way + (TEXTS / name).read_bytes())
+            (made / "hooks" / name).chmod(0o755)
         made.chmod(0o755)
         shutil.rmtree(target, ignore_errors=True)
         made.replace(target)

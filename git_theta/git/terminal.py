@@ -131,8 +131,12 @@ class Output:
         Raises:
             BrokenPipeError: nobody reads any more.
         """
+        self.write_bytes(text.encode(sys.stdout.encoding or "utf-8", "replace"))
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write what is no text for people. Raises BrokenPipeError as `write` does."""
         stream = self._stream()
-        stream.write(text.encode(sys.stdout.encoding or "utf-8", "replace"))
+        stream.write(data)
         stream.flush()
 
     def _stream(self) -> IO[bytes]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from git_theta.errors import DamagedObject, MissingObject
 from git_theta.git.changes import parse_raw
-from git_theta.git.recorded import parsed
+from git_theta.git.recorded import parsed, problem
 from git_theta.git.repository import EMPTY, Repository
-from git_theta.manifest import Manifest, StorageLine
+from git_theta.manifest import Manifest, StorageLine, is_manifest
 
 
 @dataclass
@@ -43,11 +43,16 @@ class Share:
 
 @dataclass
 class Usage:
-    """All of it. Each object counts once: for the commit, the path and the kind that needed it first."""
+    """All of it. Each object counts once: for the commit, the path and the kind that needed it first.
+
+    Attributes:
+        problems: why versions do not count, of which the manifest cannot be read, by path.
+    """
 
     commits: list[Share] = field(default_factory=list)
     paths: dict[str, Share] = field(default_factory=dict)
     updates: dict[str, Share] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
 
     @property
     def total(self) -> Share:
@@ -105,6 +110,8 @@ class _Counter:
                 continue
             blob = self._repository.blob(changed.after)
             manifest = parsed(blob) if blob is not None else None
+            if manifest is None and blob is not None and is_manifest(blob):
+                self.usage.problems[changed.path] = problem(blob)
             if manifest is not None and manifest.root not in self._roots:
                 self._roots.add(manifest.root)
                 self._count(manifest, share, self.usage.paths.setdefault(changed.path, Share(changed.path)))

@@ -26,7 +26,7 @@ State = Literal[
     "removed and changed",
 ]
 
-BASE, OURS = 0, 1
+BASE, OURS, THEIRS = 0, 1, 2
 """Numbers of sides: 0 is the common ancestor, 1 ours, 2 and up theirs."""
 
 
@@ -97,8 +97,8 @@ class SkeletonDecision:
     """What the bytes around the tensors are.
 
     Attributes:
-        action: `take` a side's as they are, or `write` the file anew, like ours, since the result has other
-            tensors, dtypes or shapes than ours; or a `conflict`: there are no tensors to merge.
+        action: `take` a side's as they are, or `write` the file anew, like that side's, since the result has
+            other tensors, dtypes or shapes; or a `conflict`: there are no tensors to merge.
         side: whose.
         reason: for a conflict.
     """
@@ -114,7 +114,7 @@ class Plan:
 
     Attributes:
         labels: what the sides are called, base first.
-        format: of the result: ours'.
+        format: of the result: that of the side whose skeleton it has.
         decisions: one for every tensor and view of every side, sorted by name.
     """
 

@@ -19,7 +19,7 @@ from git_theta.filters.content import Content
 from git_theta.filters.keeper import Keeper
 from git_theta.filters.known import SKELETON, Known
 from git_theta.manifest import Manifest, TensorLine, ViewLine
-from git_theta.merges.decisions import OURS, Plan
+from git_theta.merges.decisions import Plan
 from git_theta.merges.sides import Sides
 from git_theta.objects.reader import Objects
 from git_theta.settings import Settings
@@ -60,7 +60,7 @@ class Frame:
     def written(
         self, tensors: Sequence[TensorLine], views: Sequence[ViewLine], pathname: str
     ) -> tuple[Manifest, bytes]:
-        """As a file written anew in our format, with what ours has besides tensors.
+        """As a file written anew in the format of the plan's side, with what that has besides tensors.
 
         Args:
             tensors, views: of the result, sorted by name.
@@ -69,9 +69,9 @@ class Frame:
         Raises:
             ThetaError: the format cannot hold this.
         """
-        ours = self._side(OURS)
-        checkpoint_format = registry.by_name(ours.format)
-        pieces, like = skeleton.pieces(ours, skeleton.read(ours, self._objects))
+        side = self._side(self._plan.skeleton.side)
+        checkpoint_format = registry.by_name(side.format)
+        pieces, like = skeleton.pieces(side, skeleton.read(side, self._objects))
         opened = _Opened(tensors, self._known, self._objects)
         first = self._names_in_result([piece.tensor.name for piece in pieces if piece.tensor is not None])
         order = dict.fromkeys([*(name for name in first if name in opened), *opened])
@@ -84,7 +84,7 @@ class Frame:
         manifest = manifests.parse(text)
         if (manifest.tensors, manifest.views) != (tuple(tensors), tuple(views)):
             raise ThetaError(
-                f"{pathname}: a {ours.format} file cannot be written with what the merge gives: "
+                f"{pathname}: a {side.format} file cannot be written with what the merge gives: "
                 f"{_difference(manifest, tensors, views)}"
             )
         return manifest, text
@@ -110,9 +110,10 @@ class Frame:
         return digest
 
     def _names_in_result(self, names: Sequence[str]) -> list[str]:
-        """What our tensors are called in the result."""
-        ours = ((decision.lines[OURS], decision.name) for decision in self._plan.decisions)
-        found = {line.name: name for line, name in ours if line is not None}
+        """What the tensors of the plan's side are called in the result."""
+        number = self._plan.skeleton.side
+        own = ((decision.lines[number], decision.name) for decision in self._plan.decisions)
+        found = {line.name: name for line, name in own if line is not None}
         return [found[name] for name in names]
 
     def _complete(self, identity: Manifest, stored_anew: bool) -> tuple[Manifest, bytes]:

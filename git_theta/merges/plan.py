@@ -27,10 +27,12 @@ from git_theta.manifest import Manifest, TensorLine, ViewLine
 from git_theta.merges.decisions import (
     BASE,
     OURS,
+    THEIRS,
     Combination,
     Decision,
     Line,
     Plan,
+    SkeletonDecision,
     State,
     lines_of,
     listed,
@@ -38,6 +40,9 @@ from git_theta.merges.decisions import (
 from git_theta.merges.options import fit
 from git_theta.merges.rules import Choice, Rename, Rows, Rules
 from git_theta.merges.skeletons import decide_skeleton
+
+_SIDES = {"base": BASE, "ours": OURS, "theirs": THEIRS}
+"""What strategies like `ours` take, where there are two sides."""
 
 
 def plan(
@@ -64,9 +69,16 @@ def plan(
     keys = sorted({key for side in named for key in side.lines})
     decisions = {key: planner.decide(key) for key in keys}
     planner.settle_views(decisions)
-    made = tuple(sorted(decisions.values(), key=lambda decision: decision.name))
-    _check_complete(made, (base, *sides))
-    return Plan(tuple(labels), sides[0].format, made, decide_skeleton((base, *sides), made, labels))
+    manifests, preferred = (base, *sides), planner.preferred
+    made = _in_order(decisions)
+    skeleton = decide_skeleton(manifests, made, labels, preferred)
+    if skeleton.action == "conflict" and preferred is not None:  # as for Git: a file that is taken whole
+        made = _in_order({key: _whole(decision, preferred) for key, decision in decisions.items()})
+        skeleton = SkeletonDecision("take", preferred)
+    _check_complete(made, manifests)
+    like = manifests[skeleton.side]
+    assert like is not None
+    return Plan(tuple(labels), like.format, made, skeleton)
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,10 @@ def _common_name(name: str, renames: Sequence[Rename]) -> str:
     return name
 
 
+def _in_order(decisions: Mapping[str, Decision]) -> tuple[Decision, ...]:
+    return tuple(sorted(decisions.values(), key=lambda decision: decision.name))
+
+
 class _Planner:
     """Decides tensor by tensor.
 
@@ -117,6 +133,12 @@ class _Planner:
         self._rules = rules
         self._labels = labels
         self._sides = sides
+
+    @property
+    def preferred(self) -> int | None:
+        """The side that is taken for everything that is not merged: where a strategy like `ours` decides."""
+        side = self._number(self._rules.default.strategy.takes) if self._rules.default is not None else None
+        return side if side is not None and self._sides[side].lines else None
 
     def decide(self, key: str) -> Decision:
         """What becomes of the tensor with this common name."""
@@ -144,23 +166,41 @@ class _Planner:
         unsettled = True
         while unsettled:
             unsettled = False
-            for key, decision in list(decisions.items()):
+            for key in list(decisions):
+                decision = decisions[key]
                 line = decision.line
                 if not isinstance(line, ViewLine):
                     continue
-                side = self._sides[decision.side]
-                common = side.common[line.of]
-                seen, shown = side.lines[common], decisions[common]
+                owner = self._sides[decision.side]
+                common = owner.common[line.of]
+                seen, shown = owner.lines[common], decisions[common]
                 if shown.form == (seen.dtype, seen.shape) and not shown.is_view:
                     decisions[key] = replace(decision, of=shown.name)
                     continue
                 unsettled = True
+                side = self._side_of_both(decision, shown)
+                if side is not None:
+                    for name, one in ((key, decision), (common, shown)):
+                        decisions[name] = _taken(one.name, one.state, one.lines, side)
+                    continue
                 decisions[key] = _conflict(
                     decision, f"it is a view of {line.of}, which becomes another tensor"
                 )
                 decisions[common] = _conflict(
                     shown, f"{decision.name} is a view of it, and would lose its data"
                 )
+
+    def _side_of_both(self, view: Decision, shown: Decision) -> int | None:
+        """The side that a view and what it shows are taken from, where one is to be taken for both."""
+        choices = [self._rules.choose(one.name) for one in (view, shown)]
+        wanted = {choice.strategy.takes if choice is not None else None for choice in choices}
+        side = self._number(wanted.pop()) if len(wanted) == 1 else None
+        done = all(one.side == side and one.action in ("take", "add", "remove") for one in (view, shown))
+        return None if done else side
+
+    def _number(self, takes: str | None) -> int | None:
+        """The side that a strategy takes; None where it takes none, or there are several of theirs."""
+        return _SIDES.get(takes or "") if len(self._sides) == len(_SIDES) else None
 
     def _value(self, side: _Side, line: Line | None) -> object:
         """What makes tensors equal: dtype, shape and data; for views, which part of what they show."""
@@ -234,6 +274,13 @@ class _Planner:
             value = line.dtype.name if what == "dtype" else str(list(line.shape))
             words.append(f"{self._labels[side]} {value}")
         return ", ".join(words)
+
+
+def _whole(decision: Decision, side: int) -> Decision:
+    """What a side has, under its own name, as where its file is taken as it is."""
+    line = decision.lines[side]
+    taken = _taken(line.name if line else decision.name, decision.state, decision.lines, side)
+    return replace(taken, of=line.of) if isinstance(line, ViewLine) else taken
 
 
 def _taken(name: str, state: State, lines: tuple[Line | None, ...], side: int) -> Decision:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from git_theta.checkpoints.registry import OPAQUE
 from git_theta.manifest import Manifest, ViewLine
-from git_theta.merges.decisions import BASE, OURS, Decision, SkeletonDecision, listed
+from git_theta.merges.decisions import BASE, OURS, THEIRS, Decision, SkeletonDecision, listed
 
 
 def decide_skeleton(
     manifests: Sequence[Manifest | None],
     decisions: Sequence[Decision],
     labels: Sequence[str],
+    preferred: int | None = None,
 ) -> SkeletonDecision:
     """A skeleton that the result's tensors fit into: theirs where only they changed it, else ours.
 
@@ -20,6 +21,7 @@ def decide_skeleton(
         manifests: of all sides, base first.
         decisions: about their tensors.
         labels: what the sides are called.
+        preferred: the side whose skeleton is taken where several changed it; ours unless given.
     """
     base, ours = manifests[BASE], manifests[OURS]
     assert ours is not None
@@ -34,18 +36,20 @@ def decide_skeleton(
         )
         return SkeletonDecision("conflict", reason=f"the file is no checkpoint on some side ({found})")
     result = _layout_of_result(decisions)
-    candidates = [OURS]
+    changed = [side for side, one in enumerate(manifests) if one and base and one.skeleton != base.skeleton]
+    like = THEIRS if preferred == THEIRS and (base is None or THEIRS in changed) else OURS
+    model = manifests[like] or ours
+    candidates = [like]
     if base is not None and ours.skeleton == base.skeleton:
-        changed = [side for side, one in enumerate(manifests) if one and one.skeleton != base.skeleton]
         candidates = [*changed[:1], OURS]
     # Where only the tensors' sizes differ (opaque files), others have the same skeleton.
-    candidates += [side for side, one in enumerate(manifests) if one and one.skeleton == ours.skeleton]
+    candidates += [side for side, one in enumerate(manifests) if one and one.skeleton == model.skeleton]
     for side in candidates:
         manifest = manifests[side]
         assert manifest is not None
-        if manifest.format == ours.format and _layout_of(manifest) == result:
+        if manifest.format == model.format and _layout_of(manifest) == result:
             return SkeletonDecision("take", side)
-    return SkeletonDecision("write")
+    return SkeletonDecision("write", like)
 
 
 def _layout_of(manifest: Manifest) -> set[object]:

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 
-from git_theta.errors import DamagedObject
+from git_theta.errors import DamagedObject, NewerObject
 from git_theta.objects.arrays import ArrayInfo
 from git_theta.objects.container_writer import ABSENT, FORMAT_VERSION
 from git_theta.objects.members import Member
@@ -56,10 +56,14 @@ class Container:
         entries = self._read_directory()
         try:
             attributes = json.loads(self._entry_bytes(entries, b"zarr.json"))["attributes"]["git-theta"]
-            if attributes["version"] != FORMAT_VERSION:
-                raise DamagedObject(
-                    f"the object is of version {attributes['version']!r}", "pip install --upgrade git-theta"
+            version = attributes["version"]
+            if type(version) is int and version > FORMAT_VERSION:
+                raise NewerObject(
+                    f"made by a newer git-theta (version {version} of objects; "
+                    f"this git-theta reads {FORMAT_VERSION})"
                 )
+            if version != FORMAT_VERSION:
+                raise DamagedObject(f"the object is of version {version!r}, which there is not")
             self.members = [Member.read(row) for row in attributes["members"]]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DamagedObject(f"the object's metadata is damaged ({error})") from None

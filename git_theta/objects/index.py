@@ -28,7 +28,16 @@ CREATE TABLE IF NOT EXISTS norms (
 CREATE TABLE IF NOT EXISTS changes (
     old TEXT, new TEXT, change TEXT NOT NULL, PRIMARY KEY (old, new)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS others (blob BLOB PRIMARY KEY) WITHOUT ROWID;
 """
+
+
+_VERSION = 1
+"""Of the tables. Another number than this, or 0, which older ones have, is of a newer git-theta."""
+
+
+class _Newer(Exception):
+    """A newer git-theta keeps the index."""
 
 
 class Index:
@@ -36,8 +45,8 @@ class Index:
 
     A digest has the lines that this repository has stored it by, or restored it from: they are known to give
     the right bytes, as long as their objects are there. The lines of one record belong together.
-    Processes share the index. In a repository that cannot be written, and after damage, it is as if it were
-    empty.
+    Processes share the index. In a repository that cannot be written, after damage, and where another
+    git-theta keeps it in another way, it is as if it were empty.
 
     Args:
         path: the database file; its folder is made on the first write.
@@ -74,7 +83,8 @@ class Index:
         found: dict[tuple[str, str], float] = {}
         for key in tensors:
             for (norm,) in self._read("SELECT norm FROM norms WHERE digest = ? AND dtype = ?", key):
-                found[key] = norm
+                if isinstance(norm, float):
+                    found[key] = norm
         return found
 
     def record_norms(self, norms: Mapping[tuple[str, str], float]) -> None:
@@ -92,6 +102,14 @@ class Index:
         rows = [(*pair, change) for pair, change in changes.items()]
         self._write("INSERT OR REPLACE INTO changes VALUES (?, ?, ?)", rows)
 
+    def others(self) -> set[bytes]:
+        """The blobs of Git's, by binary oid, that are known to be no manifests."""
+        return {blob for (blob,) in self._read("SELECT blob FROM others", ())}
+
+    def record_others(self, blobs: Iterable[bytes]) -> None:
+        """Remember that these blobs are no manifests, so that no push reads them again."""
+        self._write("INSERT OR IGNORE INTO others VALUES (?)", [(blob,) for blob in blobs])
+
     def close(self) -> None:
         """Let go of the database; it is opened again when it is needed."""
         with self._lock:
@@ -100,7 +118,7 @@ class Index:
                 self._reading = None
 
     def _read(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        with self._lock, suppress(sqlite3.Error, OSError):
+        with self._lock, suppress(sqlite3.Error, OSError, _Newer):
             if self._reading is None and self._path.exists():
                 self._reading = self._connect()
             if self._reading is not None:  # one connection for all reads of this process
@@ -115,13 +133,14 @@ class Index:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 with closing(self._connect()) as database, database:
                     database.executescript(_SCHEMA)
+                    database.execute(f"PRAGMA user_version = {_VERSION}")
                     database.executemany(statement, rows)
                 return
             except sqlite3.DatabaseError as error:
                 if attempt or isinstance(error, sqlite3.OperationalError):
-                    return  # locked for long, full or read-only: a cache may miss an entry
+                    return  # locked for long, full, read-only, other tables: a cache may miss an entry
                 self._begin_anew()
-            except OSError:
+            except (OSError, _Newer):
                 return
 
     def _begin_anew(self) -> None:
@@ -135,9 +154,11 @@ class Index:
         database = sqlite3.connect(self._path, timeout=20, check_same_thread=False)
         try:
             with suppress(sqlite3.OperationalError):
+                if database.execute("PRAGMA user_version").fetchone()[0] > _VERSION:
+                    raise _Newer
                 database.execute("PRAGMA journal_mode = WAL")
                 database.execute("PRAGMA synchronous = OFF")
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, _Newer):
             database.close()
             raise
         return database

@@ -12,7 +12,7 @@ import numpy as np
 from git_theta import scratch
 from git_theta.chains import costs
 from git_theta.dtypes import DType
-from git_theta.errors import DamagedObject, ThetaError
+from git_theta.errors import DamagedObject, NewerObject, ThetaError
 from git_theta.manifest import StorageLine
 from git_theta.objects import codec
 from git_theta.objects.arrays import data_array
@@ -45,7 +45,7 @@ class StoredTensor:
         self._predictor: Predictor | None = None
         member = source.member
         if member.update != "dense":
-            kind = registry.by_name(member.update)
+            kind = registry.stored_by(member.update)
             self._predictor = kind.predictor(self.dtype, self.shape, bases, source.parameters())
 
     def read(self, start: int, stop: int, out: Bits | None = None) -> Bits:
@@ -267,6 +267,10 @@ class _Naming:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, NewerObject):
+            if not error.message.startswith("object "):
+                error.message = f"object {self._oid[:12]}: {error.message}"
+            return
         if isinstance(error, DamagedObject) and not error.message.startswith("object "):
             raise self._damaged(f": {error.message}") from error
         if isinstance(error, (ValueError, LookupError, TypeError, ArithmeticError)) and not isinstance(

@@ -11,14 +11,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from git_theta.errors import DamagedObject, MissingObject, ThetaError, cannot_write
+from git_theta.errors import DamagedObject, MissingObject, NewerObject, ThetaError, cannot_write
 from git_theta.objects.folders import make_folder
-from git_theta.objects.temporary import TemporaryFolder
+from git_theta.objects.temporary import TemporaryFolder, beside
 
 if TYPE_CHECKING:
     from git_theta.objects.container import Container
@@ -41,6 +41,7 @@ class LocalStore:
     def __init__(self, root: Path, alternates: Sequence[Path] = (), sync: bool = False) -> None:
         self.root = root
         self._folders = [folder / "objects" for folder in (root, *alternates)]
+        self._texts = [str(folder) for folder in self._folders]
         self._temporary = TemporaryFolder(root / "tmp")
         self._sync = sync
         self._containers: OrderedDict[str, Container] = OrderedDict()
@@ -61,8 +62,13 @@ class LocalStore:
 
         After a power failure a file can be shorter than what was written to it.
         """
-        found = self.find(oid)
-        return found is not None and (size is None or found.stat().st_size == size)
+        if not _OID.match(oid):
+            raise ValueError(f"{oid!r} is no oid")
+        for folder in self._texts:  # a push asks for tens of thousands, so no Path is made for each
+            with suppress(FileNotFoundError, NotADirectoryError):
+                found = os.stat(f"{folder}/{oid[:2]}/{oid[2:4]}/{oid}")  # noqa: PTH116
+                return size is None or found.st_size == size
+        return False
 
     def oids(self) -> Iterator[str]:
         """The objects of this repository (not those that it borrows), in no order."""
@@ -89,6 +95,8 @@ class LocalStore:
             raise MissingObject(f"object {oid[:12]} is not here", "git theta fetch", (oid,))
         try:
             opened = Container(PositionedFile(str(path)))
+        except NewerObject as error:
+            raise NewerObject(f"object {oid[:12]}: {error.message}", error.remedy) from None
         except DamagedObject as error:
             raise DamagedObject(f"object {oid[:12]}: {error.message}", self.remedy(oid)) from None
         except OSError as error:
@@ -161,13 +169,19 @@ class LocalStore:
         if self.has(oid, size):
             return
         with self._temporary.file() as file:
-            temporary = Path(str(file.name))
+            temporary = beside(Path(str(file.name)))  # a link would replace the file that is locked
             try:
-                link_or_copy(source, temporary)
-            except OSError as error:
-                raise cannot_write(self.root, error) from None
-            verify(temporary, oid, size)
-            self._rename(temporary, oid)
+                self._adopt(source, temporary, oid, size)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def _adopt(self, source: Path, temporary: Path, oid: str, size: int) -> None:
+        try:
+            link_or_copy(source, temporary)
+        except OSError as error:
+            raise cannot_write(self.root, error) from None
+        verify(temporary, oid, size)
+        self._rename(temporary, oid)
 
     def leftovers(self) -> list[Path]:
         """Temporary files that processes which died have left behind."""

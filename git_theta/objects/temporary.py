@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from git_theta.errors import cannot_write
 from git_theta.objects.folders import make_folder
 
 _STALE_SECONDS = 24 * 3600
+_OF, _SECOND = "of-", ".second"
 
 
 class WholeFile(FileIO):
@@ -37,7 +40,13 @@ class WholeFile(FileIO):
 
 
 class TemporaryFolder:
-    """A folder for temporary files of many processes."""
+    """A folder for temporary files of many processes.
+
+    Who writes a file holds a lock on it, which ends with the process, however that ends. So a leftover is a
+    file whose lock can be had: that is known at once, and also where processes cannot see each other, as in
+    two containers. Other machines may share the folder, too, whose locks are not seen everywhere, and some
+    file systems know no locks: there, a file is a leftover after a day.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -49,54 +58,94 @@ class TemporaryFolder:
         Raises:
             ThetaError: it cannot be made.
         """
-        name = self.path / f"{os.getpid()}-{_host()}-{os.urandom(8).hex()}"
         try:
             make_folder(self.path)
-            file = WholeFile(str(name), "x+", opener=_private)
+            file = self._new()
         except OSError as error:
             raise cannot_write(self.path, error) from None
+        path = Path(str(file.name))
         try:
             with file:
                 yield file
         finally:
-            name.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
     def leftovers(self) -> list[Path]:
-        """Files that processes which died have left behind.
-
-        Other machines and containers may share the folder; whether their processes live cannot be known.
-        """
-        found = []
-        with suppress(OSError):
-            for path in self.path.iterdir():
-                process, _, rest = path.name.partition("-")
-                ours = rest.rpartition("-")[0] == _host() and process.isdigit()
-                with suppress(OSError):
-                    old = time.time() - path.stat().st_mtime > _STALE_SECONDS
-                    if old or (ours and not _runs(int(process))):
-                        found.append(path)
-        return found
+        """Files that processes which died have left behind."""
+        return list(self._dead())
 
     def clean_up(self) -> None:
         """Remove the leftovers."""
-        for path in self.leftovers():
+        for path in self._dead():
             with suppress(OSError):
                 path.unlink()
+
+    def _new(self) -> WholeFile:
+        """A file that is locked, and that nobody has taken for a leftover before it was."""
+        while True:
+            path = self.path / f"{_OF}{_machine()}-{os.urandom(8).hex()}"
+            file = WholeFile(str(path), "x+", opener=_private)
+            if _lock(file.fileno()) is not False and path.exists():
+                return file
+            file.close()
+            path.unlink(missing_ok=True)
+
+    def _dead(self) -> Iterator[Path]:
+        """The leftovers; each is locked by us while it is looked at."""
+        try:
+            paths = list(self.path.iterdir())
+        except OSError:
+            return
+        for path in paths:
+            with suppress(OSError), _locked(path.with_suffix("")) as ours:
+                foreign = path.name.startswith(_OF) and not path.name.startswith(f"{_OF}{_machine()}-")
+                old = time.time() - path.lstat().st_mtime > _STALE_SECONDS
+                proof = old if foreign or ours is None else True
+                if proof and ours is not False:
+                    yield path
+
+
+def beside(path: Path) -> Path:
+    """A second name that the writer of a temporary file may use and removes while it has that file open."""
+    return path.with_suffix(_SECOND)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool | None]:
+    """Whether the lock of a file can be had, for the `with` block; None where nothing can be locked."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)  # some file systems lock only what can be written
+    except FileNotFoundError:
+        yield True  # the first name went last, so nobody uses the second one any more
+        return
+    except OSError:
+        yield None
+        return
+    try:
+        yield _lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Lock a file until it is closed: whether it is locked now; None where the file system knows no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9.]", "", os.uname().nodename)[:64]
-
-
-def _runs(process: int) -> bool:
+@cache
+def _machine() -> str:
+    """Tells machines apart whose processes do not see each other's locks; containers on one are the same."""
     try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
     except OSError:
-        return True
-    return process > 0
+        return re.sub(r"[^A-Za-z0-9]", "", os.uname().nodename)[:64]

@@ -22,6 +22,7 @@ class DirectoryRemote:
 
     def __init__(self, name: str, store: LocalStore) -> None:
         self.name = name
+        self.place = str(store.root.parent.resolve())
         self._store = store
 
     def has(self, objects: Mapping[str, int]) -> set[str]:
@@ -43,6 +44,7 @@ class DirectoryRemote:
                 raise cannot_write(self._store.root, error) from None
             advance(objects[oid])
 
+        self._store.clean_up()
         _for_each(bring, objects)
 
     def download(self, objects: Mapping[str, int], target: LocalStore, advance: Advance) -> dict[str, str]:

@@ -16,9 +16,11 @@ class Remote(Protocol):
 
     Attributes:
         name: what messages call it.
+        place: where it is, as `git theta push` in any clone takes it.
     """
 
     name: str
+    place: str
 
     def has(self, objects: Mapping[str, int]) -> set[str]:
         """The oids of those objects that are there, whole as far as their size tells.

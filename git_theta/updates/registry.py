@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from git_theta.errors import UPGRADE, NewerObject, ThetaError
 from git_theta.plugins import Registry
 from git_theta.updates.interface import Update
 
@@ -17,6 +18,25 @@ def by_name(name: str) -> Update:
         ThetaError: there is none, or it cannot be loaded. Lists the known ones.
     """
     return _registry.by_name(ALIASES.get(name, name))
+
+
+def stored_by(name: str) -> Update:
+    """The update kind that something is stored by.
+
+    Raises:
+        NewerObject: it is of a newer git-theta, or of a package that is not installed.
+        ThetaError: it cannot be loaded.
+    """
+    try:
+        return by_name(name)
+    except ThetaError:
+        if name in names():
+            raise
+        raise NewerObject(
+            f"stored by the update kind {name!r}, which is not known here: it is of a newer git-theta, or "
+            "of a plug-in package",
+            f"{UPGRADE}, or pip install the package that brings {name!r}",
+        ) from None
 
 
 def names() -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from git_repo import GitRepo, safetensors_bytes, version, weights
+from terminals import on_a_terminal
 from test_diff_driver import MODEL, write_change
 
 _SLOW = """
@@ -36,38 +37,6 @@ if "interrupt" in sys.argv:
 sys.argv[1:] = ["diff", "v0", "v1"]
 sys.exit(entry.main())
 """
-
-
-def on_a_terminal(folder: Path, *command: str, code: int | None = None, **environment: str) -> str:
-    """What a command writes to a terminal.
-
-    Args:
-        code: the exit code that it must have, if that matters.
-    """
-    parent, child = pty.openpty()
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        stdin=child,
-        stdout=child,
-        stderr=child,
-        env={**os.environ, "TERM": "xterm", **environment},
-        start_new_session=True,
-    ) as process:
-        os.close(child)
-        output = b""
-        while True:
-            try:
-                read = os.read(parent, 65536)
-            except OSError:  # Linux says so when the other end is closed
-                break
-            if not read:
-                break
-            output += read
-        process.wait(60)
-    os.close(parent)
-    assert code is None or process.returncode == code
-    return output.decode().replace("\r\n", "\n")
 
 
 class TestPager:

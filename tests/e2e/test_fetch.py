@@ -92,12 +92,21 @@ def test_fetch_of_a_revision(bare_of_objects: GitRepo, arguments: list[str]) -> 
 
 def test_fetch_of_a_branch_that_only_the_remote_has(history: GitRepo, bare_of_objects: GitRepo) -> None:
     history.git("push", "-q", "origin", "v0:refs/heads/old")
-    bare_of_objects.git("fetch", "-q")
+    bare_of_objects.remedy(
+        bare_of_objects.refused("git", "theta", "fetch", "origin", "old"), "git fetch origin"
+    )
     bare_of_objects.theta("fetch", "origin", "old")
     assert bare_of_objects.objects()
     done = bare_of_objects.theta("fetch", "origin", "never", check=False)
     assert done.returncode == 1
     assert "never" in done.stderr
+
+
+def test_fetch_of_a_branch_of_a_url(history: GitRepo, bare_of_objects: GitRepo) -> None:
+    history.git("branch", "other", "v0")
+    said = bare_of_objects.refused("git", "theta", "fetch", "../history", "other")
+    bare_of_objects.remedy(said, "git fetch ../history other; git theta fetch ../history FETCH_HEAD")
+    assert bare_of_objects.objects()
 
 
 def test_fetch_of_everything(history: GitRepo, pushed: GitRepo, bare_of_objects: GitRepo) -> None:

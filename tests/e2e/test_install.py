@@ -1,6 +1,7 @@
 """git theta install, track and their inverses: nothing of the user's is lost, whatever was there before."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,17 @@ from git_repo import GitRepo, version
 
 from git_theta.cli.main import SUMMARIES
 
-HOOKS = ("pre-commit", "pre-merge-commit", "prepare-commit-msg", "pre-push", "post-commit", "post-merge")
+HOOKS = (
+    "pre-commit",
+    "pre-merge-commit",
+    "prepare-commit-msg",
+    "pre-applypatch",
+    "pre-push",
+    "post-checkout",
+    "post-commit",
+    "post-merge",
+)
+SLEEPING = ["post-checkout", "post-index-change", "pre-push"]
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -133,6 +144,16 @@ def test_a_failing_hook_of_the_user_stops_git(history: GitRepo) -> None:
     bare = history.add_remote("backup")
     assert history.git("push", "backup", "main", check=False).returncode != 0
     assert not bare.objects()
+
+
+def test_ctrl_c_waits_for_a_hook_of_the_user(history: GitRepo) -> None:
+    """It may have hidden what is not staged, and bring it back now."""
+    mend = "trap 'sleep 0.5; echo back > mended; exit 1' INT"
+    script(history.path / ".git" / "hooks" / "pre-commit", f'{mend}\nkill -INT -"$GROUP"\nsleep 5')
+    history.theta("install")
+    command = ["sh", "-c", "export GROUP=$$; exec git commit --allow-empty -m x"]
+    subprocess.run(command, cwd=history.path, capture_output=True, start_new_session=True)
+    assert (history.path / "mended").read_text() == "back\n"
 
 
 def test_hooks_that_are_no_shell_scripts_are_chained(history: GitRepo) -> None:
@@ -295,20 +316,31 @@ def test_new_clones_get_hooks(history: GitRepo, pushed: GitRepo) -> None:
     assert len(pushed.objects()) > before
 
 
-def test_new_clones_without_checkpoints_stay_as_they_are(installed: Path, plain: GitRepo) -> None:
+def test_hooks_sleep_in_new_clones_without_checkpoints(installed: Path, plain: GitRepo) -> None:
     plain.write("notes.txt", "x")
     plain.commit()
     clone = plain.clone("clone")
-    assert hooks_of(clone) == []
-    assert not (clone.path / ".git" / "hooks" / "post-index-change").exists()
+    assert hooks_of(clone) == SLEEPING
     assert (clone.path / ".git" / "info" / "exclude").exists()
+    clone.write("notes.txt", "y")
+    done = clone.git("commit", "-q", "-am", "y")
+    clone.git("checkout", "-q", "-b", "work", "HEAD~1")
+    pushed = clone.git("push", "-q", "origin", "work")
+    assert done.stdout + done.stderr + pushed.stdout + pushed.stderr == ""
+    assert hooks_of(clone) == SLEEPING
+    clone.theta("uninstall")
+    assert hooks_of(clone) == []
 
 
 def test_a_template_of_the_user_is_left_alone(plain: GitRepo, home: Path) -> None:
     plain.git("config", "--global", "init.templateDir", "~/template")
     said = plain.theta("install").stdout
-    assert "cp " in said
-    assert "template/hooks/post-index-change" in said
+    hooks = home / ".local" / "share" / "git-theta" / "template" / "hooks"
+    copied = " ".join(str(hooks / name) for name in ("post-index-change", "pre-push", "post-checkout"))
+    plain.remedy(said, f"mkdir -p ~/template/hooks; cp {copied} ~/template/hooks")
+    plain.git("init", "-q", "../other")
+    assert hooks_of(GitRepo(plain.path.parent / "other")) == SLEEPING
+    assert "cp " not in plain.theta("install").stdout
     plain.theta("uninstall")
     assert plain.git("config", "--global", "init.templateDir").stdout == "~/template\n"
 
@@ -320,7 +352,7 @@ def test_clones_made_before_are_told(history: GitRepo, pushed: GitRepo) -> None:
     assert "leave data behind" not in clone.git("status").stderr
     assert clone.theta("status", check=False).returncode == 1
     assert clone.theta("doctor", check=False).returncode == 1
-    clone.theta("fetch")
+    assert "it has them now" in clone.theta("fetch").stdout
     assert hooks_of(clone) == sorted(HOOKS)
     assert "leave data behind" not in clone.git("add", "--renormalize", "model.safetensors").stderr
 

@@ -104,6 +104,7 @@ COMMANDS = {
     "checkout other": "main",
     "merge --no-edit other": "main",
     "rebase other": "main",
+    "rebase --apply other": "main",
     "switch -c new origin/other": "main",
     "merge other": "early",
     "pull --no-rebase --no-edit origin other": "main",

@@ -65,14 +65,14 @@ class Bytes:
 class Workshop:
     """A store and its filters. A new one on the same folder is like a new process."""
 
-    def __init__(self, folder: Path, settings: Settings | None = None, has_remote: bool = False) -> None:
+    def __init__(self, folder: Path, settings: Settings | None = None) -> None:
         self.store = LocalStore(folder)
         self.index = Index(folder / "index.sqlite")
         self.objects = Objects(self.store)
         self.said: list[str] = []
         self.related: list[Manifest] = []
         self.doubts = True
-        self.has_remote = has_remote
+        self.remote: LocalStore | None = None
         self.cleaner = Cleaner(self.objects, self._known, settings or Settings(), self.said.append)
         self.smudger = Smudger(self.objects)
 
@@ -110,5 +110,12 @@ class Workshop:
             self.index,
             self.objects,
             doubts=self.doubts,
-            has_remote=self.has_remote,
+            elsewhere=self._elsewhere,
         )
+
+    def _elsewhere(self, objects: Mapping[str, int]) -> set[str]:
+        assert objects
+        assert not any(self.store.has(oid, size) for oid, size in objects.items())
+        if self.remote is None:
+            return set()
+        return {oid for oid, size in objects.items() if self.remote.has(oid, size)}

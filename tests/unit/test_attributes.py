@@ -77,7 +77,7 @@ def test_senseless_patterns_are_refused(tmp_path: Path, pattern: str) -> None:
 
 @given(st.text(st.characters(exclude_characters="\0\n", exclude_categories=["Cs"]), min_size=1, max_size=12))
 def test_every_pattern_reads_back(pattern: str) -> None:
-    line = attributes._line(pattern) + b"\n"
+    line = attributes.line(pattern, attributes.ATTRIBUTES) + b"\n"
     (parsed,) = attributes.parse(line)
     assert parsed.pattern == pattern
     assert parsed.attributes == attributes.ATTRIBUTES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from git_theta.git import callers
+from git_theta.git.callers import Caller
 
 
 @pytest.mark.parametrize(
@@ -42,14 +43,29 @@ def test_command_lines(line: str, command: list[str]) -> None:
     ],
 )
 def test_hunks_work_for_the_command_that_stages_them(commands: list[str], responsible: list[str]) -> None:
-    assert callers.responsible([command.split() for command in commands]) == responsible
+    found = callers.responsible([Caller(command.split(), number) for number, command in enumerate(commands)])
+    assert found.command == responsible
+
+
+@pytest.mark.parametrize(
+    ("commands", "merges"),
+    [
+        ([], []),
+        (["merge theirs"], ["merge", "theirs"]),
+        (["stash pop"], ["stash", "pop"]),
+        (["stash apply", "checkout -m theirs"], ["checkout", "-m", "theirs"]),
+        (["merge theirs", "pull"], ["merge", "theirs"]),
+    ],
+)
+def test_checkout_lets_stash_merge(commands: list[str], merges: list[str]) -> None:
+    assert callers.merges([command.split() for command in commands]) == merges
 
 
 @pytest.mark.parametrize(
     ("command", "looks"), [("status", True), ("diff-files", True), ("add -p", False), ("", False)]
 )
-def test_only_commands_that_surely_store_nothing_look_only(command: str, looks: bool) -> None:
-    assert callers.only_looks(command.split()) == looks
+def test_only_commands_that_surely_store_nothing_look(command: str, looks: bool) -> None:
+    assert callers.looks(command.split()) == looks
 
 
 @pytest.mark.parametrize(
@@ -82,3 +98,37 @@ def test_what_is_cleaned_for_some_commands_may_be_kept(command: str, may: bool) 
 )
 def test_what_shows_differences_gets_manifests(command: str, shows: bool) -> None:
     assert callers.wants_manifests(command.split()) == shows
+
+
+@pytest.mark.parametrize(
+    ("command", "adopts"),
+    [
+        ("add -A", True),
+        ("hash-object -w --path=m m", True),
+        ("stash", False),
+        ("add -p", False),
+        ("status", False),
+        ("checkout -m", False),
+        ("commit", False),
+        ("commit -m text", False),
+        ("commit -qm text --author name --amend", False),
+        ("commit -mtext --no-edit", False),
+        ("commit -C HEAD --signoff", False),
+        ("commit -am text", True),
+        ("commit -qam text", True),
+        ("commit --all -m text", True),
+        ("commit -m text path", True),
+        ("commit -m text -- path", True),
+        ("commit -o path", True),
+        ("commit --pathspec-from-file=x", True),
+    ],
+)
+def test_what_is_to_be_committed(command: str, adopts: bool) -> None:
+    assert callers.adopts(command.split()) == adopts
+
+
+@pytest.mark.parametrize("options", [["-n"], ["-vn", "x"], ["--dry-run"], ["x", "--dry"]])
+def test_an_add_that_only_pretends_stores_nothing(options: list[str]) -> None:
+    assert callers.looks(["add", *options])
+    assert not callers.looks(["add", "-v", "--", *options])
+    assert not callers.looks(["commit", *options])

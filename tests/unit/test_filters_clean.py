@@ -21,7 +21,7 @@ from git_theta.chains import costs
 from git_theta.checkpoints import registry
 from git_theta.checkpoints.layout import Layout, Source, Span
 from git_theta.dtypes import _ALL, dtype
-from git_theta.errors import DamagedCheckpoint, DamagedManifest, ThetaError
+from git_theta.errors import DamagedCheckpoint, ThetaError
 from git_theta.filters import single_pass, skeleton
 from git_theta.filters.clean import Request
 from git_theta.filters.content import Content
@@ -140,7 +140,8 @@ class TestTheSameFileIsTheSameBlob:
     def test_in_another_clone(self, workshop: Workshop, tmp_path: Path) -> None:
         data = model(weights())
         text = workshop.clean(data)
-        clone = Workshop(tmp_path / "clone", has_remote=True)
+        clone = Workshop(tmp_path / "clone")
+        clone.remote = workshop.store
         assert clone.clean(data, text) == text
         assert clone.oids() == set()
 
@@ -160,7 +161,7 @@ class TestTheSameFileIsTheSameBlob:
         monkeypatch.setattr(registry, "detect", lambda head, pathname: None)
         assert workshop.clean(data, text, looks_only=looks_only) == text
         assert workshop.said == []
-        for changed in (data[:-1], data + b"x", data[:-1] + b"x", b"x" + data[1:]):
+        for changed in (data[1:], data + b"x", data[:-1] + b"x", b"x" + data[1:]):
             assert workshop.clean(changed, text, looks_only=looks_only) != text
         assert (workshop.oids() == objects) == looks_only
 
@@ -337,6 +338,44 @@ def test_a_file_of_no_known_format_is_announced(workshop: Workshop) -> None:
     assert len(workshop.said) == 1, "once is enough"
 
 
+class TestWhatIsLeft:
+    """Of a checkpoint that Git has: never stored in its place by accident."""
+
+    @pytest.mark.parametrize("length", [0, 1, 7, 5000])
+    def test_of_an_unknown_format(self, workshop: Workshop, length: int) -> None:
+        data = os.urandom(3 << 20)
+        text = workshop.clean(data, name="model.bin")
+        with pytest.raises(DamagedCheckpoint, match="empty" if not length else "cut off"):
+            workshop.clean(data[:length], text, name="model.bin")
+        assert workshop.at_rest()
+        for allowed in (data[:length], data[1:length], data[: length - 1] + b"x", data + b"x"):
+            lenient = again(workshop, settings=Settings(allow_damaged=True))
+            assert workshop.smudge(lenient.clean(allowed, text, name="model.bin")) == allowed
+
+    def test_of_a_known_format(self, workshop: Workshop) -> None:
+        data = model(weights())
+        text = workshop.clean(data)
+        for length in range(9):
+            with pytest.raises(DamagedCheckpoint):
+                workshop.clean(data[:length], text)
+        assert workshop.clean(b"", looks_only=True) != text
+
+    def test_of_one_whose_data_are_not_here(self, workshop: Workshop) -> None:
+        data = os.urandom(1 << 20)
+        text = workshop.clean(data, name="model.bin")
+        for oid in workshop.oids():
+            (path := workshop.store.find(oid)) and path.unlink()
+        workshop = again(workshop)
+        with pytest.raises(DamagedCheckpoint):
+            workshop.clean(b"short", text, name="model.bin")
+        workshop.clean(data[:1000], text, name="model.bin")
+
+    def test_where_git_has_an_empty_file_or_nothing(self, workshop: Workshop) -> None:
+        empty = workshop.clean(b"", name="model.bin")
+        assert workshop.clean(b"", empty, name="model.bin") == empty
+        assert workshop.clean(b"", empty, workshop.clean(b"x", name="model.bin"), name="model.bin") == empty
+
+
 class TestTexts:
     def test_a_manifest_comes_out_unchanged(self, workshop: Workshop) -> None:
         text = workshop.clean(model(weights()))
@@ -347,13 +386,22 @@ class TestTexts:
         text = workshop.clean(model(weights()))
         first, *rest = text.splitlines(keepends=True)
         marked = b"".join([first, b"<<<<<<< ours\n", *rest])
-        with pytest.raises(DamagedManifest):
+        with pytest.raises(ThetaError, match="conflict markers"):
             workshop.clean(marked)
         assert workshop.clean(marked, looks_only=True) == marked
 
-    def test_what_a_textconv_wrote_comes_out_unchanged(self, workshop: Workshop) -> None:
+    def test_what_a_textconv_wrote_comes_out_unchanged_for_those_who_look(self, workshop: Workshop) -> None:
         text = b"git-theta tensors 1 safetensors\nlayer.0 F32\n"
-        assert workshop.clean(text) == text
+        assert workshop.clean(text, looks_only=True) == text
+        with pytest.raises(ThetaError, match="what git-theta shows"):
+            workshop.clean(text)
+
+    def test_line_ends_of_the_work_tree_are_taken_back(self, workshop: Workshop) -> None:
+        text = workshop.clean(model(weights()))
+        converted = text.replace(b"\n", b"\r\n")
+        for looks_only in (True, False):
+            assert workshop.clean(converted, looks_only=looks_only) == text
+            assert workshop.clean(converted, text, looks_only=looks_only) == text
 
     def test_one_without_end_is_refused(self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(manifests, "LARGEST", 1000)
@@ -462,13 +510,36 @@ class TestLostAndDamagedObjects:
         workshop.clean(data, text)
         assert again(workshop).smudge(text) == data
 
-    def test_ones_that_may_be_elsewhere_are_believed(
-        self, workshop: Workshop, data: bytes, text: bytes
+    def test_ones_that_are_elsewhere_are_believed(
+        self, workshop: Workshop, tmp_path: Path, data: bytes, text: bytes
     ) -> None:
-        self.lose(workshop)
-        workshop.has_remote = True
-        assert workshop.clean(data, text) == text
-        assert workshop.oids() == set()
+        clone = Workshop(tmp_path / "clone")
+        clone.remote = workshop.store
+        assert clone.clean(data, text) == text
+        assert clone.oids() == set()
+
+    def test_ones_that_a_remote_lacks_are_stored(
+        self, workshop: Workshop, tmp_path: Path, data: bytes, text: bytes
+    ) -> None:
+        """The same encoding gives the same objects, and so the same manifest."""
+        clone = Workshop(tmp_path / "clone")
+        clone.remote = Workshop(tmp_path / "remote").store
+        assert clone.clean(data, text) == text
+        assert clone.oids() == workshop.oids()
+
+    def test_only_what_a_remote_lacks_is_stored(
+        self, workshop: Workshop, tmp_path: Path, data: bytes, text: bytes
+    ) -> None:
+        line = manifests.parse(text).tensor("layer.0")
+        assert line
+        lost = lines_of(text)[line.digest].oid
+        found = workshop.store.find(lost)
+        assert found
+        found.unlink()
+        clone = Workshop(tmp_path / "clone")
+        clone.remote = workshop.store
+        assert clone.clean(data, text) == text
+        assert clone.oids() == {lost}
 
     def test_a_checkout_changes_nothing(self, workshop: Workshop, data: bytes, text: bytes) -> None:
         self.lose(workshop)
@@ -486,7 +557,7 @@ class TestLostAndDamagedObjects:
         self, workshop: Workshop, tmp_path: Path, data: bytes, text: bytes
     ) -> None:
         """An object can claim any digest; whoever wrote it may be wrong, or worse."""
-        victim = Workshop(tmp_path / "victim", has_remote=True)
+        victim = Workshop(tmp_path / "victim")
         manifest = manifests.parse(text)
         line = manifest.tensor("layer.0")
         assert line

@@ -84,6 +84,7 @@ def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         "theta.allowdamaged=true",
         "theta.skipsmudge",
         "theta.skipmissing=1",
+        "theta.allowincompletepush=yes",
         "theta.report=off",
         "theta.grouping=ON",
         "theta.maxchaindepth=3",
@@ -91,7 +92,7 @@ def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         "theta.base=main:model.safetensors",
     ).settings()
     assert config("theta.report=tensors").settings().report == "tensors"
-    assert found == Settings(True, True, True, "off", "on", 3, 1.5, "main:model.safetensors")
+    assert found == Settings(True, True, True, True, "off", "on", 3, 1.5, "main:model.safetensors")
 
 
 @pytest.mark.parametrize(("text", "skips"), [("1", True), ("0", False), ("no", False), ("yes", True)])

@@ -259,3 +259,10 @@ def test_a_circle_of_updates_is_refused() -> None:
 def test_damaged_storage_lines_are_refused(text: bytes) -> None:
     with pytest.raises(DamagedManifest):
         manifests.parse_storage(text)
+
+
+@given(manifests_of_anything(), names)
+def test_objects_are_found_without_reading_the_rest(manifest: Manifest, name: str) -> None:
+    spoofed = TensorLine(f'{name}"oid":"{name_of(99)}","size":1,', dtype("F32"), (1,), name_of(1))
+    manifest = replace(manifest, tensors=(*manifest.tensors, spoofed))
+    assert manifests.find_objects(manifests.write(manifest)).keys() == manifest.oids().keys()

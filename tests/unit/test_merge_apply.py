@@ -293,4 +293,4 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
     theirs = torch_file({"w": bigger, "v": bigger.t()})
     case = Case(tmp_path, base, ours, theirs, name="model.pt")
     with pytest.raises(ThetaError, match=r"model\.pt|tensor"):
-        case.merge(rules("theirs"))
+        case.merge(rules(None, "*: theirs"))

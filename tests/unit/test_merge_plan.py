@@ -304,6 +304,19 @@ def test_renamed_tensors():
         plan(base, [ours, manifest(line("old.w", "a"), line("new.w", "a"))], chosen)
 
 
+def test_strategies_that_take_a_side_settle_views_too():
+    base = manifest(line("wte", "a"))
+    ours = manifest(line("wte", "a"), view("head", "wte"))
+    theirs = manifest(line("wte", "b", shape=(8, 2)))
+    for strategy, sides in (("ours", (1, 1)), ("theirs", (2, 2))):
+        made = plan(base, [ours, theirs], rules(strategy))
+        assert not made.conflicts()
+        assert tuple(one.side for one in made.decisions) == sides
+    assert [one.action for one in plan(base, [ours, theirs], rules("theirs")).decisions] == ["remove", "take"]
+    mixed = plan(base, [ours, theirs], rules("theirs", "head: ours"))
+    assert [one.name for one in mixed.conflicts()] == ["head", "wte"]
+
+
 def test_renames_of_views_and_of_what_they_show():
     chosen = rules("average", renames=["old -> new"])
     base = manifest(line("old", "a"), view("head", "old"))
@@ -336,15 +349,38 @@ def test_skeletons():
     assert skeleton(base, same, other) == ("take", 1)
 
 
+def test_a_strategy_that_takes_their_side_takes_their_skeleton_where_both_changed_it():
+    base = manifest(line("w", "a"), skeleton="1")
+    ours, theirs = manifest(line("w", "b"), skeleton="2"), manifest(line("w", "c"), skeleton="3")
+    same = manifest(line("w", "c"), skeleton="1")
+    more = manifest(line("w", "b"), line("v", "a"), skeleton="2")
+
+    def skeleton(*sides, strategy="theirs"):
+        found = plan(sides[0], sides[1:], rules(strategy)).skeleton
+        return found.action, found.side
+
+    assert skeleton(base, ours, theirs) == ("take", 2)
+    assert skeleton(base, ours, theirs, strategy="ours") == ("take", 1)
+    assert skeleton(None, ours, theirs) == ("take", 2)
+    assert skeleton(base, ours, same) == ("take", 1)
+    assert skeleton(base, more, theirs) == ("write", 2)
+
+
 def test_files_that_are_no_checkpoints():
     kind = dtype("U8")
     opaque = [manifest(line("file", v, kind, (9,)), skeleton="5", form="opaque") for v in "abc"]
     made = plan(opaque[0], opaque[1:], rules("average"))
     assert made.decisions[0].action == "conflict"
     assert made.skeleton.action == "take"
-    mixed = plan(opaque[0], [opaque[1], manifest(line("w", "a"))], rules("ours"))
+    other = manifest(line("w", "a"))
+    mixed = plan(opaque[0], [opaque[1], other], rules("average"))
     assert mixed.skeleton.action == "conflict"
     assert "base: opaque, ours: opaque and theirs: safetensors" in mixed.skeleton.reason
+    for strategy, side, kept in (("ours", 1, ["file"]), ("theirs", 2, ["w"])):
+        whole = plan(opaque[0], [opaque[1], other], rules(strategy))
+        assert (whole.skeleton.action, whole.skeleton.side) == ("take", side)
+        assert [one.name for one in whole.decisions if one.form is not None] == kept
+        assert whole.format == (opaque[1], other)[side - 1].format
 
 
 def test_counts():

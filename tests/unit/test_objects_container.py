@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 
 from git_theta import zstd
 from git_theta.dtypes import dtype
-from git_theta.errors import DamagedObject
+from git_theta.errors import DamagedObject, NewerObject
 from git_theta.objects import arrays, codec, container
 from git_theta.objects.arrays import ArrayInfo, data_array, inner_items, residual_array
 from git_theta.objects.container import Container
 from git_theta.objects.container_writer import ContainerWriter
 from git_theta.objects.members import Member, Slice
+from git_theta.objects.store import LocalStore
 from git_theta.tensors import CHUNK_BYTES
-from git_theta.updates import residual
+from git_theta.updates import registry, residual
 
 DIGEST = sha256(b"tensor").hexdigest()
 
@@ -407,3 +408,25 @@ def test_a_disk_that_cannot_be_read_is_damage(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(file, "pread", broken)
     with pytest.raises(DamagedObject, match="Input/output error"):
         found.frame("data2", 0)
+
+
+def test_an_object_of_a_newer_version_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("git_theta.objects.container_writer.FORMAT_VERSION", 2)
+    data = write(np.arange(9, dtype="<u4"))
+    store = LocalStore(tmp_path / "theta")
+    oid = sha256(data).hexdigest()
+    with store.write() as (file, name):
+        file.write(data)
+        name(oid)
+    with pytest.raises(NewerObject, match=f"object {oid[:12]}: made by a newer git-theta") as raised:
+        store.container(oid)
+    assert raised.value.remedy == "pip install -U git-theta"
+
+
+def test_an_update_kind_that_is_not_installed_is_named() -> None:
+    with pytest.raises(NewerObject, match="stored by the update kind 'later'") as raised:
+        registry.stored_by("later")
+    assert "pip install the package that brings 'later'" in raised.value.remedy
+    assert registry.stored_by("sparse").name == "delta"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -170,3 +171,35 @@ def test_threads_and_processes_write_at_once(path: Path) -> None:
     assert indices[0].find(A) == [chain(A)]
     for index in indices:
         index.close()
+
+
+def test_the_index_of_a_newer_git_theta_is_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE stored (digest, lines, of_another_kind)")
+        database.execute("INSERT INTO stored VALUES (?, 'x', 'y')", (A,))
+        database.execute("PRAGMA user_version = 2")
+    before = path.read_bytes()
+    index = Index(path)
+    assert index.find(A) == []
+    index.record({A: chain(A)})
+    index.forget([A])
+    assert index.find(A) == []
+    index.close()
+    assert path.read_bytes() == before
+
+
+def test_values_of_another_kind_are_not_taken(path: Path, index: Index) -> None:
+    index.record_norms({(A, "F32"): 1.0})
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE norms SET norm = 'a text'")
+    assert index.norms([(A, "F32")]) == {}
+
+
+def test_blobs_that_are_no_manifests(tmp_path: Path) -> None:
+    index = Index(tmp_path / "index.sqlite")
+    assert index.others() == set()
+    index.record_others([b"a" * 20, b"b" * 20])
+    index.record_others([b"a" * 20])
+    assert index.others() == {b"a" * 20, b"b" * 20}
+    index.close()

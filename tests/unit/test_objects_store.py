@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from git_theta.errors import DamagedObject, MissingObject, ThetaError
 from git_theta.objects.store import LocalStore, link_or_copy, verify
-from git_theta.objects.temporary import TemporaryFolder
+from git_theta.objects.temporary import TemporaryFolder, beside
 
 DATA = b"some bytes" * 100
 OID = sha256(DATA).hexdigest()
@@ -201,24 +202,78 @@ def test_an_object_that_is_missing_or_cannot_be_read(store: LocalStore) -> None:
         store.container(OID)
 
 
-def test_files_of_dead_processes_are_removed(store: LocalStore) -> None:
-    died = subprocess.Popen([sys.executable, "-c", ""])
-    died.wait()
-    folder = TemporaryFolder(store.root / "tmp")
-    with folder.file() as file:
-        mine = Path(file.name)
-        host = mine.name.split("-")[1]
-        dead = mine.with_name(f"{died.pid}-{host}-0")
-        elsewhere = mine.with_name(f"{died.pid}-{host}x-0")
-        old = mine.with_name("1-elsewhere-0")
-        for path in (dead, elsewhere, old):
+_WRITER = """
+import os, sys
+from pathlib import Path
+from git_theta.objects import temporary
+os.getpid = lambda: 999999999  # as in another PID namespace
+with temporary.TemporaryFolder(Path(sys.argv[1])).file() as file:
+    temporary.beside(Path(file.name)).write_bytes(b"half of an object")
+    print(file.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_files_are_removed_once_their_writer_is_dead_and_not_before(store: LocalStore) -> None:
+    folder = store.root / "tmp"
+    with subprocess.Popen(
+        [sys.executable, "-c", _WRITER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout
+        path = Path(writer.stdout.readline().strip())
+        store.clean_up()
+        assert [one.exists() for one in (path, beside(path))] == [True, True]
+        assert store.leftovers() == []
+        writer.kill()
+    assert sorted(store.leftovers()) == [path, beside(path)]
+    store.clean_up()
+    assert leftovers(store) == []
+
+
+def test_files_of_this_process_and_of_other_machines_are_not_removed(store: LocalStore) -> None:
+    with TemporaryFolder(store.root / "tmp").file() as file:
+        mine = Path(str(file.name))
+        elsewhere, old, unknown = (mine.with_name(name) for name in ("of-x-0", "of-x-1", "1-host-0"))
+        for path in (elsewhere, old, unknown):
             path.write_bytes(b"x")
         os.utime(old, (0, time.time() - 2 * 24 * 3600))
         store.clean_up()
-        assert mine.exists()
-        assert not dead.exists()
-        assert elsewhere.exists(), "its process may live on another machine"
-        assert not old.exists()
+        assert [path.exists() for path in (mine, elsewhere, old, unknown)] == [True, True, False, False]
+
+
+def test_where_there_are_no_locks_a_file_is_left_over_after_a_day(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with TemporaryFolder(store.root / "tmp").file() as file:
+        mine = Path(str(file.name))
+        old = mine.with_name(f"{mine.name}0")
+        old.write_bytes(b"x")
+        os.utime(old, (0, time.time() - 2 * 24 * 3600))
+        store.clean_up()
+        assert [path.exists() for path in (mine, old)] == [True, False]
+
+
+def test_a_file_that_is_cleaned_up_before_it_is_locked_is_made_again(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, calls = fcntl.flock, 0
+
+    def late(*arguments: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:  # another process is faster
+            for path in (store.root / "tmp").iterdir():
+                path.unlink()
+        lock(*arguments)
+
+    monkeypatch.setattr("fcntl.flock", late)
+    with TemporaryFolder(store.root / "tmp").file() as file:
+        assert calls == 2
+        assert Path(str(file.name)).exists()
 
 
 def test_cleaning_up_nothing(store: LocalStore) -> None:

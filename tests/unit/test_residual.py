@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from git_theta import kernels
 from git_theta.dtypes import _ALL, DType, dtype
-from git_theta.errors import DamagedObject
+from git_theta.errors import DamagedObject, NewerObject
 from git_theta.settings import Grouping
 from git_theta.updates import residual
 from git_theta.updates.residual import frames, gaps, grouping, numbers
@@ -252,3 +252,11 @@ def test_groups_hold_one_exponent_each(name: str) -> None:
     restored = np.empty_like(tagged)
     kernels.scatter(sorted_, codes, grouping.order(counts), restored)
     assert np.array_equal(restored, tagged)
+
+
+def test_a_residual_that_is_coded_in_a_later_way_is_not_called_damaged() -> None:
+    writer = Writer(np.empty(1000, np.uint8))
+    writer.note("B", 0x80)
+    row = frames.compress(writer, 1000)
+    with pytest.raises(NewerObject, match="made by a newer git-theta"):
+        residual.decode(row, 1000, np.zeros(8, np.uint16), dtype("BF16"))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from git_theta import kernels, scratch
 from git_theta.dtypes import DType
-from git_theta.errors import DamagedObject
+from git_theta.errors import DamagedObject, NewerObject
 from git_theta.settings import Grouping
 from git_theta.updates.residual import frames, numbers
 from git_theta.updates.residual import grouping as groups
@@ -99,7 +99,7 @@ def _decode(
     with frames.decompress(row, width) as reader:
         (flags,) = reader.numbers("B")
         if flags & ~(_SPARSE | _GROUPED):
-            raise DamagedObject("a residual is coded in an unknown way")
+            raise NewerObject(f"made by a newer git-theta (its residual is coded in another way: {flags})")
         if flags & _SPARSE:
             positions = numbers.read_positions(reader, bits.size)
             changed = bits[positions]

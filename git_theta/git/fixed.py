@@ -1,0 +1,127 @@
+"""Which commits must stay as they are: those that others have, or that something other than a branch names.
+
+Rewriting moves branches and lightweight tags along. What else names a commit (a signed tag, a note, another
+work tree, the superproject) would go on naming the old one, so that commit and its ancestors stay.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from git_theta.git.pushed import pushed
+from git_theta.git.repository import Repository
+from git_theta.git.rewriting import BACKUP
+
+_HEADS = ("HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
+_REBASES = ("rebase-merge/orig-head", "rebase-merge/onto", "rebase-apply/orig-head", "rebase-apply/onto")
+_REPLACED = "refs/replace/"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Something that names an object of Git's, and how messages call it."""
+
+    oid: str
+    name: str
+
+
+def pins(repository: Repository) -> list[Pin]:
+    """All that names objects which must stay. What is not here any more is left out."""
+    found = [
+        *_refs(repository),
+        *_notes(repository),
+        *_replaced(repository),
+        *_work_trees(repository),
+        *_superproject(repository),
+        *(Pin(oid, "what was pushed") for oid in pushed(repository)),
+    ]
+    answers = _names_of(repository, [pin.oid for pin in found])
+    return [pin for pin, answer in zip(found, answers, strict=True) if answer == pin.oid]
+
+
+def naming(repository: Repository, found: Sequence[Pin], commits: Collection[str]) -> list[str]:
+    """What the pins are called that name some of these commits, be it by way of tags, or as a stash does."""
+    concerned = set(commits)
+    answers = _names_of(repository, [pin.oid + way for pin in found for way in ("^{commit}", "^{commit}^")])
+    named = (found[place // 2].name for place, answer in enumerate(answers) if answer in concerned)
+    return list(dict.fromkeys(named))
+
+
+def _names_of(repository: Repository, asked: Sequence[str]) -> list[str]:
+    """The oids that these expressions mean, in order; something else for those that mean nothing."""
+    lines = "".join(f"{expression}\n" for expression in asked).encode()
+    answered = repository.git("cat-file", "--batch-check=%(objectname)", stdin=lines) if lines else b""
+    return answered.decode(errors="replace").splitlines()
+
+
+def _refs(repository: Repository) -> Iterator[Pin]:
+    """Remote-tracking branches, annotated tags, the stash, and whatever else is no branch."""
+    listed = repository.git("for-each-ref", "--format=%(objectname) %(objecttype) %(refname)")
+    for row in listed.decode(errors="surrogateescape").splitlines():
+        oid, kind, name = row.split(" ", 2)
+        moves = name.startswith("refs/heads/") or (name.startswith("refs/tags/") and kind == "commit")
+        if not moves and not name.startswith((BACKUP, _REPLACED)):
+            yield Pin(oid, name)
+
+
+def _notes(repository: Repository) -> Iterator[Pin]:
+    """What has notes: a note belongs to an oid."""
+    for ref in repository.git("for-each-ref", "--format=%(refname)", "refs/notes/").decode().split():
+        for row in repository.git("notes", "--ref", ref, "list").decode().splitlines():
+            yield Pin(row.split()[1], f"a note in {ref}")
+
+
+def _replaced(repository: Repository) -> Iterator[Pin]:
+    """What is seen as something else here, which is by its oid, too."""
+    for name in repository.git("for-each-ref", "--format=%(refname)", _REPLACED).decode().split():
+        yield Pin(name.removeprefix(_REPLACED), name)
+    with suppress(OSError):
+        for line in (repository.common_dir / "info" / "grafts").read_text().splitlines():
+            if line and not line.startswith("#"):
+                yield Pin(line.split()[0], "info/grafts")
+
+
+def _work_trees(repository: Repository) -> Iterator[Pin]:
+    """Where other work trees are, and what is under way in them."""
+    own = repository.git_dir.resolve()
+    places = {
+        f"worktrees/{folder.name}/": folder for folder in (repository.common_dir / "worktrees").glob("*")
+    }
+    if not repository.config.boolean("core.bare", False):
+        places["main-worktree/"] = repository.common_dir
+    for prefix, folder in places.items():
+        if folder.resolve() == own:
+            continue
+        name = f"the work tree of {_path_of(folder)}"
+        for head in _HEADS:
+            oid = repository.run("rev-parse", "-q", "--verify", f"{prefix}{head}").stdout.decode().strip()
+            if oid:
+                yield Pin(oid, name)
+        for file in _REBASES:
+            with suppress(OSError):
+                yield Pin((folder / file).read_text().strip(), f"a rebase in {_path_of(folder)}")
+
+
+def _path_of(folder: Path) -> Path:
+    """The work tree of a git directory."""
+    with suppress(OSError):
+        return Path((folder / "gitdir").read_text(errors="surrogateescape").strip()).parent
+    return folder.parent
+
+
+def _superproject(repository: Repository) -> Iterator[Pin]:
+    """The commits that a superproject has recorded of this submodule."""
+    told = repository.run("rev-parse", "--show-superproject-working-tree").stdout
+    top = Path(os.fsdecode(told.removesuffix(b"\n")))
+    if not told:
+        return
+    outer = Repository.elsewhere(top)
+    path = repository.work_tree.resolve().relative_to(top.resolve()).as_posix()
+    for name in (f":{path}", f"HEAD:{path}"):
+        oid = outer.run("rev-parse", "-q", "--verify", name).stdout.decode().strip()
+        if oid:
+            yield Pin(oid, f"the superproject {top}")

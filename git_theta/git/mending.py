@@ -1,0 +1,188 @@
+"""Manifests that come back from a patch: without storage, or put together from hunks of several versions.
+
+`git apply`, `git checkout -p` and their like work on lines of manifests, and hand over what comes of it when
+the file itself is gone already. A manifest without storage is completed from what is known here. Lines of
+several versions are a version of their own, if the tensors are known and fit into the rest of one of them:
+so hunks are a way to take single tensors from elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+from git_theta import manifest as manifests
+from git_theta.chains import closure
+from git_theta.errors import DamagedManifest, MissingObject
+from git_theta.git.fetching import fetch_missing
+from git_theta.git.recorded import parsed, recorded
+from git_theta.git.repository import Repository
+from git_theta.manifest import Lines, Manifest, TensorLine, ViewLine
+from git_theta.objects.index import Lines as Stored
+
+_LIMIT = 1000  # versions of a path that are looked at
+
+
+def whole(repository: Repository, pathname: str, text: bytes, *others: Manifest) -> tuple[bytes, Manifest]:
+    """The manifest that a text means, and its own text: this one, unless it has no storage or mixes versions.
+
+    Args:
+        others: versions that Git has nowhere, such as that of the work tree.
+
+    Raises:
+        DamagedManifest: it means no checkpoint, or one that was never stored.
+        MissingObject: a mixed one cannot be made, because objects are not to be had.
+    """
+    try:
+        manifest = manifests.parse(text)
+    except DamagedManifest as error:
+        lines = _lines(text)
+        found = _mixed(repository, pathname, lines, others) if lines is not None else None
+        if found is None:
+            raise error from None
+        return found, manifests.parse(found)
+    if manifest.storage:
+        return text, manifest
+    for version in _versions(repository, pathname, others):
+        if version.root == manifest.root and version.storage:
+            return manifests.write(version), version
+    stored = _Stored(repository, manifest.storage, _versions(repository, pathname, others))
+    lines_of = {digest: stored.find(digest) for digest in manifest.digests()}
+    if None in lines_of.values():
+        raise DamagedManifest("its data were never stored here")
+    manifest = manifest.with_storage(_together(repository, lines_of))
+    return manifests.write(manifest), manifest
+
+
+def _lines(text: bytes) -> Lines | None:
+    """The lines of a text if each is right, and no two are about the same name."""
+    try:
+        lines = manifests.read_lines(text)
+    except DamagedManifest:
+        return None
+    names = [line.name for line in _all(lines)]
+    return lines if names and len(names) == len(set(names)) else None
+
+
+def _all(lines: Lines) -> list[TensorLine | ViewLine]:
+    return [*lines.tensors, *lines.views]
+
+
+def _mixed(repository: Repository, pathname: str, lines: Lines, others: Iterable[Manifest]) -> bytes | None:
+    """The manifest of the file with these tensors; None where they are not known, or fit nowhere."""
+    frame = _frame(lines, _versions(repository, pathname, others))
+    if frame is None:
+        return None
+    stored = _Stored(repository, lines.storage, _versions(repository, pathname, others))
+    digests = dict.fromkeys([*(line.digest for line in lines.tensors), frame.skeleton])
+    lines_of = {digest: stored.find(digest) for digest in digests}
+    if None in lines_of.values():
+        return None
+    frame = frame.with_storage(_together(repository, lines_of))
+    if reasons := fetch_missing(repository, frame.oids()):
+        oid, why = next(iter(reasons.items()))
+        raise MissingObject(
+            f"{len(reasons)} objects are missing, the first is {oid}: {why}", oids=(*reasons,)
+        )
+    return _framed(repository, pathname, frame, lines)
+
+
+def _frame(lines: Lines, versions: Iterable[Manifest]) -> Manifest | None:
+    """The version with the same tensors but for their values; one with the lines' skeleton if there is."""
+    kinds = _kinds(lines.tensors, lines.views)
+    fitting = [one for one in versions if one.storage and _kinds(one.tensors, one.views) == kinds]
+    skeletons = [digest for digest, _ in lines.skeletons]
+    fitting.sort(key=lambda one: one.skeleton not in skeletons)
+    return fitting[0] if fitting else None
+
+
+def _kinds(tensors: Iterable[TensorLine], views: Iterable[ViewLine]) -> set[TensorLine | ViewLine]:
+    """Tensors without their values, and views."""
+    return {*(replace(line, digest="") for line in tensors), *views}
+
+
+def _framed(repository: Repository, pathname: str, frame: Manifest, lines: Lines) -> bytes:
+    """A merge that takes all tensors from the lines and the rest from the frame, with right checksums."""
+    from git_theta.git.filters import known
+    from git_theta.merges.apply import Means, apply
+    from git_theta.merges.decisions import OURS, Decision, Plan, SkeletonDecision
+    from git_theta.merges.sides import Sides
+
+    decisions = [
+        Decision(line.name, "take", "changed on one side", (None, line), OURS, of=getattr(line, "of", ""))
+        for line in sorted(_all(lines), key=lambda line: line.name)
+    ]
+    plan = Plan(("base", "ours"), frame.format, tuple(decisions), SkeletonDecision("take", OURS))
+    means = Means(repository.objects, known(repository, [frame]), repository.config.settings())
+    return apply(plan, Sides([None, frame], repository.objects), means, pathname).text
+
+
+def _together(repository: Repository, lines_of: dict[str, Stored | None]) -> Stored:
+    """One set of storage lines for digests that come from several places."""
+    from git_theta.git.filters import known
+
+    record = known(repository, [])
+    for digest, lines in lines_of.items():
+        assert lines is not None
+        record.take(digest, lines)
+    return record.storage(lines_of)
+
+
+class _Stored:
+    """Where digests are stored, as far as a text, the local index and versions of the file say."""
+
+    def __init__(self, repository: Repository, own: Stored, versions: Iterator[Manifest]) -> None:
+        self._repository = repository
+        self._sources = [own]
+        self._versions = versions
+
+    def find(self, digest: str) -> Stored | None:
+        """The lines of a digest and of its bases; None if nobody knows."""
+        for lines in self._repository.index.find(digest):
+            if all(self._repository.store.has(line.oid, line.size) for line in lines.values()):
+                return lines
+        for storage in self._known():
+            if digest in storage:
+                with suppress(DamagedManifest):
+                    return closure([digest], storage)
+        return None
+
+    def _known(self) -> Iterator[Stored]:
+        yield from self._sources
+        for version in self._versions:
+            self._sources.append(version.storage)
+            yield version.storage
+
+
+def _versions(repository: Repository, pathname: str, others: Iterable[Manifest]) -> Iterator[Manifest]:
+    """Versions of a path: these, then those at hand, then those of all its history, the latest first."""
+    seen = set()
+    for version in _all_versions(repository, pathname, others):
+        if version.root not in seen:
+            seen.add(version.root)
+            yield version
+
+
+def _all_versions(repository: Repository, pathname: str, others: Iterable[Manifest]) -> Iterator[Manifest]:
+    yield from others
+    for _, version in recorded(repository, pathname):
+        yield version
+    listed = repository.run(
+        *("--literal-pathspecs", "log", "--all", "--format=", "--raw", "--no-abbrev", "-m", "-z"),
+        *(f"--max-count={_LIMIT}", "--", pathname),
+    )
+    oids = dict.fromkeys(
+        oid for row in listed.stdout.split(b"\0") if row.startswith(b":") for oid in _oids_of(row)
+    )
+    for oid in oids:
+        blob = repository.blob(oid)
+        found = parsed(blob) if blob is not None else None
+        if found is not None:
+            yield found
+
+
+def _oids_of(row: bytes) -> list[str]:
+    """The blobs after and before a change, in a line of `git log --raw`."""
+    fields = row.decode().split(" ")
+    return [oid for oid in (fields[3], fields[2]) if oid.strip("0")]

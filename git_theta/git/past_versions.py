@@ -1,0 +1,58 @@
+"""The versions of one file in history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from git_theta.git.blobs import find_manifests, reachable
+from git_theta.git.recorded import parsed
+from git_theta.git.repository import Repository
+
+
+@dataclass(frozen=True)
+class Past:
+    """A commit that changed the file, and the blobs before and after; "" where there was none."""
+
+    commit: str
+    before: str
+    after: str
+
+
+def of(repository: Repository, path: str) -> Iterator[Past]:
+    """What any branch or tag reaches, newest first; merges are compared with each of their parents."""
+    options = ["--all", "-m", "--full-history", "--raw", "--no-abbrev", "--no-renames", "--format=%H"]
+    commit = ""
+    for line in (
+        repository.git("log", *options, "--", f":(top,literal){path}").decode(errors="replace").splitlines()
+    ):
+        if line.startswith(":"):
+            _, _, before, after, _ = line.split(None, 4)
+            yield Past(commit, before.strip("0") and before, after.strip("0") and after)
+        elif line:
+            commit = line
+
+
+def last_commit(repository: Repository, path: str) -> str:
+    """The newest commit that made the file a whole manifest; "" if there is none."""
+    for past in of(repository, path):
+        blob = repository.blob(past.after) if past.after else None
+        if blob is not None and parsed(blob) is not None:
+            return past.commit
+    return ""
+
+
+def with_root(repository: Repository, path: str, root: str) -> str:
+    """The blob of a manifest with this root, the file's own or else another's; "" if there is none."""
+    for oid in dict.fromkeys(
+        oid for past in of(repository, path) for oid in (past.after, past.before) if oid
+    ):
+        blob = repository.blob(oid)
+        manifest = parsed(blob) if blob is not None else None
+        if manifest is not None and manifest.root == root:
+            return oid
+    for found, text in find_manifests(repository, reachable(repository, [], "--all")):
+        manifest = parsed(text)
+        if manifest is not None and manifest.root == root:
+            return found.oid
+    return ""

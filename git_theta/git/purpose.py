@@ -1,0 +1,136 @@
+"""What becomes of the manifest that clean answers with: whether anybody can keep it.
+
+Git cleans files also for commands that only look. What those are told need not be stored, and must not be
+refused. But a look whose output is a patch can be all that is left of a file: pre-commit, lefthook and
+lint-staged save unstaged changes that way, and people type `git diff > backup.patch`. What a patch names is
+stored.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from enum import Enum, auto
+from pathlib import Path
+
+from git_theta.git.callers import Caller, looks
+
+_PLUMBING = ("diff-files", "diff-index")
+_SUMMARIES = (
+    *("--raw", "--name-only", "--name-status", "--numstat", "--shortstat", "--summary", "--compact-summary"),
+    *("--quiet", "--check", "-s", "--no-patch", "--cumulative"),
+)
+_PATCHES = (
+    *("--patch", "--patch-with-raw", "--patch-with-stat", "--binary", "--unified", "--cc", "--output"),
+    *("--word-diff", "--word-diff-regex", "--color-words", "--function-context"),
+)
+_PATCH_LETTERS = set("puUcW")  # options of one letter that ask for a patch, alone or among others
+_FOR_KEEPS = ("--binary", "--output")
+_SHORTEST = 4  # characters of an abbreviated option that git takes: --b is ambiguous
+
+
+class Purpose(Enum):
+    """Why git wants a file cleaned."""
+
+    LOOK = auto()  # surely nobody keeps the answer: store nothing, never refuse
+    SHOW = auto()  # somebody can: store it whatever it is, where there is a store that can be written
+    PATCH = auto()  # a patch to be applied later: store it whatever it is, or refuse
+    STORE = auto()  # what is stored in Git
+
+
+def purpose(caller: Caller) -> Purpose:
+    """Why this git command cleans files."""
+    command = caller.command
+    if not looks(command):
+        return Purpose.STORE
+    if command[0] == "status":
+        return Purpose.SHOW if _verbose(command) and output_is_kept(caller.process) else Purpose.LOOK
+    if command[0] != "diff" and command[0] not in _PLUMBING:
+        return Purpose.LOOK  # these show what is committed
+    if not _prints_patch(command):
+        return Purpose.LOOK
+    if is_for_keeps(command):
+        return Purpose.PATCH
+    if not output_is_kept(caller.process):
+        return Purpose.LOOK
+    return Purpose.PATCH if command[0] in _PLUMBING else Purpose.SHOW
+
+
+def wants_manifests_in_patch(caller: Caller) -> bool:
+    """Whether the patch that a git command prints is to have what Git has, not what textconv makes of it.
+
+    Without --no-ext-diff it is our own driver that writes files; what is in a pipe, graphical tools show.
+    """
+    if "--textconv" in caller.command:
+        return False
+    to_file = caller.command[:1] == ["diff"] and "--no-ext-diff" in caller.command
+    return is_for_keeps(caller.command) or (to_file and Path(f"/proc/{caller.process}/fd/1").is_file())
+
+
+def is_for_keeps(command: Sequence[str]) -> bool:
+    """Whether a git command is asked for a patch that can be applied, or for one in a file."""
+    return any(_is(option, wanted) for option in _options(command) for wanted in _FOR_KEEPS)
+
+
+def output_is_kept(process: int) -> bool:
+    """Whether the standard output of a process is neither a terminal, nor git's pager, nor nothing."""
+    output = Path(f"/proc/{process}/fd/1")
+    try:
+        where = output.readlink()
+        if where == Path(os.devnull):
+            return False
+        descriptor = os.open(output, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:
+        return True  # in doubt
+    try:
+        return not os.isatty(descriptor) and not _is_paged(process, where)
+    finally:
+        os.close(descriptor)
+
+
+def _is_paged(process: int, output: Path) -> bool:
+    """Whether a process has started the pager that reads its output."""
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return False
+    return any(_standard_input(child) == output for child in children)
+
+
+def _standard_input(process: str) -> Path | None:
+    try:
+        return Path(f"/proc/{process}/fd/0").readlink()
+    except OSError:
+        return None
+
+
+def _prints_patch(command: Sequence[str]) -> bool:
+    """Whether a diff command can print a patch."""
+    options = _options(command)
+    if any(_asks_for_patch(option) for option in options):
+        return True
+    summary = any(o in _SUMMARIES or o.startswith(("--stat", "--dirstat")) for o in options)
+    return command[0] not in _PLUMBING and not summary
+
+
+def _asks_for_patch(option: str) -> bool:
+    if option.startswith("--"):
+        return any(_is(option, patch) for patch in _PATCHES)
+    return bool(_PATCH_LETTERS & set(option))
+
+
+def _is(option: str, name: str) -> bool:
+    """Whether an option is this one, with a value or abbreviated."""
+    given = option.partition("=")[0]
+    return name.startswith(given) and len(given) >= _SHORTEST
+
+
+def _verbose(command: Sequence[str]) -> bool:
+    return any(o == "--verbose" or (o[:2] != "--" and "v" in o) for o in _options(command))
+
+
+def _options(command: Sequence[str]) -> list[str]:
+    """The options of a command, without its name and what stands behind `--`."""
+    words = list(command[1:])
+    end = words.index("--") if "--" in words else len(words)
+    return [word for word in words[:end] if word.startswith("-")]
