@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,7 @@ def run(name: str, tensor: str | None) -> None:
         if tensor is None:
             output.write(_all(repository, opened, name, style))
         else:
-            output.write(_one(repository, opened, tensor, style))
+            output.write(_one(repository, opened, name, tensor, style))
     repository.close()
 
 
@@ -88,12 +89,12 @@ def _all(repository: Repository, opened: Checkpoint, name: str, style: Style) ->
     return "".join(f"{line}\n" for line in [heading, *notes]) + show.table(rows, style)
 
 
-def _one(repository: Repository, opened: Checkpoint, name: str, style: Style) -> str:
+def _one(repository: Repository, opened: Checkpoint, file: str, name: str, style: Style) -> str:
     from git_theta.diffs.statistics import Histogram, corner, histogram, statistics
 
     entry = entries(opened.manifest).get(name)
     if entry is None:
-        raise ThetaError(f"{opened.label} has no tensor {name}", _similar(opened, name))
+        raise ThetaError(f"{file} has no tensor {name}", _similar(opened, file, name))
     reasons = provide(repository, opened, [entry.line])
     answer: Statistics | ThetaError | OSError
     bars: Histogram | None = None
@@ -124,8 +125,8 @@ def _shown(entry: Entry, answer: Statistics | ThetaError | OSError | None) -> Sh
     return Shown(entry.name, entry.dtype.name, entry.shape, answer, "", note)
 
 
-def _similar(opened: Checkpoint, name: str) -> str:
+def _similar(opened: Checkpoint, file: str, name: str) -> str:
     from difflib import get_close_matches
 
     near = get_close_matches(name, entries(opened.manifest), 3)
-    return f"did you mean {' or '.join(near)}?" if near else f"git theta show {opened.label} lists them"
+    return f"did you mean {' or '.join(near)}?" if near else f"git theta show {shlex.quote(file)} lists them"

@@ -166,7 +166,6 @@ def test_bare_repositories_track_nothing(history: GitRepo) -> None:
     said = bare.refused("git", "theta", "track", "*.bin")
     does(said, "the same in a clone of it")
     history.theta("track", "*.bin")  # of which that is a clone
-    does(bare.refused("git", "theta", "add", MODEL), "the same in a clone of it")
 
 
 def test_before_install(plain: GitRepo) -> None:
