@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, NewerManifest, ThetaError
@@ -104,7 +105,7 @@ def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None
     if not manifest.storage:
         return ThetaError(f"{blob.path}: its data have not been stored", again)
     lacking = _nowhere(repository, manifest)
-    if lacking and not (at_hand := _is_at_hand(repository, blob.path)):
+    if lacking and not (at_hand := _is_at_hand(repository, blob.path, manifest.root)):
         for _, version in beside_index(repository, blob.path):
             lacking -= version.oids().keys()  # lost before: a commit that carries that on makes nothing worse
     if lacking:
@@ -122,18 +123,21 @@ def _nowhere(repository: Repository, manifest: Manifest) -> set[str]:
     return set(fetch_missing(repository, wanted, fetched_urls(repository)))
 
 
-def _is_at_hand(repository: Repository, path: str) -> bool:
-    """Whether the work tree has the file that is staged, not only its manifest."""
+def _is_at_hand(repository: Repository, path: str, root: str) -> bool:
+    """Whether the work tree has the file that is staged, not only its manifest.
+
+    Git cannot tell: where objects are lost, clean gives the same file another manifest.
+    """
+    from git_theta.git.checkpoint import from_file  # needs NumPy, and little is as rare as this
+
     file = repository.work_tree / path
     if file.is_symlink() or not file.is_file():
         return False
     with file.open("rb") as opened:
         if manifests.is_manifest(opened.read(len(manifests.MAGIC))):
             return False
-    top = str(repository.work_tree.absolute())
-    return not repository.run(
-        "-C", top, "--literal-pathspecs", "diff-files", "--quiet", "--", path
-    ).returncode
+    with closing(from_file(repository, file, path)) as found:
+        return found.manifest.root == root
 
 
 def _without(repository: Repository, blob: Blob) -> str:

@@ -125,8 +125,8 @@ def _damaged(repository: Repository, plan: Plan, push: Push) -> ThetaError:
     if all(isinstance(error, NewerManifest) for _, error in plan.damaged):
         why = "which objects these manifests need is not known here, so nothing is pushed:"
         return ThetaError("\n".join([why, *lines]), UPGRADE)
-    path = shlex.quote(plan.damaged[0][0].path)
-    mend = plan.damaged[0][1].remedy.replace("PATH", path) or f"git add {path}"
+    blob, error = plan.damaged[0]
+    mend = error.remedy.replace("PATH", shlex.quote(blob.path)) or f"git add {shlex.quote(blob.path)}"
     return ThetaError(
         "\n".join(["these manifests could not be checked out by anyone, so they are not pushed:", *lines]),
         f"in the commit itself (git commit --amend, or git rebase -i): {mend}; or push it all the same: "

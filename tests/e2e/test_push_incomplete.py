@@ -62,10 +62,24 @@ def test_refs_of_a_new_remote_that_has_other_refs_do_not_excuse(orphan: tuple[Gi
     assert other.git("for-each-ref").stdout == ""
 
 
+def test_what_another_clone_has_is_brought_from_there(
+    orphan: tuple[GitRepo, GitRepo], history: GitRepo
+) -> None:
+    clone, _ = orphan
+    backup = clone.add_remote("backup")
+    refused = clone.git("push", "backup", "origin/main:refs/heads/main", check=False)
+    does(refused.stderr, "push from the clone where the files were added, or bring the objects from there:")
+    put = {"PATH-OF-THAT-CLONE": str(history.path)}
+    clone.remedy(refused.stderr, "git theta fetch --all PATH-OF-THAT-CLONE", put=put)
+    clone.git("push", "-q", "backup", "origin/main:refs/heads/main")
+    assert (backup.clone("later").path / "model.safetensors").read_bytes() == version(1)
+
+
 def test_way_on_for_git_push(orphan: tuple[GitRepo, GitRepo]) -> None:
     clone, _ = orphan
     backup = clone.add_remote("backup")
     refused = clone.git("push", "backup", "origin/main:refs/heads/main", check=False)
+    does(refused.stderr, "or go on without them, and nobody can check these commits out: ")
     command = "git -c theta.allowIncompletePush=true push backup origin/main:refs/heads/main"
     does(refused.stderr, "or go on without them, and nobody can check these commits out: git")
     went = clone.remedy(refused.stderr, command)
@@ -101,6 +115,28 @@ def test_way_on_for_a_damaged_manifest(history: GitRepo) -> None:
     assert refused.returncode == 1
     history.remedy(refused.stderr, "git -c theta.allowIncompletePush=true push origin main")
     assert bare.head("main") == commit
+
+
+def test_a_damaged_manifest_is_mended_in_its_commit(history: GitRepo) -> None:
+    history.add_remote("origin")
+    good = history.blob("HEAD:model.safetensors")
+    oid = history.git("hash-object", "-w", "--stdin", stdin=good.replace(b'"size":', b'"size":1', 1))
+    history.git("update-index", "--cacheinfo", f"100644,{oid.stdout.strip()},model.safetensors")
+    history.git("-c", "core.hooksPath=/dev/null", "commit", "-q", "-m", "damaged")
+    refused = history.git("push", "origin", "main", check=False)
+    does(refused.stderr, "in the commit itself (git commit --amend, or git rebase -i): ")
+    history.remedy(refused.stderr, "git add model.safetensors")
+    history.git("commit", "-q", "--amend", "--no-edit", "--allow-empty")
+    history.git("push", "-q", "origin", "main")
+
+
+def test_what_was_pushed_damaged_does_not_stop_every_push(history: GitRepo) -> None:
+    history.add_remote("origin")
+    good = history.blob("HEAD:model.safetensors")
+    oid = history.git("hash-object", "-w", "--stdin", stdin=good.replace(b'"size":', b'"size":1', 1))
+    history.git("update-index", "--cacheinfo", f"100644,{oid.stdout.strip()},model.safetensors")
+    history.git("-c", "core.hooksPath=/dev/null", "commit", "-q", "-m", "damaged")
+    history.git("-c", "theta.allowIncompletePush=true", "push", "-q", "origin", "main")
     history.git("checkout", "-q", "-f", "HEAD~1", "--", "model.safetensors")
     history.commit("whole again")
     history.git("push", "-q", "origin", "main")  # what was pushed before does not stop every push

@@ -158,7 +158,7 @@ def test_doctor_and_uninstall(history: GitRepo) -> None:
     bare = history.add_remote("origin")
     said = bare.theta("doctor").stdout
     assert "not checked for objects" in said
-    bare.run("sh", "-ec", said.rpartition("type: ")[2])
+    bare.remedy(said, "git theta install --server")
     assert "are refused (pre-receive)" in bare.theta("doctor").stdout
     bare.theta("uninstall")
     assert not (bare.path / "hooks" / "pre-receive").exists()
