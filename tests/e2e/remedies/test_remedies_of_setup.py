@@ -64,7 +64,7 @@ def test_not_set_up(history: GitRepo) -> None:
     (history.path / MODEL).write_bytes(version(0))
     warned = history.git("add", MODEL).stderr
     does(warned, "git push would leave data behind\n  git theta install")
-    does(said, "hooks are missing, without which git push leaves data behind: git theta install")
+    assert "git theta install" in said
     history.remedy(doctor, "git theta install")
     well(history)
     history.theta("status")
