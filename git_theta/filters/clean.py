@@ -118,7 +118,10 @@ class Cleaner:
         one = SinglePass(means, content, stack)
         identity = one.identity(one.read(form))
         for blob, recorded in request.recorded:
-            if recorded.root == identity.root and recorded.storage and not one.stored_anew:
+            if recorded.root != identity.root or not recorded.storage or one.stored_anew:
+                continue
+            # What it names may be lost, and the tensors stored in other objects since.
+            if request.looks_only or means.known.trusts(recorded.storage):
                 means.known.record(recorded.storage)
                 return blob
         if request.looks_only:

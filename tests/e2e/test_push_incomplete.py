@@ -44,6 +44,7 @@ def test_what_is_new_is_refused_until_the_objects_come(
     assert refused.returncode == 1
     assert "so no refs are pushed" in refused.stderr
     assert f"commit {clone.head('v0')[:7]}, model.safetensors, tensor bias and 4 more" in refused.stderr
+    does(refused.stderr, "push from the clone where the files were added, or bring the objects from there:")
     assert backup.git("for-each-ref").stdout == ""
     history.remedy(refused.stderr, f"git theta push --all {backup.path}")
     clone.git("push", "-q", "backup", "origin/main:refs/heads/main")
@@ -80,6 +81,7 @@ def test_way_on_for_git_push(orphan: tuple[GitRepo, GitRepo]) -> None:
     refused = clone.git("push", "backup", "origin/main:refs/heads/main", check=False)
     does(refused.stderr, "or go on without them, and nobody can check these commits out: ")
     command = "git -c theta.allowIncompletePush=true push backup origin/main:refs/heads/main"
+    does(refused.stderr, "or go on without them, and nobody can check these commits out: git")
     went = clone.remedy(refused.stderr, command)
     assert "theta.allowIncompletePush is true" in went.stderr
     assert backup.head("main") == clone.head("origin/main")

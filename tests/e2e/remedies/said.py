@@ -22,9 +22,9 @@ _GIT = (
     "|ls-files|ls-remote|merge|pull|push|rebase|reflog|remote|replace|reset|restore|rev-parse|rm|show|stash|status"
     "|switch|tag|theta|unset|update-index|worktree"
 )
-_OTHERS = r"pip (?:un)?install|pipx install|rm -f|chmod|sed -i\S*"
+_OTHERS = "pip (?:un)?install|pipx install|rm -f|chmod|sed -i"
 _COMMAND = re.compile(
-    rf"(?<![\w/.-])(?:git (?:-c \S+ )*(?:(?:{_GIT})\b|\0 --)|(?:{_OTHERS})\b)(?!-| has | needs )"
+    rf"(?<![\w/.-])(?:git (?:-[cC] \S+ )*(?:(?:{_GIT})\b|\0 --)|(?:{_OTHERS})\b)(?!-| has | needs )"
 )
 
 
@@ -204,16 +204,23 @@ class Sources:
         function: ast.FunctionDef | None,
         depth: int,
     ) -> Iterator[Remedy]:
-        """A text with holes; where it has no command itself, the commands that are put into the holes."""
-        template, inside = "", []
-        for part in parts:
-            found = list(self._texts(part, module, function, depth))
-            plain = isinstance(part, ast.Constant | ast.JoinedStr) and len(found) == 1
-            template += found[0].template if plain else HOLE
-            inside += [one for one in found if not plain and commands(one.template)]
-        if commands(template) or not inside:
-            yield Remedy(place, template)
-        yield from inside
+        """A text with holes, once with each command that can be put into one of them."""
+        found = [list(self._texts(part, module, function, depth)) for part in parts]
+        plain = [
+            texts[0].template if isinstance(part, ast.Constant | ast.JoinedStr) and len(texts) == 1 else HOLE
+            for part, texts in zip(parts, found, strict=True)
+        ]
+        whole = "".join(plain)
+        filled = [
+            Remedy(text.place, "".join([*plain[:number], text.template, *plain[number + 1 :]]))
+            for number, texts in enumerate(found)
+            if plain[number] == HOLE
+            for text in texts
+            if commands(text.template)
+        ]
+        yield from filled
+        if commands(whole) or not filled:
+            yield Remedy(place, whole)
 
     def _named(
         self, name: str, place: str, module: Module, function: ast.FunctionDef | None, depth: int

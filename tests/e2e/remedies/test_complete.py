@@ -22,7 +22,6 @@ NO_REMEDIES = {  # texts that hold a command, but do not advise it
     "git checkout --base of a conflict's path": "explains a strategy",
     "git theta merge needs Git 2.38 or newer, this is {}": "of a message; its remedy follows",
     "git theta repack": "the reason in a reflog",
-    "this repository has no hooks of git-theta: git push would leave data behind": "its remedy follows",
 }
 OF_THE_DEMO = "git_theta/git/demo.py"  # types its commands itself, and a test runs it
 UNREACHABLE = {  # with the reason
@@ -32,14 +31,11 @@ UNREACHABLE = {  # with the reason
     "install a C compiler and Python's headers, then: pip install --force-reinstall --no-deps git-theta": (
         "pip downloads and compiles"
     ),
-    "pip install -U git-theta": "made by a git-theta that is not there yet",
+    "pip install -U git-theta": "what needs it was made by a git-theta that is not there yet",
+    "pip install -U git-theta, or pip install the package that brings {}": "the same",
     "pip install 'git-theta[plot]'": "pip downloads",
 }
-NOT_YET = {  # to become empty
-    "git checkout -f --",
-    "git fetch --all, or in a clone that has it: git log --all -- {}",
-    "git rm -q --cached",
-}
+NOT_YET: set[str] = set()  # to stay empty
 
 
 @cache

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from git_repo import GitRepo, digest, does
 from merge_cases import MODEL, clean_and_equal, commit, diverge, model
+from test_marked_manifests import merged_without
 from test_merge_conflicts import AVERAGE, BASE, OURS, THEIRS
 
 RESOLVE = f"git theta resolve {MODEL} --strategy average"
@@ -209,3 +210,21 @@ def test_lost_blob(conflict: GitRepo) -> None:
     conflict.remedy(said, "git fetch --refetch")
     conflict.theta("checkout", "--theirs", "--to", "side", MODEL)
     conflict.theta("resolve", MODEL, "--theirs")
+
+
+def test_markers_of_what_is_not_here(history: GitRepo) -> None:
+    bare = history.add_remote("origin")
+    merged_without(history)
+    head = history.head()
+    history.git("switch", "-q", "--orphan", "alone")
+    tree = history.head(f"{head}^{{tree}}")
+    commit = history.git("commit-tree", "-m", "without history", tree).stdout.strip()
+    history.git("-c", "core.hooksPath=/dev/null", "push", "-q", "origin", f"{commit}:refs/heads/main")
+    clone = bare.clone("clone", "-b", "main")
+    said = clone.refused("git", "theta", "checkout", "--theirs", MODEL)
+    history.git("push", "-q", "origin", "theirs")
+    history.git("push", "-q", "origin", f"{head}^1:refs/heads/ours")
+    clone.remedy(said, "git fetch --all")
+    clone.theta("checkout", "--theirs", MODEL)
+    assert clone.path.joinpath(MODEL).stat().st_size > 10_000
+    assert history.remedy(said, f"git log --all -- {MODEL}").stdout
