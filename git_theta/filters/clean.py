@@ -181,7 +181,10 @@ def _text(text: bytes, request: Request) -> bytes:
     if encoding:
         raise stand_ins.recoded(encoding)
     if found not in (None, stand_ins.ENCODED):
-        raise found.refusal()
+        error = found.refusal()
+        if error.remedy == stand_ins.RESTORE and not any(request.blobs()):
+            error.remedy = "rm PATH"  # there is nothing to restore
+        raise error
     with suppress(NewerManifest):
         if request.mend is not None:
             return request.mend(kept)

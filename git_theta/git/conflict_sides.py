@@ -13,7 +13,7 @@ from git_theta import manifest as manifests
 from git_theta.errors import ThetaError, cannot_write
 from git_theta.filters import stand_ins
 from git_theta.filters.smudge import Smudger, Write
-from git_theta.git import conflicts, marked, recovery
+from git_theta.git import conflicts, marked, mending, recovery
 from git_theta.git.advice import advice
 from git_theta.git.blobs import lost
 from git_theta.git.conflicts import Conflict, Stages
@@ -131,7 +131,7 @@ def _untracked(repository: Repository, given: str) -> list[str]:
 
 
 def _smudge(repository: Repository, path: str, text: bytes, write: Write) -> None:
-    manifest = manifests.parse(text)
+    manifest = mending.whole(repository, path, text)[1]
     if reasons := fetch_missing(repository, manifest.oids()):
         lost = recovery.named(path, recovery.missing(manifest, sorted(reasons), reasons))
         lost.remedy = advice(repository).text()

@@ -21,7 +21,7 @@ from git_theta.git import callers, terminal
 from git_theta.git.callers import Caller
 from git_theta.git.comparison import Question, compare
 from git_theta.git.places import Place, mode_lines
-from git_theta.git.purpose import is_for_keeps, output_is_kept
+from git_theta.git.purpose import is_for_keeps, names_file, output_is_file, output_is_kept
 from git_theta.git.repository import Repository
 
 _NO_FILE = "."
@@ -79,6 +79,11 @@ def run(arguments: Sequence[str]) -> None:
     with suppress(ThetaError):
         repository = Repository.here()
     caller = callers.caller()
+    if names_file(caller.command):
+        command = ["git", caller.command[0], "--no-ext-diff", *caller.command[1:]]
+        raise ThetaError(
+            "git does not let diff drivers write to the file that --output names", shlex.join(command)
+        )
     style = terminal.style(caller.command)
     try:
         with terminal.Output() as output:
@@ -113,8 +118,8 @@ def _is_of_repository(call: Call) -> bool:
 
 def _patch(repository: Repository, call: Call, caller: Caller, style: Style) -> bytes:
     """What makes the output a patch, where it is not only for the eyes; see git.patches."""
-    for_the_eyes = style.colour or not output_is_kept(caller.process)
-    if for_the_eyes and not is_for_keeps(caller.command):
+    kept = output_is_kept(caller.process) and (not style.colour or output_is_file(caller.process))
+    if not kept and not is_for_keeps(caller.command):
         return b""
     from git_theta.git.patches import patch
 

@@ -8,10 +8,11 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from git_theta import manifest as manifests
-from git_theta.errors import ThetaError
+from git_theta.errors import MissingObject, ThetaError
 from git_theta.filters import stand_ins
 from git_theta.filters.content import Content
 from git_theta.git import callers, hook_files, mending, recovery
+from git_theta.git.advice import advice
 from git_theta.git.callers import Caller
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.interrupted import interrupted
@@ -165,6 +166,8 @@ class Server:
     def _stays(self, pathname: str, error: ThetaError) -> bytes:
         """The manifest of a file as it was before, once it turns out that there is nothing better."""
         _warn(f"{named(pathname, error).message}; the file stays as it was")
+        if isinstance(error, MissingObject):
+            _warn(f"to apply it all the same: {advice(self._repository).text()}\n  and then the same again")
         return self._cleaned.pop(pathname)
 
     def pass_through(self, pathname: str, content: Content) -> None:

@@ -78,7 +78,8 @@ class Filters:
         try:
             return mending.whole(self._repository, pathname, text)[0]
         except DamagedManifest as error:
-            error.remedy = error.remedy or "to have the last version: git checkout -- PATH"
+            has_versions = any(misplaced.blobs(self._repository, pathname))
+            error.remedy = "to have the last version: git checkout -- PATH" if has_versions else "rm PATH"
             raise
 
     def smudge(self, manifest: Manifest, write: Write) -> None:

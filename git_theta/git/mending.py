@@ -169,8 +169,8 @@ def _all_versions(repository: Repository, pathname: str, others: Iterable[Manife
     for _, version in recorded(repository, pathname):
         yield version
     listed = repository.run(
-        *("--literal-pathspecs", "log", "--all", "--format=", "--raw", "--no-abbrev", "-m", "-z"),
-        *(f"--max-count={_LIMIT}", "--", pathname),
+        *("log", "--all", "--format=", "--raw", "--no-abbrev", "-m", "-z"),
+        *(f"--max-count={_LIMIT}", "--", f":(top,literal){pathname}"),
     )
     oids = dict.fromkeys(
         oid for row in listed.stdout.split(b"\0") if row.startswith(b":") for oid in _oids_of(row)

@@ -13,7 +13,7 @@ from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
-from git_theta.git import checkpoint
+from git_theta.git import checkpoint, mending
 from git_theta.git.advice import advice
 from git_theta.git.blobs import find_manifests, sizes
 from git_theta.git.changes import parse_raw
@@ -147,17 +147,12 @@ class CheckpointMerge:
         return found
 
     def _parsed(self, text: bytes, name: str) -> Manifest:
+        """The manifest of a side; of a stash of hunks, the one that these make."""
         try:
-            manifest = manifests.parse(text)
+            return mending.whole(self._repository, self._path, text)[1]
         except DamagedManifest as error:
-            error.message = f"{self._path}: the version of {name}: {error.message}"
-            raise
-        if not manifest.storage:
-            raise ThetaError(
-                f"{self._path}: the version of {name} does not say where its data are stored",
-                "git theta fsck",
-            )
-        return manifest
+            error.message = f"the version of {name}: {error.message}"
+            raise named(self._path, error) from None
 
     def _stored(self, version: bytes | Path, recorded: Sequence[tuple[bytes, Manifest]]) -> bytes:
         cleaner = Cleaner(

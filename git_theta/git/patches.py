@@ -51,7 +51,66 @@ def patch(repository: Repository, old: Place, new: Place, header: Sequence[str],
     moved = [os.fsencode(f"{line}\n") for line in header if line.startswith(_MOVED)]
     if not lines and moved:
         lines = [os.fsencode(f"diff --git a/{old.path} b/{new.path}\n")]
-    return b"".join([*lines[:1], *moved, *lines[1:]])
+    return b"".join(_with_prefixes([*lines[:1], *moved, *lines[1:]], _prefixes(repository, caller.command)))
+
+
+def _prefixes(repository: Repository, command: Sequence[str]) -> tuple[bytes, bytes]:
+    """What git puts before the names of both sides, by its options or else by its configuration."""
+    config = repository.config
+    found = config.get("diff.srcPrefix") or "a/", config.get("diff.dstPrefix") or "b/"
+    if config.get("diff.noprefix").lower() in ("true", "yes", "on", "1"):
+        found = "", ""
+    for option in command:
+        name, _, value = option.partition("=")
+        if name == "--no-prefix":
+            found = "", ""
+        elif name == "--default-prefix":
+            found = "a/", "b/"
+        elif name == "--src-prefix":
+            found = value, found[1]
+        elif name == "--dst-prefix":
+            found = found[0], value
+        elif name == "--":
+            break
+    return os.fsencode(found[0]), os.fsencode(found[1])
+
+
+def _with_prefixes(lines: Sequence[bytes], prefixes: tuple[bytes, bytes]) -> list[bytes]:
+    """A patch whose names are a/NAME and b/NAME, with other prefixes in its header."""
+    source, target = prefixes
+    end = next((n for n, line in enumerate(lines) if line.startswith((b"@@", b"GIT "))), len(lines))
+    found = []
+    for line in lines[:end]:
+        if line.startswith(b"diff --git "):
+            first, second = _names(line[11:-1])
+            line = (
+                b"diff --git "
+                + _renamed(first, source, target)
+                + b" "
+                + _renamed(second, source, target)
+                + b"\n"
+            )
+        elif line.startswith((b"--- ", b"+++ ")):
+            line = line[:4] + _renamed(line[4:], source, target)
+        found.append(line)
+    return [*found, *lines[end:]]
+
+
+def _names(both: bytes) -> tuple[bytes, bytes]:
+    """The two names of a patch's first line: alike but for the prefix, or else apart at the last one."""
+    middle = len(both) // 2
+    if both[middle : middle + 1] == b" " and len(both) % 2:
+        return both[:middle], both[middle + 1 :]
+    start = max(both.rfind(b" b/"), both.rfind(b' "b/'))
+    return both[:start], both[start + 1 :]
+
+
+def _renamed(name: bytes, source: bytes, target: bytes) -> bytes:
+    """A name, as git quotes it, with another prefix; /dev/null has none."""
+    quote = name[:1] if name[:1] == b'"' else b""
+    bare = name[len(quote) :]
+    prefix = {b"a/": source, b"b/": target}.get(bare[:2])
+    return name if prefix is None else quote + prefix + bare[2:]
 
 
 def _bytes(repository: Repository, place: Place, caller: Caller) -> bytes | None:

@@ -63,13 +63,23 @@ def wants_manifests_in_patch(caller: Caller) -> bool:
     """
     if "--textconv" in caller.command:
         return False
-    to_file = caller.command[:1] == ["diff"] and "--no-ext-diff" in caller.command
-    return is_for_keeps(caller.command) or (to_file and Path(f"/proc/{caller.process}/fd/1").is_file())
+    itself = caller.command[:1] == ["diff"] and "--no-ext-diff" in caller.command
+    return is_for_keeps(caller.command) or (itself and output_is_file(caller.process))
 
 
 def is_for_keeps(command: Sequence[str]) -> bool:
     """Whether a git command is asked for a patch that can be applied, or for one in a file."""
     return any(_is(option, wanted) for option in _options(command) for wanted in _FOR_KEEPS)
+
+
+def names_file(command: Sequence[str]) -> bool:
+    """Whether a git command is told a file to write to instead of its standard output."""
+    return any(_is(option, "--output") for option in _options(command))
+
+
+def output_is_file(process: int) -> bool:
+    """Whether the standard output of a process is a regular file."""
+    return Path(f"/proc/{process}/fd/1").is_file()
 
 
 def output_is_kept(process: int) -> bool:

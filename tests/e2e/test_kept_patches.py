@@ -104,6 +104,49 @@ def test_without_what_it_names_nothing_is_lost(history: GitRepo) -> None:
     assert "objects are missing" in done.stderr
     assert "the file stays as it was" in done.stderr
     assert clone.digest(MODEL) == digest(version(1))
+    print(done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("options", "strip"),
+    [("--no-prefix", 0), ("--src-prefix=old/a/ --dst-prefix=new/b/", 2), ("--no-prefix --default-prefix", 1)],
+)
+def test_prefixes(history: GitRepo, options: str, strip: int) -> None:
+    wanted = unsaved(history)
+    if "default" in options and history.git("diff", *options.split(), check=False).returncode:
+        pytest.skip("this git has no --default-prefix")
+    history.run(
+        "sh", "-ec", f"git diff {options} > ../patch; git checkout -q .; git apply -p{strip} ../patch"
+    )
+    assert history.digest(MODEL) == wanted
+    assert (history.path / "notes.txt").read_text() == "unsaved\n"
+
+
+def test_prefixes_of_the_configuration_and_names_with_blanks(history: GitRepo) -> None:
+    name = "a b/ü b/c.safetensors"
+    history.write(name, version(0))
+    history.commit("odd name")
+    history.write(name, version(1))
+    history.git("config", "diff.noprefix", "true")
+    history.run("sh", "-ec", "git diff > ../patch; git checkout -q .; git apply -p0 ../patch")
+    assert history.digest(name) == digest(version(1))
+
+
+def test_a_file_gets_the_patch_in_colour_too(history: GitRepo) -> None:
+    wanted = unsaved(history)
+    history.run(
+        "sh", "-ec", f"git -c color.ui=always diff {MODEL} > ../patch; git checkout -q .; git apply ../patch"
+    )
+    assert history.digest(MODEL) == wanted
+
+
+def test_git_diff_cannot_have_the_driver_write_to_a_file(history: GitRepo) -> None:
+    wanted = unsaved(history)
+    refused = history.git("diff", "--output=../patch", check=False)
+    assert refused.returncode != 0
+    history.remedy(refused.stderr, "git diff --no-ext-diff --output=../patch")
+    history.run("sh", "-ec", "git checkout -q .; git apply ../patch")
+    assert history.digest(MODEL) == wanted
 
 
 def test_a_look_at_a_terminal_stores_nothing(history: GitRepo) -> None:
@@ -142,6 +185,14 @@ class TestHunks:
         history.git("stash", "pop", "-q")
         stashed = changed(weights(0), "layer.1.weight") | {"bias": tuned["bias"]}
         assert history.digest(MODEL) == digest(safetensors_bytes(stashed))
+
+    def test_a_stashed_tensor_is_merged_with_what_was_committed_since(
+        self, history: GitRepo, tuned: dict[str, np.ndarray]
+    ) -> None:
+        history.git("stash", "-p", stdin=b"s\ny\nn\nn\nn\nn\n")
+        history.commit("the rest")
+        history.git("stash", "pop", "-q")
+        assert history.digest(MODEL) == digest(safetensors_bytes(tuned))
 
     def test_one_tensor_is_staged_and_committing_it_is_refused(
         self, history: GitRepo, tuned: dict[str, np.ndarray]
@@ -212,4 +263,9 @@ def test_a_manifest_whose_data_were_never_stored_is_refused(history: GitRepo) ->
     assert f"{MODEL}: its data were never stored here" in done.stderr
     clone.remedy(done.stderr, f"git checkout -- {MODEL}")
     assert clone.digest(MODEL) == digest(version(1))
+    assert clone.status() == []
+    for name, part in (("head.safetensors", text[:300]), ("tail.safetensors", text.partition(b"\n")[2])):
+        clone.write(name, part)
+        done = clone.git("add", name, check=False)
+        clone.remedy(done.stderr, f"rm {name}")
     assert clone.status() == []
