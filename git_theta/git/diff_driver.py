@@ -80,9 +80,10 @@ def run(arguments: Sequence[str]) -> None:
         repository = Repository.here()
     caller = callers.caller()
     if names_file(caller.command):
-        command = ["git", caller.command[0], "--no-ext-diff", *caller.command[1:]]
+        name, *options = caller.command
         raise ThetaError(
-            "git does not let diff drivers write to the file that --output names", shlex.join(command)
+            "git does not let diff drivers write to the file that --output names",
+            f"git {name} --no-ext-diff {shlex.join(options)}",
         )
     style = terminal.style(caller.command)
     try:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from git_repo import GitRepo, changed, digest, safetensors_bytes, version, weights
 from merge_cases import MODEL, diverge, model
+from terminals import on_a_terminal
 
 
 def check_round_trip(repo: GitRepo, name: str, data: bytes) -> None:
@@ -127,7 +128,7 @@ def test_update_of_low_rank_is_small_and_exact(repo: GitRepo) -> None:
 
 def test_diff_and_log_show_values_not_json(history: GitRepo) -> None:
     for command in (["diff", "v0", "v1"], ["log", "-p", "-1"]):
-        shown = history.git(*command, "--", MODEL).stdout
+        shown = on_a_terminal(history.path, "git", "--no-pager", *command, "--no-color", "--", MODEL)
         (line,) = {line for line in shown.splitlines() if line.startswith(("M layer.1.weight", "+layer.1."))}
         assert any(text.replace(".", "").replace("-", "").isdigit() for text in line.split()[3:])
         assert '{"' not in shown
