@@ -75,7 +75,7 @@ def test_one_with_conflict_markers_is_no_newer_one(text: GitRepo) -> None:
     text.write(MODEL, text.blob(f"HEAD:{MODEL}") + b"<<<<<<< ours\nx\n=======\ny\n>>>>>>> theirs\n")
     done = text.git("add", MODEL, check=False)
     assert done.returncode
-    assert "not JSON" in done.stderr
+    assert "conflict markers" in done.stderr
 
 
 def test_commands_that_look(text: GitRepo) -> None:
