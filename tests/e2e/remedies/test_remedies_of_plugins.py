@@ -151,7 +151,7 @@ def test_git_theta_that_was_only_copied(repo: GitRepo, environment: Path, tmp_pa
     info = distribution("git-theta")
     for folder in path.read_text().split():
         for one in Path(folder).iterdir():
-            if not one.name.startswith("git_theta-") and not one.name.endswith(".pth"):
+            if not one.name.startswith(("git_theta-", "git_theta.egg")) and not one.name.endswith(".pth"):
                 target = copied / one.name
                 if not target.exists() and not one.name.startswith((".", "tests", "docs")):
                     target.symlink_to(one)
