@@ -13,8 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from git_theta import manifest as manifests
-from git_theta.errors import ThetaError
 from git_theta.filters.content import Content
+from git_theta.git import blobs
 from git_theta.git.callers import Caller
 from git_theta.git.places import SUBMODULE, SYMLINK, Place, link_target
 from git_theta.git.repository import Repository
@@ -122,7 +122,7 @@ def _bytes(repository: Repository, place: Place, caller: Caller) -> bytes | None
     if place.oid and (blob := repository.blob(place.oid)) is not None:
         return blob
     if place.file is None:
-        raise ThetaError(f"{place.path}: git has no blob {place.oid[:12]}", "git fsck")
+        raise blobs.lost(place.path, place.oid)
     return cleaned(repository, place.file, place.path, caller)
 
 
