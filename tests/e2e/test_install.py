@@ -117,7 +117,8 @@ def test_hooks_of_the_user_run_before_ours_and_come_back(history: GitRepo) -> No
     assert "pre-push" in done.stdout
     bare = history.add_remote("backup")
     history.write("model.safetensors", version(0))
-    history.commit("again")
+    history.git("add", "model.safetensors")
+    history.git("commit", "-q", "-m", "again")
     pushed = history.git("push", "backup", "main")
     assert "Uploading" in pushed.stderr
     assert bare.objects()
