@@ -12,6 +12,7 @@ from git_theta import manifest as manifests
 from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject, ThetaError
 from git_theta.filters import stand_ins
+from git_theta.git import mending
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
@@ -72,11 +73,20 @@ class Checkpoint:
 def from_text(repository: Repository | None, label: str, text: bytes) -> Checkpoint:
     """A checkpoint from its manifest; without a repository its tensors cannot be read.
 
+    One that is mixed of hunks, as stashes hold them, is opened as what it means.
+
+    Args:
+        label: how messages name it; it ends with the path whose versions tell what the text means.
+
     Raises:
         DamagedManifest: it is none.
     """
+    text = stand_ins.plain(text)
     try:
-        manifest = manifests.parse(stand_ins.plain(text))
+        if repository is None:
+            manifest = manifests.parse(text)
+        else:
+            text, manifest = mending.whole(repository, label.rpartition(":")[2], text)
     except DamagedManifest as error:
         if found := stand_ins.recognise(text):
             error.message, error.remedy = found.refusal().message, found.remedy

@@ -26,6 +26,7 @@ from git_theta.manifest import Manifest
 from git_theta.units import human_size
 
 _SHOWN = 10
+_AGAIN = "git add --renormalize "  # git add leaves out what looks unchanged
 
 
 def check_commit(repository: Repository) -> None:
@@ -37,10 +38,17 @@ def check_commit(repository: Repository) -> None:
     problems = [problem for check in CHECKS for problem in check(repository)]
     if problems:
         more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        remedies = dict.fromkeys(problem.remedy for problem in problems if problem.remedy)
         raise ThetaError(
-            "\n".join([*(problem.message for problem in problems[:_SHOWN]), *more]), "\n".join(remedies)
+            "\n".join([*(problem.message for problem in problems[:_SHOWN]), *more]), _together(problems)
         )
+
+
+def _together(problems: Sequence[ThetaError]) -> str:
+    """What to type for all problems; one command for all files that have to be added again."""
+    remedies = list(dict.fromkeys(problem.remedy for problem in problems if problem.remedy))
+    paths = [remedy.removeprefix(_AGAIN) for remedy in remedies if remedy.startswith(_AGAIN)]
+    others = [remedy for remedy in remedies if not remedy.startswith(_AGAIN)]
+    return "\n".join([*([_AGAIN + " ".join(paths)] if paths else []), *others])
 
 
 def staged(repository: Repository) -> list[ChangedPath]:
@@ -91,7 +99,7 @@ def check_conflicts(repository: Repository) -> list[ThetaError]:
 
 
 def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None:
-    again = f"git add --renormalize {shlex.quote(blob.path)}"  # git add leaves out what looks unchanged
+    again = _AGAIN + shlex.quote(blob.path)
     if kind := stand_ins.in_git(text):
         return misplaced.error(repository, blob.path, kind)
     try:
@@ -109,7 +117,7 @@ def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None
         for _, version in beside_index(repository, blob.path):
             lacking -= version.oids().keys()  # lost before: a commit that carries that on makes nothing worse
     if lacking:
-        remedy = f"git add --renormalize {shlex.quote(blob.path)}" if at_hand else _without(repository, blob)
+        remedy = _AGAIN + shlex.quote(blob.path) if at_hand else _without(repository, blob)
         return ThetaError(f"{blob.path}: {_lost(manifest, lacking)}", remedy)
     return None
 
@@ -154,7 +162,7 @@ def _check_raw(repository: Repository, blob: Blob) -> ThetaError | None:
     if blob.size:
         return ThetaError(
             f"{blob.path}: staged as it is ({human_size(blob.size)}), though git-theta tracks it",
-            f"git add --renormalize {path}",
+            _AGAIN + path,
         )
     if beside_index(repository, blob.path):
         return ThetaError(

@@ -9,6 +9,7 @@ stored.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from enum import Enum, auto
 from pathlib import Path
@@ -104,14 +105,22 @@ def _is_paged(process: int, output: Path) -> bool:
         children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     except OSError:
         return False
-    return any(_standard_input(child) == output for child in children)
+    return any(_shows(child, output) for child in children)
 
 
-def _standard_input(process: str) -> Path | None:
+def _shows(process: str, what: Path) -> bool:
+    """Whether a process reads this, and only shows it: `cat > FILE` and `tee FILE` can be pagers, too."""
     try:
-        return Path(f"/proc/{process}/fd/0").readlink()
+        if Path(f"/proc/{process}/fd/0").readlink() != what:
+            return False
+        command = Path(f"/proc/{process}/cmdline").read_bytes()
+        descriptor = os.open(f"/proc/{process}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError:
-        return None
+        return False
+    try:
+        return os.isatty(descriptor) and not re.search(rb"[>|]|\btee\b", command)
+    finally:
+        os.close(descriptor)
 
 
 def _prints_patch(command: Sequence[str]) -> bool:

@@ -161,7 +161,7 @@ def _compare(repository: Repository, path: str, text: bytes) -> Unstaged | None:
     try:
         opened = from_file(repository, file, path)
     except ThetaError as error:
-        return Unstaged(path, None, error.message)
+        return Unstaged(path, None, error.message.removeprefix(f"{path}: "))
     after = opened.manifest
     opened.close()
     if before is None:

@@ -183,6 +183,10 @@ class TestHunks:
 
     def test_one_tensor_is_stashed(self, history: GitRepo, tuned: dict[str, np.ndarray]) -> None:
         history.git("stash", "-p", stdin=b"s\ny\nn\nn\nn\nn\n")
+        shown = history.theta("diff", "HEAD", "stash@{0}").stdout
+        assert "bias" in shown
+        assert "layer.1.weight" not in shown
+        assert "1 of " in history.git("--no-pager", "stash", "show", "-p", "--ext-diff").stdout
         assert history.digest(MODEL) == digest(safetensors_bytes(tuned | {"bias": weights(0)["bias"]}))
         history.git("checkout", "-q", "--", MODEL)
         history.git("stash", "pop", "-q")

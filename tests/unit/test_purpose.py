@@ -16,7 +16,7 @@ from git_theta.git.purpose import Purpose, output_is_kept, purpose
 
 _PAGED = """
 import os, subprocess, sys
-pager = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+pager = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE)
 os.dup2(pager.stdin.fileno(), 1)
 pager.stdin.close()
 print("ready", file=sys.stderr, flush=True)
@@ -81,16 +81,27 @@ class TestOutput:
         assert not output_is_kept(nobody)
         assert output_is_kept(somebody)
 
-    def test_a_pipe_is_kept_unless_it_leads_to_a_pager_that_the_process_has_started(self) -> None:
+    def test_a_pipe_is_kept(self) -> None:
         with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert output_is_kept(process.pid)
             process.communicate()
-        command = [sys.executable, "-c", _PAGED]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+
+    @pytest.mark.parametrize(
+        ("pager", "kept"),
+        [("cat", False), ("exec cat > FILE", True), ("tee FILE", True), ("cat | tee FILE", True)],
+    )
+    def test_a_pager_that_the_process_has_started(self, tmp_path: Path, pager: str, kept: bool) -> None:
+        parent, child = pty.openpty()
+        shell = ["sh", "-c", pager.replace("FILE", str(tmp_path / "kept"))] if kept else [pager]
+        command = [sys.executable, "-c", _PAGED, *shell]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=child, stderr=pipe) as process:
             assert process.stderr is not None
             process.stderr.readline()
-            assert not output_is_kept(process.pid)
+            assert output_is_kept(process.pid) == kept
             process.communicate()
+        os.close(parent)
+        os.close(child)
 
     def test_a_terminal(self) -> None:
         parent, child = pty.openpty()
