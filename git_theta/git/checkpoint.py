@@ -81,12 +81,8 @@ def from_text(repository: Repository | None, label: str, text: bytes) -> Checkpo
     Raises:
         DamagedManifest: it is none.
     """
-    text = stand_ins.plain(text)
     try:
-        if repository is None:
-            manifest = manifests.parse(text)
-        else:
-            text, manifest = mending.whole(repository, label.rpartition(":")[2], text)
+        text, manifest = _meaning(repository, _path_of(label), text)
     except DamagedManifest as error:
         if found := stand_ins.recognise(text):
             error.message, error.remedy = found.refusal().message, found.remedy
@@ -98,6 +94,22 @@ def from_text(repository: Repository | None, label: str, text: bytes) -> Checkpo
         return repository.objects.tensor(line.digest, manifest.storage, line.dtype, line.shape, shared)
 
     return Checkpoint(label, manifest, text, read, ExitStack())
+
+
+def _meaning(repository: Repository | None, pathname: str, text: bytes) -> tuple[bytes, Manifest]:
+    """A text and its manifest; of a mixed one, those of what it means. Only that is looked for in history."""
+    plain = stand_ins.plain(text)
+    try:
+        return text, manifests.parse(plain)
+    except DamagedManifest:
+        if repository is None:
+            raise
+    return mending.whole(repository, pathname, plain)
+
+
+def _path_of(label: str) -> str:
+    """The path that a label ends with, after a revision or not."""
+    return label.rpartition(":")[2]
 
 
 def from_blob(repository: Repository, name: str, label: str = "") -> Checkpoint | None:
@@ -117,7 +129,7 @@ def from_blob(repository: Repository, name: str, label: str = "") -> Checkpoint 
     with ExitStack() as stack:
         spooled = stack.enter_context(repository.store.spool())
         spooled.write(blob)
-        path, pathname = Path(str(spooled.name)), (label or name).rpartition(":")[2]
+        path, pathname = Path(str(spooled.name)), _path_of(label or name)
         return _from_file(repository, label or name, path, pathname, stack.pop_all())
 
 

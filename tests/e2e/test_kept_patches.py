@@ -276,3 +276,16 @@ def test_a_manifest_whose_data_were_never_stored_is_refused(history: GitRepo) ->
         done = clone.git("add", name, check=False)
         clone.remedy(done.stderr, f"rm {name}")
     assert clone.status() == []
+
+
+def test_manifests_of_data_that_were_never_here_are_compared(history: GitRepo, plain: GitRepo) -> None:
+    """Their digests say which tensors changed; nothing has to be stored for that."""
+    for number in range(2):
+        lines = history.blob(f"v{number}:{MODEL}").splitlines(keepends=True)
+        identity = b"".join(line for line in lines if not line.startswith(b'{"digest"'))
+        oid = plain.git("hash-object", "-w", "--stdin", stdin=identity).stdout.strip()
+        plain.git("update-index", "--add", "--cacheinfo", f"100644,{oid},{MODEL}")
+        plain.git("-c", "core.hooksPath=/dev/null", "commit", "-q", "-m", f"v{number}")
+    shown = plain.theta("diff", "--stat", "HEAD~1", "HEAD").stdout
+    assert "layer.1.weight | modified" in shown
+    assert "1 of 5 tensors changed" in shown
