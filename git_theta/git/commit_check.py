@@ -18,6 +18,7 @@ from git_theta.git.attributes import FILES, filtered
 from git_theta.git.blobs import Blob, in_index, sizes, staged_manifests
 from git_theta.git.changes import ChangedPath, parse_raw
 from git_theta.git.fetching import fetch_missing, missing, on_remotes
+from git_theta.git.misplaced import ADD_AGAIN
 from git_theta.git.operation import how_to_finish
 from git_theta.git.recorded import beside_index
 from git_theta.git.remotes import SOMEWHERE, fetched_urls
@@ -26,7 +27,6 @@ from git_theta.manifest import Manifest
 from git_theta.units import human_size
 
 _SHOWN = 10
-_AGAIN = "git add --renormalize "  # git add leaves out what looks unchanged
 
 
 def check_commit(repository: Repository) -> None:
@@ -46,9 +46,9 @@ def check_commit(repository: Repository) -> None:
 def _together(problems: Sequence[ThetaError]) -> str:
     """What to type for all problems; one command for all files that have to be added again."""
     remedies = list(dict.fromkeys(problem.remedy for problem in problems if problem.remedy))
-    paths = [remedy.removeprefix(_AGAIN) for remedy in remedies if remedy.startswith(_AGAIN)]
-    others = [remedy for remedy in remedies if not remedy.startswith(_AGAIN)]
-    return "\n".join([*([_AGAIN + " ".join(paths)] if paths else []), *others])
+    paths = [remedy.removeprefix(ADD_AGAIN) for remedy in remedies if remedy.startswith(ADD_AGAIN)]
+    others = [remedy for remedy in remedies if not remedy.startswith(ADD_AGAIN)]
+    return "\n".join([*([ADD_AGAIN + " ".join(paths)] if paths else []), *others])
 
 
 def staged(repository: Repository) -> list[ChangedPath]:
@@ -99,7 +99,7 @@ def check_conflicts(repository: Repository) -> list[ThetaError]:
 
 
 def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None:
-    again = _AGAIN + shlex.quote(blob.path)
+    again = ADD_AGAIN + shlex.quote(blob.path)
     if kind := stand_ins.in_git(text):
         return misplaced.error(repository, blob.path, kind)
     try:
@@ -117,7 +117,7 @@ def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None
         for _, version in beside_index(repository, blob.path):
             lacking -= version.oids().keys()  # lost before: a commit that carries that on makes nothing worse
     if lacking:
-        remedy = _AGAIN + shlex.quote(blob.path) if at_hand else _without(repository, blob)
+        remedy = ADD_AGAIN + shlex.quote(blob.path) if at_hand else _without(repository, blob)
         return ThetaError(f"{blob.path}: {_lost(manifest, lacking)}", remedy)
     return None
 
@@ -162,7 +162,7 @@ def _check_raw(repository: Repository, blob: Blob) -> ThetaError | None:
     if blob.size:
         return ThetaError(
             f"{blob.path}: staged as it is ({human_size(blob.size)}), though git-theta tracks it",
-            _AGAIN + path,
+            ADD_AGAIN + path,
         )
     if beside_index(repository, blob.path):
         return ThetaError(

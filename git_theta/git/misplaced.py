@@ -14,6 +14,9 @@ from git_theta.git.blobs import Blob
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST, is_manifest
 
+ADD_AGAIN = "git add --renormalize "
+"""What to type before a path whose file is to be read: git add leaves out what looks unchanged."""
+
 
 def blobs(repository: Repository, path: str) -> list[bytes]:
     """What Git has for a path, manifest or not: in the index and in HEAD."""
@@ -47,7 +50,7 @@ def remedy(repository: Repository, path: str, kind: StandIn) -> str:
     """The command that brings the checkpoint to a path for which Git has such a text."""
     quoted = shlex.quote(path)
     if kind is not stand_ins.CRLF and _has_checkpoint(repository, path):
-        return f"git add --renormalize {quoted}"
+        return ADD_AGAIN + quoted
     if kind.remedy == stand_ins.RESTORE and (commit := past_versions.last_commit(repository, path)):
         return f"git restore --source={commit[:12]} --staged --worktree {quoted}"
     return kind.remedy.replace("PATH", quoted)

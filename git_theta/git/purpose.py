@@ -27,6 +27,7 @@ _PATCHES = (
 )
 _PATCH_LETTERS = set("puUcW")  # options of one letter that ask for a patch, alone or among others
 _FOR_KEEPS = ("--binary", "--output")
+_WRITES = re.compile(rb"[>|]|\btee\b")  # in the command of a pager: what it shows can go elsewhere, too
 _SHORTEST = 4  # characters of an abbreviated option that git takes: --b is ambiguous
 
 
@@ -90,11 +91,16 @@ def output_is_kept(process: int) -> bool:
         where = output.readlink()
         if where == Path(os.devnull):
             return False
-        descriptor = os.open(output, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        return not _is_terminal(output) and not _is_paged(process, where)
     except OSError:
         return True  # in doubt
+
+
+def _is_terminal(output: Path) -> bool:
+    """Whether an output of some process is a terminal. Raises OSError."""
+    descriptor = os.open(output, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
     try:
-        return not os.isatty(descriptor) and not _is_paged(process, where)
+        return os.isatty(descriptor)
     finally:
         os.close(descriptor)
 
@@ -110,17 +116,15 @@ def _is_paged(process: int, output: Path) -> bool:
 
 def _shows(process: str, what: Path) -> bool:
     """Whether a process reads this, and only shows it: `cat > FILE` and `tee FILE` can be pagers, too."""
+    itself = Path(f"/proc/{process}")
     try:
-        if Path(f"/proc/{process}/fd/0").readlink() != what:
+        if (itself / "fd/0").readlink() != what:
             return False
-        command = Path(f"/proc/{process}/cmdline").read_bytes()
-        descriptor = os.open(f"/proc/{process}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        # The command before its output: a shell redirects that, and then becomes the pager.
+        command = (itself / "cmdline").read_bytes()
+        return not _WRITES.search(command) and _is_terminal(itself / "fd/1")
     except OSError:
         return False
-    try:
-        return os.isatty(descriptor) and not re.search(rb"[>|]|\btee\b", command)
-    finally:
-        os.close(descriptor)
 
 
 def _prints_patch(command: Sequence[str]) -> bool:

@@ -156,12 +156,12 @@ def _compare(repository: Repository, path: str, text: bytes) -> Unstaged | None:
     if not file.exists():
         return Unstaged(path, None, "deleted")
     if found := stand_ins.of_file(file):
-        return Unstaged(path, None, found.warning(path).removeprefix(f"{path}: "))
+        return _not_compared(path, found.warning(path))
     before = parsed(text)
     try:
         opened = from_file(repository, file, path)
     except ThetaError as error:
-        return Unstaged(path, None, error.message.removeprefix(f"{path}: "))
+        return _not_compared(path, error.message)
     after = opened.manifest
     opened.close()
     if before is None:
@@ -171,6 +171,11 @@ def _compare(repository: Repository, path: str, text: bytes) -> Unstaged | None:
     if after.format != before.format:
         return Unstaged(path, None, f"is no whole {before.format} file now, but {after.format}")
     return Unstaged(path, cost(path, before, after, ()))
+
+
+def _not_compared(path: str, message: str) -> Unstaged:
+    """A file that cannot be compared, and why; what is shown begins with its path anyway."""
+    return Unstaged(path, None, message.removeprefix(f"{path}: "))
 
 
 def _untracked(repository: Repository) -> list[str]:

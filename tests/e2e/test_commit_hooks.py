@@ -131,6 +131,18 @@ def test_raw_checkpoint_is_refused(history: GitRepo) -> None:
     history.git("commit", "-q", "-m", "converted")
 
 
+def test_several_raw_checkpoints_are_added_again_by_one_command(history: GitRepo) -> None:
+    names = ["a model.safetensors", "model.safetensors"]
+    for name in names:
+        stage(history, version(0), name)
+        history.write(name, version(0))
+    refused = history.refused("git", "commit", "-m", "raw")
+    history.remedy(refused, f"git add --renormalize '{names[0]}' {names[1]}")
+    history.git("commit", "-q", "-m", "converted")
+    for name in names:
+        assert history.blob(f"HEAD:{name}").startswith(b'{"git-theta":')
+
+
 def test_remedies_can_be_typed_as_they_stand(history: GitRepo) -> None:
     name = "a model; $(date).safetensors"
     stage(history, version(0), name)

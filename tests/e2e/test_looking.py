@@ -102,6 +102,13 @@ class TestStatus:
         (history.path / "model.safetensors").touch()
         assert "No checkpoint has changed." in history.theta("status").stdout
 
+    def test_a_damaged_manifest_is_named_once(self, history: GitRepo) -> None:
+        text = history.blob("HEAD:model.safetensors")
+        history.write("model.safetensors", text.replace(b'"shape":[16]', b'"shape":[17]'))
+        shown = history.theta("status", check=False).stdout
+        (line,) = [line for line in shown.splitlines() if "model.safetensors" in line]
+        assert line.count("model.safetensors") == 1
+
     def test_damaged_and_deleted_files(self, history: GitRepo) -> None:
         history.write("model.safetensors", version(1)[:1000])
         assert "no whole safetensors file" in history.theta("status").stdout
