@@ -35,6 +35,7 @@ class Conflict:
         root: of the manifest that was left for the work tree; "" where ours has none.
         tensors: names of the open tensors; none where the file as a whole could not be merged.
         merged: oid of the manifest of what could be merged; "" where that is nothing.
+        applies: whether a change was applied, rather than two lines of work joined.
     """
 
     head: str
@@ -47,6 +48,7 @@ class Conflict:
     root: str
     tensors: tuple[str, ...] = ()
     merged: str = ""
+    applies: bool = False
 
 
 def write(repository: Repository, conflict: Conflict) -> None:
@@ -129,11 +131,15 @@ def refusal(conflict: Conflict, finish: str) -> ThetaError:
     Args:
         finish: the command that ends the merge.
     """
+    return ThetaError(f"{conflict.path}: {_what(conflict)}", f"{how_to_resolve(conflict)}, then {finish}")
+
+
+def how_to_resolve(conflict: Conflict) -> str:
+    """What to type to decide on what is open. Who applies a change wants it or not, and no mean of both."""
     path = shlex.quote(conflict.path)
-    return ThetaError(
-        f"{conflict.path}: {_what(conflict)}",
-        f"git theta resolve {path} --strategy average (or --ours, or --theirs), then {finish}",
-    )
+    if conflict.applies:
+        return f"git theta resolve {path} --theirs (with the change), or --ours (without it)"
+    return f"git theta resolve {path} --strategy average (or --ours, or --theirs)"
 
 
 def warning(repository: Repository, path: str, text: bytes) -> str:
@@ -142,10 +148,7 @@ def warning(repository: Repository, path: str, text: bytes) -> str:
     manifest = parsed(text) if conflict is not None else None
     if conflict is None or manifest is None or manifest.root != conflict.root or not stages(repository, path):
         return ""
-    return (
-        f"{path}: {_what(conflict)}, and this takes ours; "
-        f"rather type: git theta resolve {shlex.quote(path)} --strategy average (or --ours, or --theirs)"
-    )
+    return f"{path}: {_what(conflict)}, and this takes ours; rather type: {how_to_resolve(conflict)}"
 
 
 def _what(conflict: Conflict) -> str:

@@ -8,7 +8,6 @@ file is not merged.
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections import Counter
 from contextlib import closing
@@ -16,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from git_theta.errors import ThetaError
+from git_theta.git import applied as applied_changes
 from git_theta.git import attributes, callers, conflicts, operation
 from git_theta.git.conflicts import Conflict
 from git_theta.git.merge_settings import rules_for
@@ -72,11 +72,11 @@ def _merge_versions(repository: Repository, call: Call) -> int:
         _say(f"{error.message}" if call.path in error.message else f"{call.path}: {error.message}")
         if error.remedy:
             _say(f"hint: {error.remedy}")
-        _say_how(call, doing)
+        _say_how(record, doing)
         return 1
     if applied is None:
         _say(f"{call.path}: {plan.skeleton.reason}")
-        _say_how(call, doing)
+        _say_how(record, doing)
         return 1
     _write(call.ours, applied.text)
     for line in summary(call.path, plan, applied):
@@ -93,7 +93,7 @@ def _merge_versions(repository: Repository, call: Call) -> int:
     conflicts.write(
         repository, replace(record, root=applied.manifest.root, tensors=open_tensors, merged=merged)
     )
-    _say_how(call, doing)
+    _say_how(record, doing)
     return 1
 
 
@@ -143,8 +143,9 @@ def explain(plan: Plan) -> list[str]:
 def _merge(repository: Repository, call: Call, doing: Operation) -> tuple[Plan, Applied | None]:
     """The plan and its result; None where the file as a whole is a conflict."""
     settings = repository.config.settings()
-    typed = [places.command_line(doing.favoured)] if doing.favoured else []
-    rules = rules_for(repository, call.path, *typed)
+    typed = [places.favoured(doing.favoured)] if doing.favoured else []
+    rules_of = applied_changes.rules_for if doing.applies else rules_for
+    rules = rules_of(repository, call.path, *typed)
     merge = CheckpointMerge(repository, call.path, call.versions, ("base", doing.ours, doing.theirs))
     with closing(merge):
         plan = merge.plan(rules)
@@ -178,6 +179,7 @@ def _record(repository: Repository, call: Call, doing: Operation, head: str) -> 
         doing.ours,
         doing.theirs,
         ours.root if ours is not None else "",
+        applies=doing.applies,
     )
 
 
@@ -225,12 +227,8 @@ def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
     return lines + explain(plan)
 
 
-def _say_how(call: Call, doing: Operation) -> None:
-    path = shlex.quote(call.path)
-    _say(
-        f"to finish: git theta resolve {path} --strategy average (or --ours, or --theirs), "
-        f"then: {doing.finish}"
-    )
+def _say_how(record: Conflict, doing: Operation) -> None:
+    _say(f"to finish: {conflicts.how_to_resolve(record)}, then: {doing.finish}")
 
 
 def _say(line: str) -> None:

@@ -27,10 +27,11 @@ def rules_for(repository: Repository, path: str, *first: Layer) -> Rules:
     Raises:
         ThetaError: something there makes no sense; names the place and the rule.
     """
-    return places.resolve([*first, *_layers(repository, path)])
+    return places.resolve([*first, *layers(repository, path)])
 
 
-def _layers(repository: Repository, path: str) -> Sequence[Layer]:
+def layers(repository: Repository, path: str) -> Sequence[Layer]:
+    """What environment, git config and `.thetaconfig` say about a checkpoint."""
     config = repository.config
     configured = [("theta.merge", value) for value in config.all("theta.merge")]
     for option, values in config.section("theta.merge").items():

@@ -26,12 +26,14 @@ class Operation:
         ours, theirs: what the sides are called.
         finish: the command that ends it once conflicts are resolved.
         favoured: the side to take where both have changed something: git's -X.
+        applies: whether a change is applied to ours, rather than two lines of work joined.
     """
 
     ours: str
     theirs: str
     finish: str
     favoured: Favoured = ""
+    applies: bool = False
 
 
 def from_command(repository: Repository, command: Sequence[str]) -> Operation:
@@ -44,15 +46,22 @@ def from_command(repository: Repository, command: Sequence[str]) -> Operation:
     """
     name, favoured = command[0] if command else "", favoured_side(repository, command)
     if name == "rebase" or (name == "am" and _rebasing(repository)):
-        return Operation("the new base", _rebased_branch(repository), "git rebase --continue", favoured)
+        sides = "the new base", _rebased_branch(repository)
+        return Operation(*sides, "git rebase --continue", favoured, applies=not _rebases_merge(repository))
     if name in _OTHERS:
-        return Operation(_branch(repository), *_OTHERS[name], favoured)
+        return Operation(_branch(repository), *_OTHERS[name], favoured, applies=True)
     heads = list(merged_heads().values())
     theirs = heads[0] if len(heads) == 1 else "theirs"
     if len(theirs) >= 40 and not theirs.strip("0123456789abcdef"):
         theirs = theirs[:_SHORT]
     ours = _branch(repository) if heads else "ours"
-    return Operation(ours, theirs, how_to_finish(repository), favoured)
+    applying = name in _ALSO_APPLY and applies(repository)
+    return Operation(ours, theirs, how_to_finish(repository), favoured, applying)
+
+
+def applies(repository: Repository) -> bool:
+    """Whether the operation that is under way applies changes, or has left those of one that does."""
+    return not (repository.git_dir / "MERGE_HEAD").exists()
 
 
 def merged_heads() -> dict[str, str]:
@@ -114,6 +123,14 @@ def _rebasing(repository: Repository) -> bool:
     return any((repository.git_dir / folder).is_dir() for folder in _REBASES)
 
 
+def _rebases_merge(repository: Repository) -> bool:
+    """Whether the step that `git rebase --rebase-merges` is at makes a merge again."""
+    with suppress(OSError):
+        done = (repository.git_dir / "rebase-merge" / "done").read_text(errors="replace").split("\n")
+        return next((line for line in reversed(done) if line.strip()), "").split()[:1] in (["merge"], ["m"])
+    return False
+
+
 def _applying(repository: Repository) -> bool:
     """Whether git am is under way; `git rebase --apply` uses the same folder."""
     return (repository.git_dir / "rebase-apply" / "applying").exists()
@@ -134,6 +151,9 @@ def _branch(repository: Repository) -> str:
 def _short(name: str) -> str:
     return name.removeprefix("refs/heads/") if name.startswith("refs/heads/") else Path(name).name
 
+
+_ALSO_APPLY = ("apply", "checkout", "switch", "restore", "replay")
+"""Besides these: patches, local changes that go along to another commit, conflicts that are made again."""
 
 _OTHERS = {
     "cherry-pick": ("the picked commit", "git cherry-pick --continue"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters import stand_ins
-from git_theta.git import checkpoint, conflict_sides, conflicts
+from git_theta.git import applied, checkpoint, conflict_sides, conflicts, operation
 from git_theta.git.blobs import lost
 from git_theta.git.conflict_sides import STAGES, Open
 from git_theta.git.conflicts import Conflict
@@ -148,7 +148,14 @@ def _leave_open(repository: Repository, one: Open, plan: Plan, text: bytes) -> N
     manifest = manifests.parse(text)
     base, ours, theirs = (one.stages.get(stage, ("", ""))[1] for stage in (1, 2, 3))
     record = one.record or Conflict(
-        conflicts.head(repository), one.path, base, ours, theirs, *one.names[1:], manifest.root
+        conflicts.head(repository),
+        one.path,
+        base,
+        ours,
+        theirs,
+        *one.names[1:],
+        manifest.root,
+        applies=operation.applies(repository),
     )
     merged = repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
     names = tuple(decision.name for decision in plan.conflicts())
@@ -194,7 +201,11 @@ def _blob(repository: Repository, one: Open, oid: str) -> bytes | None:
 def _rules(repository: Repository, one: Open, wanted: Wanted) -> Rules:
     """What is configured, and before that what was typed, as rules: they decide on additions, too."""
     layer = places.command_line(None, (), wanted.rules)
-    rules = rules_for(repository, one.path, layer)
+    rules_of = applied.rules_for if _applies(repository, one) else rules_for
+    rules = rules_of(repository, one.path, layer)
+    kept = len(rules.rules) - len(wanted.rules)
+    decided = tuple(Rule(rule.pattern, _for_open(rule.choice)) for rule in rules.rules[kept:])
+    rules = replace(rules, rules=(*rules.rules[:kept], *decided))
     if not wanted.strategy:
         if wanted.options or wanted.tensors:
             given = "options are given with -o" if wanted.options else "tensors are given with --tensor"
@@ -203,10 +214,21 @@ def _rules(repository: Repository, one: Open, wanted: Wanted) -> Rules:
     strategy, values, rows = parse_strategy(wanted.strategy, _PLACE)
     values |= parse_pairs(wanted.options, "-o")
     rows = values.pop("rows", rows)
-    choice = Choice(strategy, parse(strategy, values, _PLACE), parse_rows(rows, _PLACE), True, _PLACE)
+    choice = _for_open(
+        Choice(strategy, parse(strategy, values, _PLACE), parse_rows(rows, _PLACE), True, _PLACE)
+    )
     typed = tuple(Rule(glob, choice) for glob in wanted.tensors or ("*",))
-    kept = len(rules.rules) - len(wanted.rules)
     return replace(rules, rules=(*rules.rules[:kept], *typed, *rules.rules[kept:]))
+
+
+def _for_open(choice: Choice) -> Choice:
+    """A choice about conflicts alone: what only one side has changed is decided."""
+    return replace(choice, one_sided="take")
+
+
+def _applies(repository: Repository, one: Open) -> bool:
+    """Whether a change was being applied when the conflict arose."""
+    return one.record.applies if one.record is not None else operation.applies(repository)
 
 
 def _check_untouched(repository: Repository, one: Open) -> None:

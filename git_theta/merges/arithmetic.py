@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from git_theta.dtypes import DType
 from git_theta.merges.interface import Strategy
@@ -30,11 +31,14 @@ class Linear:
         arithmetic: what it was computed in.
         regular: whether every entry is this sum, rounded: in none was an input or a result not finite, for
             which there are rules of their own (see inputs.Holes).
+        once: whether sums in float64 are rounded to a dtype of fewer than 32 bits at once. Else, as an update
+            of kind `combine` has it, they are by way of float32, which in rare cases gives its neighbour.
     """
 
     coefficients: tuple[float, ...]
     arithmetic: Arithmetic
     regular: bool = True
+    once: bool = False
 
 
 def linear_coefficients(strategy: Strategy[Any], options: Any, count: int) -> tuple[float, ...] | None:
@@ -55,3 +59,17 @@ def arithmetic_for(dtypes: Iterable[DType]) -> Arithmetic:
 def float_type(arithmetic: Arithmetic) -> np.dtype[np.floating[Any]]:
     """NumPy's type for that."""
     return np.dtype(np.float32 if arithmetic == "f32" else np.float64)
+
+
+def round_to_odd(values: NDArray[np.float64]) -> None:
+    """Round to float32 in place so that rounding the result to a narrower type is as rounding at once.
+
+    What float32 cannot hold becomes its neighbour whose last bit is 1: never a tie, and on the right side.
+    """
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    bits = narrow.view(np.uint32)
+    inexact = (narrow != values) & np.isfinite(values)
+    bits[inexact & (np.abs(narrow) > np.abs(values))] -= 1
+    bits[inexact] |= 1
+    values[:] = narrow

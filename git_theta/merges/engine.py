@@ -203,17 +203,19 @@ class _Run:
         """Compute a linear combination, of inputs that may have been read before."""
         pairs = list(zip(coefficients.values, (job.base, *job.models), strict=True))
         tensors = [tensor for coefficient, tensor in pairs if coefficient and tensor is not None]
-        arithmetic = arithmetic_for([job.dtype, *(tensor.dtype for tensor in tensors)])
-        linear = Linear(coefficients.values, arithmetic)
+        dtypes = [job.dtype, *(tensor.dtype for tensor in tensors)]
+        arithmetic = "f64" if job.strategy.exact else arithmetic_for(dtypes)
+        once = job.strategy.exact and job.dtype.itemsize < 4
+        linear = Linear(coefficients.values, arithmetic, once=once)
         if not tensors:
             out.fill(0)
             return linear, 0
         first = int(bool(pairs[0][0]) and len(tensors) > 1)  # a base alone stands for the models
         models = slice(first, len(tensors))
         inputs = measured.only(tensors, models) if measured else Inputs(tensors, models, job.dtype)
-        used = Linear(tuple(filter(None, coefficients.values)), arithmetic)
+        used = Linear(tuple(filter(None, coefficients.values)), arithmetic, once=once)
         regular, bad = write_linear(inputs, used, self._crew, out)
-        return replace(linear, regular=regular), bad
+        return replace(linear, regular=regular and not once), bad
 
     def _compute(self, job: Job, survey: Any, target: torch.device, out: Bits) -> tuple[Linear | None, int]:
         strategy, options = job.strategy, job.options

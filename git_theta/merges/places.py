@@ -7,6 +7,7 @@
         rule = *.layers.0.*: linear weight=0.7
         rename = embed.weight -> wte.weight
         rows = common
+        one-sided = take
 
 Places are asked in this order: command line, environment, git config, `.thetaconfig`. The first one that
 names a strategy decides for all tensors; rules of the places before it, and its own, decide for the tensors
@@ -26,11 +27,14 @@ from git_theta.merges.options import canonical, has_option, parse, parse_pairs
 from git_theta.merges.rules import (
     Choice,
     Rules,
+    parse_one_sided,
     parse_rename,
     parse_rows,
     parse_rule,
     parse_strategy,
 )
+
+COMMAND_LINE = "the command line"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Layer:
         origin: the place, for messages.
         strategy: a strategy with options, as in a rule; "" for none.
         values: options by canonical name.
+        one_sided: what becomes of tensors that some side has not changed; "" if nothing is said.
+        apply: the strategy that changes are applied with; "" if nothing is said.
         strict: whether an option that the strategy does not have is wrong, even if another place names
             the strategy.
     """
@@ -51,11 +57,15 @@ class Layer:
     rules: tuple[str, ...] = ()
     renames: tuple[str, ...] = ()
     rows: str = ""
+    one_sided: str = ""
+    apply: str = ""
     strict: bool = False
 
     @classmethod
     def read(cls, origin: str, pairs: Iterable[tuple[str, str]], strict: bool = False) -> Layer:
-        """A layer from (key, value): strategy, rule, rename, rows, or an option; a later value wins."""
+        """A layer from (key, value): strategy, rule, rename, rows, one-sided, apply, or an option; a later
+        value wins.
+        """
         single: dict[str, str] = {}
         several: dict[str, list[str]] = {"rule": [], "rename": []}
         for key, value in pairs:
@@ -65,19 +75,38 @@ class Layer:
             else:
                 single[name] = value
         strategy, rows = single.pop("strategy", "").strip(), single.pop("rows", "")
+        one_sided, apply = single.pop("one-sided", ""), single.pop("apply", "").strip()
         values = parse_pairs((f"{key}={value}" for key, value in single.items()), origin)
-        return cls(origin, strategy, values, tuple(several["rule"]), tuple(several["rename"]), rows, strict)
+        rules, renames = tuple(several["rule"]), tuple(several["rename"])
+        return cls(origin, strategy, values, rules, renames, rows, one_sided, apply, strict)
 
 
 def command_line(
     strategy: str | None, options: Sequence[str] = (), rules: Sequence[str] = (), renames: Sequence[str] = ()
 ) -> Layer:
-    """What `--strategy`, `-o key=value` and `--rule` say; `rows` is given with -o as well."""
+    """What `--strategy`, `-o key=value` and `--rule` say; `rows` and `one-sided` are given with -o."""
     values = parse_pairs(options, "-o")
-    rows = values.pop("rows", "")
+    rows, one_sided = values.pop("rows", ""), values.pop("one-sided", "")
     return Layer(
-        "the command line", (strategy or "").strip(), values, tuple(rules), tuple(renames), rows, strict=True
+        COMMAND_LINE,
+        (strategy or "").strip(),
+        values,
+        tuple(rules),
+        tuple(renames),
+        rows,
+        one_sided,
+        strict=True,
     )
+
+
+def favoured(side: str) -> Layer:
+    """What git's -X says: a side for what both have changed, and for nothing else."""
+    return Layer(COMMAND_LINE, side, one_sided="take", strict=True)
+
+
+def applying(origin: str, strategy: str) -> Layer:
+    """What a place says about applying changes: a strategy with options."""
+    return Layer(origin, strategy.strip())
 
 
 def environment(value: str | None) -> Layer:
@@ -132,11 +161,14 @@ def resolve(layers: Sequence[Layer]) -> Rules:
         for layer in layers:
             _check_names(layer)
     rows = next((parse_rows(layer.rows, layer.origin) for layer in layers if layer.rows), None)
+    said = ((layer.one_sided, layer.origin) for layer in layers if layer.one_sided)
+    one_sided = next((parse_one_sided(*one) for one in said), None)
     return Rules(
         None if deciding is None else _default(layers, deciding),
         tuple(parse_rule(text, layer.origin) for layer in reversed(asked) for text in layer.rules),
         tuple(parse_rename(text, layer.origin) for layer in layers for text in layer.renames),
         rows,
+        one_sided,
     )
 
 
@@ -171,13 +203,14 @@ def _default(layers: Sequence[Layer], deciding: int) -> Choice:
     """The strategy of a layer, with its options and those that other layers give for it."""
     strategy, _, _ = parse_strategy(layers[deciding].strategy, layers[deciding].origin)
     values: dict[str, str] = {}
-    rows = ""
+    rows = one_sided = ""
     for place, layer in reversed(list(enumerate(layers))):
         if layer.strategy:
             other, words, own_rows = parse_strategy(layer.strategy, layer.origin)
+            own_one_sided = words.pop("one-sided", "")
             if other is strategy:
                 values |= {**words, **layer.values}
-                rows = own_rows
+                rows, one_sided = own_rows, own_one_sided
         elif layer.strict:
             values |= layer.values
         else:
@@ -186,8 +219,15 @@ def _default(layers: Sequence[Layer], deciding: int) -> Choice:
         if place == deciding:
             parse(strategy, values, layer.origin)  # so that its own mistakes are named as such
     options = parse(strategy, values, layers[0].origin)
+    origin = layers[deciding].origin
     return Choice(
-        strategy, options, parse_rows(rows, layers[deciding].origin), False, layers[deciding].origin
+        strategy,
+        options,
+        parse_rows(rows, origin),
+        False,
+        origin,
+        parse_one_sided(one_sided, origin),
+        typed=origin == COMMAND_LINE,
     )
 
 

@@ -23,6 +23,11 @@ Rows = Literal["common", "pad", "ours"]
 """What becomes of tensors that differ in their first dimension only. The rows that all have are merged; then
 the result ends (`common`), takes all further rows (`pad`), or those further rows that ours has (`ours`)."""
 
+OneSided = Literal["take", "combine"]
+"""What becomes of a tensor that some sides have changed, and others not: the change is taken, as in Git, or
+the strategy combines what all sides have, with a task vector of zero for those that have not changed it."""
+
+_ONE_SIDED: tuple[OneSided, ...] = ("take", "combine")
 _ROWS: tuple[Rows, ...] = ("common", "pad", "ours")
 _RULE = re.compile(r"\s*(?:(\S.*?):\s+|(\S+):)(\S.*?)\s*\Z", re.DOTALL)
 _RENAME = re.compile(r"\s*(\S.*?)\s*->\s*(\S.*?)\s*\Z")
@@ -38,6 +43,8 @@ class Choice:
         rows: what to do with different numbers of rows; None if nothing is said.
         explicit: whether a rule says so for this tensor, rather than a setting for all.
         origin: where it is said, for messages.
+        one_sided: what is said about tensors that some side has not changed; None for nothing.
+        typed: whether it was typed on the command line.
     """
 
     strategy: Strategy[Any]
@@ -45,6 +52,8 @@ class Choice:
     rows: Rows | None
     explicit: bool
     origin: str
+    one_sided: OneSided | None = None
+    typed: bool = False
 
     def __str__(self) -> str:
         words = render(self.strategy, self.options)
@@ -95,23 +104,46 @@ class Rules:
         default: for tensors that no rule matches.
         rules: the last one that matches counts.
         rows: the policy for different numbers of rows, where a choice has none of its own.
+        one_sided: the same about tensors that some side has not changed. Where neither says anything, what
+            is typed and rules combine, and what else is configured takes.
     """
 
     default: Choice | None = None
     rules: tuple[Rule, ...] = ()
     renames: tuple[Rename, ...] = ()
     rows: Rows | None = None
+    one_sided: OneSided | None = None
 
     def choose(self, name: str) -> Choice | None:
         """The choice for a tensor, or None where nothing is said."""
         matching = (rule.choice for rule in reversed(self.rules) if rule.matches(name))
         choice = next(matching, self.default)
-        return choice and replace(choice, rows=choice.rows or self.rows)
+        return choice and replace(
+            choice, rows=choice.rows or self.rows, one_sided=self._about_one_sided(choice)
+        )
+
+    @property
+    def combines(self) -> bool:
+        """Whether a tensor may be combined that some side has not changed."""
+        choices = [*filter(None, [self.default]), *(rule.choice for rule in self.rules)]
+        return any(self._about_one_sided(choice) == "combine" for choice in choices)
+
+    def _about_one_sided(self, choice: Choice) -> OneSided:
+        usual: OneSided = "combine" if choice.explicit or choice.typed else "take"
+        return choice.one_sided or self.one_sided or usual
 
     def settings(self) -> list[tuple[str, str]]:
         """All of it as (key, value), as `Layer.read` reads it: for the record of a merge."""
-        pairs = [("strategy", str(self.default))] if self.default else []
-        pairs += [("rule", str(rule)) for rule in self.rules]
+        choices = [*filter(None, [self.default]), *(rule.choice for rule in self.rules)]
+        usual = self._about_one_sided(choices[0]) if choices else None
+
+        def also(choice: Choice) -> str:
+            one_sided = self._about_one_sided(choice)
+            return "" if one_sided == usual else f" one-sided={one_sided}"
+
+        pairs = [("strategy", f"{self.default}{also(self.default)}")] if self.default else []
+        pairs += [("rule", f"{rule}{also(rule.choice)}") for rule in self.rules]
+        pairs += [("one-sided", usual)] if usual else []
         pairs += [("rename", str(rename)) for rename in self.renames]
         return pairs + ([("rows", self.rows)] if self.rows else [])
 
@@ -134,7 +166,8 @@ def parse_rule(text: str, origin: str) -> Rule:
         raise ThetaError(f"{place} is not of the form GLOB: STRATEGY", _GRAMMAR)
     spaced, tight, words = match.groups()
     strategy, values, rows = parse_strategy(words, place)
-    choice = Choice(strategy, parse(strategy, values, place), parse_rows(rows, place), True, place)
+    one_sided = parse_one_sided(values.pop("one-sided", ""), place)
+    choice = Choice(strategy, parse(strategy, values, place), parse_rows(rows, place), True, place, one_sided)
     return Rule(spaced or tight, choice)
 
 
@@ -160,6 +193,16 @@ def parse_rows(text: str, origin: str) -> Rows | None:
         if text.strip().lower() == known:
             return known
     raise ThetaError(f"{origin}: rows={text} is not known", f"choose one of {', '.join(_ROWS)}")
+
+
+def parse_one_sided(text: str, origin: str) -> OneSided | None:
+    """What is said about tensors that some side has not changed, None for "". Raises ThetaError."""
+    if not text:
+        return None
+    for known in _ONE_SIDED:
+        if text.strip().lower() == known:
+            return known
+    raise ThetaError(f"{origin}: one-sided={text} is not known", f"choose one of {', '.join(_ONE_SIDED)}")
 
 
 def parse_rename(text: str, origin: str) -> Rename:

@@ -21,6 +21,11 @@ def model(**values: float | list[float]) -> bytes:
     return safetensors_bytes(tensors(**values))
 
 
+def counts(**values: int) -> bytes:
+    """A safetensors file with integers, which no arithmetic merges."""
+    return safetensors_bytes({name: np.array([value], np.int64) for name, value in values.items()})
+
+
 def bfloat16(values: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
     """Values that bfloat16 holds exactly, as safetensors_bytes takes them."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)

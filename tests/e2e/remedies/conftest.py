@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from git_repo import GitRepo
 from merge_cases import diverge
-from test_merge_conflicts import BASE, OURS, THEIRS
+from test_merge_conflicts import BASE, COUNTS, OURS, THEIRS
 
 
 def _once(repo: GitRepo, kept: Path, make: Callable[[GitRepo], object]) -> GitRepo:
@@ -32,6 +32,12 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def diverged(repo: GitRepo, kept: Path) -> GitRepo:
     """The branches main (OURS, checked out) and theirs (THEIRS), and the tag base (BASE)."""
     return _once(repo, kept / "diverged", lambda new: diverge(new, BASE, OURS, THEIRS))
+
+
+@pytest.fixture
+def counted(repo: GitRepo, kept: Path) -> GitRepo:
+    """The same branches with integers (COUNTS), to which no change can be applied."""
+    return _once(repo, kept / "counted", lambda new: diverge(new, *COUNTS))
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from git_repo import GitRepo, digest, does
-from merge_cases import MODEL, clean_and_equal, commit, diverge, model
+from merge_cases import MODEL, clean_and_equal, commit, counts, diverge, model
 from test_marked_manifests import merged_without
-from test_merge_conflicts import AVERAGE, BASE, OURS, THEIRS
+from test_merge_conflicts import AVERAGE, BASE, COUNTS, OURS
 
 RESOLVE = f"git theta resolve {MODEL} --strategy average"
 
@@ -29,59 +29,60 @@ def test_merge(diverged: GitRepo) -> None:
     clean_and_equal(repo, AVERAGE)
 
 
-def test_rebase(diverged: GitRepo) -> None:
-    repo = diverged
+def test_rebase(counted: GitRepo) -> None:
+    repo = counted
     said = repo.refused("git", "rebase", "theirs")
     other = repo.refused("git", "theta", "merge", "theirs")
     repo.remedy(other, "git rebase --abort")
-    clean_and_equal(repo, OURS)
+    clean_and_equal(repo, COUNTS[1])
     repo.refused("git", "rebase", "theirs")
-    repo.remedy(said, f"git theta resolve {MODEL} --strategy average")
+    repo.remedy(said, f"git theta resolve {MODEL} --theirs")
     repo.remedy(other, "git rebase --continue")
-    clean_and_equal(repo, AVERAGE)
+    clean_and_equal(repo, counts(a=10, b=4))
 
 
 @pytest.mark.parametrize("command", ["cherry-pick", "revert"])
-def test_one_commit(diverged: GitRepo, command: str) -> None:
-    repo = diverged
+def test_one_commit(counted: GitRepo, command: str) -> None:
+    repo = counted
     said = repo.refused("git", command, "theirs")
+    assert "average" not in said
     other = repo.refused("git", "theta", "merge", "base", "theirs")
     repo.remedy(other, f"git {command} --abort")
-    clean_and_equal(repo, OURS)
+    clean_and_equal(repo, COUNTS[1])
     repo.refused("git", command, "theirs")
-    repo.remedy(said, f"git theta resolve {MODEL} --strategy average")
+    repo.remedy(said, f"git theta resolve {MODEL} --theirs")
     repo.remedy(other, f"git {command} --continue")
     assert repo.git("log", "--format=%s", "-1").stdout.strip()
     assert repo.status() == []
 
 
 def test_stash(repo: GitRepo) -> None:
-    commit(repo, MODEL, BASE, "base")
+    commit(repo, MODEL, COUNTS[0], "base")
     repo.git("branch", "other")
-    repo.write(MODEL, THEIRS)
+    repo.write(MODEL, COUNTS[2])
     repo.git("stash", "-q")
-    commit(repo, MODEL, OURS, "ours")
+    commit(repo, MODEL, COUNTS[1], "ours")
     repo.git("switch", "-q", "other")
     commit(repo, "other.txt", b"other", "other")
     repo.git("switch", "-q", "main")
     said = repo.refused("git", "stash", "pop")
     other = repo.refused("git", "theta", "merge", "other")
     repo.remedy(other, "git reset --merge")
-    assert repo.digest(MODEL) == digest(OURS)
+    assert repo.digest(MODEL) == digest(COUNTS[1])
     repo.refused("git", "stash", "pop")
-    repo.remedy(said, f"git theta resolve {MODEL} --strategy average")
+    repo.remedy(said, f"git theta resolve {MODEL} --theirs")
     repo.remedy(said, "git stash drop")
     repo.git("commit", "-q", "-m", "popped")
-    clean_and_equal(repo, AVERAGE)
+    clean_and_equal(repo, COUNTS[2])
 
 
-def test_am(diverged: GitRepo) -> None:
-    repo = diverged
+def test_am(counted: GitRepo) -> None:
+    repo = counted
     repo.git("format-patch", "-q", "-1", "-o", ".git", "theirs")
     said = repo.refused("git", "am", "-3", ".git/0001-theirs.patch")
-    repo.remedy(said, f"git theta resolve {MODEL} --strategy average")
+    repo.remedy(said, f"git theta resolve {MODEL} --theirs")
     repo.remedy(said, "git am --continue")
-    clean_and_equal(repo, AVERAGE)
+    clean_and_equal(repo, COUNTS[2])
 
 
 def test_merge_that_is_not_finished(conflict: GitRepo) -> None:

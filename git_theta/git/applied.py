@@ -1,0 +1,44 @@
+"""How a change is applied: in cherry-pick, revert, rebase, stash pop and whatever else carries one over.
+
+There ours is not joined with theirs: what theirs changed against its base is added to ours, exactly, whatever
+is configured for merges. `theta.apply` names another strategy, or `merge` for what merges are made with.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from git_theta.git import merge_settings
+from git_theta.git.repository import Repository
+from git_theta.merges import places
+from git_theta.merges.places import Layer
+from git_theta.merges.rules import Rules
+
+VARIABLE = "GIT_THETA_APPLY"
+KEY = "theta.apply"
+DEFAULT = "apply"
+AS_MERGES = "merge"
+
+
+def rules_for(repository: Repository, path: str, *first: Layer) -> Rules:
+    """What is said about applying a change to a checkpoint; of what is said about merges, only renames.
+
+    Arguments and errors are those of merge_settings.rules_for.
+    """
+    configured = merge_settings.layers(repository, path)
+    chosen = _chosen(repository, configured)
+    if chosen.strategy == AS_MERGES:
+        return places.resolve([*first, *configured])
+    renames = [Layer(layer.origin, renames=layer.renames) for layer in configured]
+    return places.resolve([*first, chosen, *renames])
+
+
+def _chosen(repository: Repository, configured: Sequence[Layer]) -> Layer:
+    """The first place that says how: environment, git config, `.thetaconfig`."""
+    said = [
+        (VARIABLE, os.environ.get(VARIABLE, "")),
+        (f"git config {KEY}", repository.config.get(KEY)),
+        *((f"{layer.origin}: apply", layer.apply) for layer in configured),
+    ]
+    return places.applying(*next((one for one in said if one[1].strip()), ("", DEFAULT)))

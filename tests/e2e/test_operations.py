@@ -1,0 +1,212 @@
+"""What each of Git's operations makes of a checkpoint, computed by hand in float64.
+
+The oracle here knows nothing of the code: it is the formulas of docs/merging.md.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+from git_repo import GitRepo, safetensors_bytes
+from merge_cases import MODEL, commit, model, tensors
+
+Values = Mapping[str, np.ndarray]
+
+
+def written(repo: GitRepo, name: str = MODEL) -> dict[str, np.ndarray]:
+    """The tensors of a safetensors file of the work tree, float32 and int64."""
+    data = (repo.path / name).read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    found = {}
+    for tensor, about in json.loads(data[8 : 8 + length]).items():
+        if tensor != "__metadata__":
+            start, stop = (8 + length + offset for offset in about["data_offsets"])
+            kind = {"F32": "<f4", "F64": "<f8", "I64": "<i8"}[about["dtype"]]
+            found[tensor] = np.frombuffer(data[start:stop], kind).reshape(about["shape"])
+    return found
+
+
+def has(repo: GitRepo, wanted: Mapping[str, object], name: str = MODEL) -> None:
+    """The file has just these tensors, bit for bit."""
+    found = written(repo, name)
+    assert found.keys() == wanted.keys()
+    for tensor, value in wanted.items():
+        np.testing.assert_array_equal(found[tensor], np.asarray(value).reshape(-1), err_msg=tensor)
+
+
+def applied(base: Values, ours: Values, theirs: Values) -> dict[str, np.ndarray]:
+    """ours + theirs - base in float64, rounded once; additions and removals as they are."""
+    found = {}
+    for name in {**base, **ours, **theirs}:
+        sides = [side.get(name) for side in (base, ours, theirs)]
+        if all(side is not None for side in sides):
+            b, o, t = (np.asarray(side, np.float64) for side in sides)
+            found[name] = (o + t - b).astype(np.float32)
+        elif sides[0] is None:
+            found[name] = sides[1] if sides[1] is not None else sides[2]
+    return found
+
+
+# Every row of the table that ends without a conflict.
+BASE = tensors(kept=1, mine=2, yours=3, gone_here=4, gone_there=5, alike=6, both=0.1)
+OURS = tensors(kept=1, mine=20, yours=3, gone_there=5, alike=60, both=0.7, new_here=7)
+THEIRS = tensors(kept=1, mine=2, yours=30, gone_here=4, alike=60, both=1.3, new_there=8)
+ALIKE = {"alike": np.array([60], np.float32)}
+WANTED = applied(BASE, OURS, THEIRS) | ALIKE
+CONFIGURED = "[merge]\n\tstrategy = average\n\trule = both: ties density=0.2\n"
+
+
+def packed(values: Values) -> bytes:
+    return safetensors_bytes(dict(sorted(values.items())))
+
+
+def _forked(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes, config: str = CONFIGURED) -> None:
+    """base (a tag) with a `.thetaconfig`, theirs on a branch of that name, ours on main."""
+    repo.write(".thetaconfig", config)
+    for branch, data in (("", base), ("theirs", theirs), ("main", ours)):
+        if branch:
+            repo.git("checkout", "-q", *(["-b"] if branch == "theirs" else []), branch)
+        repo.write(MODEL, data)
+        repo.commit(branch or "base")
+        if not branch:
+            repo.git("tag", "base")
+
+
+def cherry_pick(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
+    _forked(repo, base, ours, theirs)
+    repo.git("cherry-pick", "theirs")
+
+
+def rebase(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
+    _forked(repo, base, ours, theirs)
+    repo.git("rebase", "-q", "main", "theirs")
+
+
+def rebase_by_patches(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
+    _forked(repo, base, ours, theirs)
+    repo.git("rebase", "-q", "--apply", "main", "theirs")
+
+
+def pull_rebase(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
+    _forked(repo, base, ours, theirs)
+    repo.git("checkout", "-q", "theirs")
+    repo.git("pull", "-q", "--rebase", ".", "main")
+
+
+def revert(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
+    """The commit from base to its parent, theirs, is reverted on top of ours."""
+    repo.write(".thetaconfig", CONFIGURED)
+    for data in (theirs, base, ours):
+        repo.write(MODEL, data)
+        repo.commit()
+    repo.git("revert", "--no-edit", "HEAD~1")
+
+
+def stash_pop(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
+    repo.write(".thetaconfig", CONFIGURED)
+    repo.write(MODEL, base)
+    repo.commit()
+    repo.write(MODEL, theirs)
+    repo.git("stash", "-q")
+    repo.write(MODEL, ours)
+    repo.commit()
+    repo.git("stash", "pop", "-q")
+
+
+def checkout_merge(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
+    """Local changes, ours, go along to a branch: Git calls the branch ours there, which changes nothing."""
+    repo.write(".thetaconfig", CONFIGURED)
+    repo.write(MODEL, base)
+    repo.commit()
+    repo.git("checkout", "-q", "-b", "theirs")
+    repo.write(MODEL, theirs)
+    repo.commit()
+    repo.git("checkout", "-q", "-")
+    repo.write(MODEL, ours)
+    repo.git("checkout", "-q", "-m", "theirs")
+
+
+APPLYING = (cherry_pick, rebase, rebase_by_patches, pull_rebase, revert, stash_pop, checkout_merge)
+
+
+@pytest.mark.parametrize("operation", APPLYING, ids=lambda one: one.__name__)
+def test_a_change_is_applied_whatever_is_configured(
+    repo: GitRepo, operation: Callable[[GitRepo, bytes, bytes, bytes], None]
+) -> None:
+    operation(repo, packed(BASE), packed(OURS), packed(THEIRS))
+    has(repo, WANTED)
+
+
+def test_revert_takes_a_change_away_and_nothing_else(repo: GitRepo) -> None:
+    random = np.random.default_rng(3)
+    before, first, later = (random.standard_normal(200).astype(np.float32) for _ in range(3))
+    repo.git("config", "theta.merge", "average")
+    for weights in (before, first, later):
+        repo.write(MODEL, safetensors_bytes({"w": weights}))
+        repo.commit()
+    repo.git("revert", "--no-edit", "HEAD~1")
+    b, o, t = (one.astype(np.float64) for one in (first, later, before))
+    taken = (o + t - b).astype(np.float32)
+    has(repo, {"w": taken})
+    repo.git("cherry-pick", "HEAD~2")  # the same change again
+    again = (taken.astype(np.float64) + b - t).astype(np.float32)
+    has(repo, {"w": again})
+    np.testing.assert_allclose(again, later, rtol=0, atol=1e-6)
+
+
+def test_half_precision_is_rounded_once(repo: GitRepo) -> None:
+    """In float32, 2049 + 2**-14 would be rounded to a tie, and then to the wrong side."""
+    base, ours, theirs = (np.array([value], np.float16) for value in (-1, 2048, 2**-14))
+    for name, value in (("base", base), ("theirs", theirs), ("ours", ours)):
+        if name == "ours":
+            repo.git("checkout", "-q", "-b", "other", "HEAD~1")
+        repo.write(MODEL, safetensors_bytes({"w": value}))
+        repo.commit(name)
+    repo.git("cherry-pick", "main")
+    wanted = (ours.astype(np.float64) + theirs - base).astype(np.float16)
+    assert (repo.path / MODEL).read_bytes() == safetensors_bytes({"w": wanted})
+
+
+@pytest.mark.parametrize("place", ["config", "file", "environment"])
+def test_another_way_to_apply_can_be_chosen(repo: GitRepo, place: str) -> None:
+    file = "[merge]\n\tstrategy = ours\n" + ("\tapply = average\n" if place == "file" else "")
+    _forked(repo, model(w=1), model(w=10), model(w=3), file)
+    if place == "config":
+        repo.git("config", "theta.apply", "average")
+    repo.git("cherry-pick", "theirs", **({"GIT_THETA_APPLY": "average"} if place == "environment" else {}))
+    has(repo, {"w": np.float32(6.5)})
+
+
+def test_as_merges_do(repo: GitRepo) -> None:
+    _forked(repo, model(w=1), model(w=10), model(w=3), "[merge]\n\trule = w: average\n\tapply = merge\n")
+    repo.git("cherry-pick", "theirs")
+    has(repo, {"w": np.float32(6.5)})
+    repo.git("reset", "-q", "--hard", "HEAD~1")
+    assert "average" in repo.git("-c", "theta.apply=nonsense", "cherry-pick", "theirs", check=False).stderr
+
+
+def test_a_merge_that_a_rebase_makes_again_is_a_merge(repo: GitRepo) -> None:
+    commit(repo, MODEL, model(w=0), "base")
+    repo.git("branch", "side")
+    commit(repo, MODEL, model(w=2), "work")
+    repo.git("checkout", "-q", "side")
+    commit(repo, MODEL, model(w=10), "side")
+    repo.git("checkout", "-q", "main")
+    repo.git("config", "theta.merge", "average")
+    repo.git("merge", "-q", "--no-edit", "side")
+    has(repo, {"w": np.float32(6)})
+    repo.git("rebase", "-q", "--rebase-merges", "--force-rebase", "HEAD~1~1")
+    has(repo, {"w": np.float32(6)})
+
+
+def test_what_cannot_be_applied_advises_no_average(repo: GitRepo) -> None:
+    _forked(repo, model(w=1, v=1), model(w=2, v=1), model(v=1))
+    said = repo.refused("git", "cherry-pick", "theirs")
+    assert "average" not in said
+    repo.remedy(said, f"git theta resolve {MODEL} --theirs")
+    repo.git("cherry-pick", "--continue", GIT_EDITOR=":")
+    has(repo, {"v": np.float32(1)})
