@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from git_theta.cli.merge_options import merge_options
+
+if TYPE_CHECKING:
+    from git_theta.merges.places import Layer
 
 
 @click.command
@@ -21,6 +25,9 @@ from git_theta.cli.merge_options import merge_options
 )
 @click.option("--rename", "renames", multiple=True, metavar="'OLD -> NEW'", help="Tensors one side renamed.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only print the plan, and how far the sides disagree.")
+@click.option("--ff", "ff", flag_value="allow", help="Fast-forward where possible; never past a strategy.")
+@click.option("--no-ff", "ff", flag_value="no", help="Make a merge commit in any case.")
+@click.option("--ff-only", "ff", flag_value="only", help="Fast-forward, or refuse.")
 @click.option("--no-commit", is_flag=True, help="Stop before committing, as git merge --no-commit.")
 @click.option("-m", "--message", default="", metavar="MSG", help="Of the commit.")
 @click.option("--abort", is_flag=True, help="Undo a merge that is not committed yet.")
@@ -37,6 +44,7 @@ def command(
     device: str,
     favoured: Literal["ours", "theirs"] | None,
     dry_run: bool,
+    ff: Literal["allow", "no", "only"] | None,
     no_commit: bool,
     message: str,
     abort: bool,
@@ -58,13 +66,14 @@ def command(
     from git_theta.git import merge_command
     from git_theta.git.merge_move import abort as abort_merge
     from git_theta.git.repository import Repository
-    from git_theta.merges import places
 
     if bool(revisions) + abort + (redo is not None) != 1:
         raise click.UsageError("give revisions to merge, or --abort, or --redo COMMIT", context)
     if favoured and strategy:
         raise click.UsageError("-X goes with no --strategy: it is one for all that both changed", context)
-    if not revisions and any((favoured, strategy, options, rules, renames, dry_run, no_commit, message)):
+    if ff == "only" and (strategy or rules):
+        raise click.UsageError("--ff-only goes with no strategy: it merges nothing", context)
+    if not revisions and any((ff, favoured, strategy, options, rules, renames, dry_run, no_commit, message)):
         raise click.UsageError(f"{'--abort' if abort else '--redo'} goes with no option of a merge", context)
     repository = Repository.here()
     try:
@@ -75,13 +84,27 @@ def command(
             return merge_command.redo(repository, redo, device, click.echo)
         request = merge_command.Request(
             revisions,
-            places.command_line(favoured or strategy, options, rules, renames),
+            _typed(favoured, strategy, options, rules, renames),
             device,
             message,
             commit=not no_commit,
             favoured=favoured or "",
+            ff=ff,
         )
         run = merge_command.dry_run if dry_run else merge_command.merge
         return run(repository, request, click.echo)
     finally:
         repository.close()
+
+
+def _typed(
+    favoured: str | None,
+    strategy: str,
+    options: tuple[str, ...],
+    rules: tuple[str, ...],
+    renames: tuple[str, ...],
+) -> Layer:
+    from git_theta.merges import places
+
+    layer = places.command_line(favoured or strategy, options, rules, renames)
+    return replace(layer, one_sided="take") if favoured else layer

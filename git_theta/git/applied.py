@@ -13,11 +13,11 @@ from git_theta.git import merge_settings
 from git_theta.git.repository import Repository
 from git_theta.merges import places
 from git_theta.merges.places import Layer
+from git_theta.merges.registry import APPLY
 from git_theta.merges.rules import Rules
 
 VARIABLE = "GIT_THETA_APPLY"
 KEY = "theta.apply"
-DEFAULT = "apply"
 AS_MERGES = "merge"
 
 
@@ -29,7 +29,7 @@ def rules_for(repository: Repository, path: str, *first: Layer) -> Rules:
     configured = merge_settings.layers(repository, path)
     chosen = _chosen(repository, configured)
     if chosen.strategy == AS_MERGES:
-        return places.resolve([*first, *configured])
+        return places.resolve([*first, *configured]).combining()
     renames = [Layer(layer.origin, renames=layer.renames) for layer in configured]
     return places.resolve([*first, chosen, *renames])
 
@@ -41,4 +41,4 @@ def _chosen(repository: Repository, configured: Sequence[Layer]) -> Layer:
         (f"git config {KEY}", repository.config.get(KEY)),
         *((f"{layer.origin}: apply", layer.apply) for layer in configured),
     ]
-    return places.applying(*next((one for one in said if one[1].strip()), ("", DEFAULT)))
+    return places.applying(*next((one for one in said if one[1].strip()), ("", APPLY)))

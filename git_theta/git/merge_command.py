@@ -12,15 +12,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from git_theta.errors import ThetaError
 from git_theta.git import merge_record
 from git_theta.git.favoured_side import Favoured
 from git_theta.git.merge_driver import explain, summary
+from git_theta.git.merge_entries import Contested, Head
 from git_theta.git.merge_heads import heads_to_merge, our_head
 from git_theta.git.merge_move import commit_merge, fast_forward, stage_merge
-from git_theta.git.merge_settings import rules_for
-from git_theta.git.merge_trees import Contested, Head, MergedTrees, merge_trees, with_blobs
+from git_theta.git.merge_settings import carried, rules_for
+from git_theta.git.merge_trees import MergedTrees, merge_trees, with_blobs
 from git_theta.git.merging import CheckpointMerge, fetch_changed
 from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.recorded import parsed
@@ -33,6 +35,9 @@ from git_theta.merges.rules import Rules, check_matches
 
 Say = Callable[[str], None]
 RulesOf = Callable[[str], Rules]
+FastForward = Literal["allow", "no", "only"]
+"""git's --ff, --no-ff and --ff-only. As with git's -s ours, a strategy that is typed is none to skip."""
+
 _SHOWN = 10
 
 
@@ -45,6 +50,7 @@ class Request:
         layer: strategy, options and rules of the command line.
         message: of the commit; "" for the usual one.
         favoured: the side to take where both have changed something, in all files.
+        ff: whether a branch that contains ours is merged by moving to it; None as configured.
     """
 
     revisions: tuple[str, ...]
@@ -53,6 +59,13 @@ class Request:
     message: str = ""
     commit: bool = True
     favoured: Favoured = ""
+    ff: FastForward | None = None
+
+    @property
+    def combines(self) -> bool:
+        """Whether a strategy was typed that is for all tensors, whoever changed them."""
+        typed = self.layer.strategy or self.layer.rules
+        return bool(typed) and not self.favoured and self.layer.one_sided != "take"
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,9 @@ class Merge:
     Args:
         rules_of: what is said about a checkpoint, by its path.
         favoured: as in Request; for checkpoints `rules_of` says it.
+        combines: whether checkpoints that one side alone has changed are merged where the rules combine; else
+            only where a place says so for the whole file.
+        layers_of: what the rules come from, for the merges of common ancestors; see merge_settings.carried.
 
     Attributes:
         checkpoints: those that more than one side changed.
@@ -92,6 +108,9 @@ class Merge:
         rules_of: RulesOf,
         device: str,
         favoured: Favoured = "",
+        *,
+        combines: bool,
+        layers_of: Mapping[str, Layer],
     ) -> None:
         self.ours, self.theirs = ours, theirs
         self._favoured = favoured
@@ -100,7 +119,14 @@ class Merge:
         self._stack = ExitStack()
         with self._stack:
             self.scratch = Path(self._stack.enter_context(TemporaryDirectory(prefix="git-theta-")))
-            self.trees: MergedTrees = merge_trees(repository, ours, theirs, self.scratch, favoured)
+            self.trees: MergedTrees = merge_trees(
+                repository.with_environment(carried(layers_of)),
+                ours,
+                theirs,
+                self.scratch,
+                favoured,
+                lambda path: (one := rules_of(path)).combines and (combines or one.one_sided == "combine"),
+            )
             self.checkpoints = [self._planned(one, rules_of(one.path)) for one in self.trees.contested]
             self._stack = self._stack.pop_all()
 
@@ -234,13 +260,23 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
         ThetaError: it is not possible; nothing has been changed.
     """
     ours = our_head(repository)
-    theirs = heads_to_merge(repository, ours, request.revisions)
+    theirs = heads_to_merge(repository, ours, request.revisions, request.combines)
     if not theirs:
         say("Already up to date.")
         return 0
-    if len(theirs) == 1 and _is_ancestor(repository, ours, theirs[0]) and request.commit:
-        return fast_forward(repository, ours, request.revisions[0])
+    ff = request.ff or _configured_ff(repository)
+    contains_ours = len(theirs) == 1 and _is_ancestor(repository, ours, theirs[0])
+    forward = contains_ours and request.commit and ff != "no"
+    if ff == "only" and not contains_ours and not request.combines:
+        raise ThetaError(
+            f"{' '.join(request.revisions)} cannot be merged by a fast-forward",
+            f"git theta merge --no-ff {shlex.join(request.revisions)}",
+        )
+    if forward and not request.combines:
+        return fast_forward(repository, ours, theirs[0].name)
     with _planned(repository, ours, theirs, request) as planned:
+        if forward and not planned.checkpoints:  # there is nothing that a strategy could combine
+            return fast_forward(repository, ours, theirs[0].name)
         planned.check_rules(len(request.layer.rules))
         planned.check()
         planned.fetch(checked_out=True)
@@ -258,7 +294,23 @@ def _planned(repository: Repository, ours: Head, theirs: Sequence[Head], request
     def rules_of(path: str) -> Rules:
         return rules_for(repository, path, request.layer)
 
-    return Merge(repository, ours, theirs, rules_of, request.device, request.favoured)
+    return Merge(
+        repository,
+        ours,
+        theirs,
+        rules_of,
+        request.device,
+        request.favoured,
+        combines=request.combines,
+        layers_of={"": request.layer},
+    )
+
+
+def _configured_ff(repository: Repository) -> FastForward:
+    """What merge.ff says, as git reads it."""
+    if repository.config.get("merge.ff").lower() == "only":
+        return "only"
+    return "allow" if repository.config.boolean("merge.ff", True) else "no"
 
 
 def dry_run(repository: Repository, request: Request, say: Say) -> int:
@@ -266,7 +318,7 @@ def dry_run(repository: Repository, request: Request, say: Say) -> int:
     from git_theta.git.merge_preview import preview
 
     ours = our_head(repository)
-    theirs = heads_to_merge(repository, ours, request.revisions)
+    theirs = heads_to_merge(repository, ours, request.revisions, request.combines)
     if not theirs:
         say("Already up to date.")
         return 0
@@ -295,7 +347,16 @@ def redo(repository: Repository, revision: str, device: str, say: Say) -> int:
     if len(parents) < 2:
         raise ThetaError(f"{revision} is no merge", "git log --merges")
     heads = [Head(parent[:10], parent) for parent in parents]
-    with Merge(repository, heads[0], heads[1:], lambda path: rules.get(path, Rules()), device) as planned:
+    layers_of = {path: Layer.read(revision, one.settings()) for path, one in rules.items()}
+    with Merge(
+        repository,
+        heads[0],
+        heads[1:],
+        lambda path: rules.get(path, Rules()),
+        device,
+        combines=True,
+        layers_of=layers_of,
+    ) as planned:
         planned.check_tensors()
         planned.fetch(checked_out=False)
         results = planned.carry_out(lambda line: None, checked_out=False)

@@ -18,7 +18,7 @@ from git_theta.errors import ThetaError
 from git_theta.git import applied as applied_changes
 from git_theta.git import attributes, callers, conflicts, operation
 from git_theta.git.conflicts import Conflict
-from git_theta.git.merge_settings import rules_for
+from git_theta.git.merge_settings import rules_for, rules_for_ancestors
 from git_theta.git.merging import CheckpointMerge, manifest_text
 from git_theta.git.operation import Operation
 from git_theta.git.progress_bar import ProgressBar
@@ -26,7 +26,7 @@ from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.merges import places
 from git_theta.merges.apply import Applied
-from git_theta.merges.decisions import BASE, Plan
+from git_theta.merges.decisions import BASE, Plan, is_one_sided
 from git_theta.merges.device import MissingTorch
 from git_theta.merges.narrowing import without_torch
 from git_theta.merges.options import NoOptions
@@ -109,7 +109,7 @@ def _merge_ancestors(repository: Repository, call: Call) -> int:
     Nobody sees the result: it is the base of the merge that was asked for.
     """
     try:
-        rules = rules_for(repository, call.path)
+        rules = rules_for_ancestors(repository, call.path)
         merge = CheckpointMerge(repository, call.path, call.versions, ("base", "ours", "theirs"))
         with closing(merge):
             names = [decision.name for decision in merge.plan(rules).conflicts()]
@@ -214,6 +214,8 @@ def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
         decision.combination.strategy.name for decision in plan.decisions if decision.combination
     )
     parts = [f"{count} merged ({name})" for name, count in strategies.most_common()]
+    one_sided = sum(one.combination is not None and is_one_sided(one) for one in plan.decisions)
+    parts += [f"{one_sided} of these changed on some sides only"] if one_sided else []
     numbers = (
         ("taken from one side", taken),
         ("added", counts["add"]),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from git_theta.errors import ThetaError
 from git_theta.git import operation
-from git_theta.git.merge_trees import Head
+from git_theta.git.merge_entries import Head
 from git_theta.git.repository import Repository
 
 _SHORT = 10
@@ -37,8 +37,12 @@ def our_head(repository: Repository) -> Head:
     return Head(branch or found[:_SHORT], found)
 
 
-def heads_to_merge(repository: Repository, ours: Head, revisions: Sequence[str]) -> list[Head]:
+def heads_to_merge(repository: Repository, ours: Head, revisions: Sequence[str], every: bool) -> list[Head]:
     """The commits to merge, in order, without those that ours or another one contains.
+
+    Args:
+        every: whether those count that are contained, beside one that ours does not contain: a strategy that
+            was typed is for all models.
 
     Raises:
         ThetaError: one of them is no commit.
@@ -52,4 +56,6 @@ def heads_to_merge(repository: Repository, ours: Head, revisions: Sequence[str])
         heads.setdefault(commit, Head(revision, commit))
     independent = repository.git("merge-base", "--independent", ours.commit, *heads).decode().split()
     contained = repository.git("rev-list", "--no-walk", *heads, f"^{ours.commit}").decode().split()
+    if every and contained:
+        return [head for head in heads.values() if head.commit != ours.commit]
     return [head for head in heads.values() if head.commit in independent and head.commit in contained]

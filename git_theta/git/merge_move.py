@@ -9,8 +9,8 @@ from git_theta.errors import ThetaError
 from git_theta.git import operation
 from git_theta.git.conflicts import clear, everything
 from git_theta.git.interrupts import held_back
+from git_theta.git.merge_entries import Head
 from git_theta.git.merge_record import with_trailers
-from git_theta.git.merge_trees import Head
 from git_theta.git.repository import Repository
 
 _MESSAGE, _HEAD, _MODE = "MERGE_MSG", "MERGE_HEAD", "MERGE_MODE"

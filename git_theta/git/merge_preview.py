@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from git_theta.git.comparison import compare_three
 from git_theta.git.merge_driver import explain
-from git_theta.git.merge_trees import Contested
+from git_theta.git.merge_entries import Contested
 from git_theta.git.places import Place
 from git_theta.git.repository import Repository
 from git_theta.merges.decisions import Decision

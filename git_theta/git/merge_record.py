@@ -5,6 +5,7 @@
     Theta-Rule: lm_head.*: ours
     Theta-Rename: OLD -> NEW
     Theta-Rows: common
+    Theta-One-sided: combine
     Theta-Device: cuda
 
 Settings hold for the paths just before them.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
@@ -87,6 +89,8 @@ def read(repository: Repository, commit: str) -> tuple[dict[str, Rules], str]:
     rules: dict[str, Rules] = {}
     for paths, settings in sections:
         layer = Layer.read(f"the message of {commit}", settings)
+        # Merges that say nothing of tensors changed on one side have taken them.
+        layer = replace(layer, one_sided=layer.one_sided or "take")
         rules |= dict.fromkeys(paths, places.resolve([layer]))
     return rules, device
 

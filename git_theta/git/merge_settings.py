@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
@@ -15,6 +18,7 @@ FILE = ".thetaconfig"
 """Versioned settings, in the syntax of git's configuration, at the top of a repository."""
 
 VARIABLE = "GIT_THETA_MERGE"
+_CARRIED = "GIT_THETA_MERGE_OF_ANCESTORS"
 
 
 def rules_for(repository: Repository, path: str, *first: Layer) -> Rules:
@@ -27,7 +31,32 @@ def rules_for(repository: Repository, path: str, *first: Layer) -> Rules:
     Raises:
         ThetaError: something there makes no sense; names the place and the rule.
     """
-    return places.resolve([*first, *layers(repository, path)])
+    return places.resolve([*first, *layers(repository, path)]).combining()
+
+
+def carried(layers_of: Mapping[str, Layer]) -> dict[str, str]:
+    """The environment that tells drivers, which merge common ancestors, what was typed or is recorded.
+
+    Args:
+        layers_of: what is said about a path, and nothing else is; for "" what goes before all else.
+    """
+    return {_CARRIED: json.dumps({path: asdict(layer) for path, layer in layers_of.items()})}
+
+
+def rules_for_ancestors(repository: Repository, path: str) -> Rules:
+    """What is said about merging the common ancestors of a checkpoint: the same as about itself.
+
+    Raises ThetaError as `rules_for` does.
+    """
+    given = {name: _layer(said) for name, said in json.loads(os.environ.get(_CARRIED, "{}")).items()}
+    if path in given:
+        return places.resolve([given[path]])
+    return rules_for(repository, path, *filter(None, [given.get("")]))
+
+
+def _layer(said: Mapping[str, Any]) -> Layer:
+    lists = {name: tuple(said[name]) for name in ("rules", "renames")}
+    return Layer(**{**said, **lists})
 
 
 def layers(repository: Repository, path: str) -> Sequence[Layer]:

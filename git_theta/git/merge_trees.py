@@ -8,54 +8,23 @@ octopus does; checkpoints go by their path then, and all versions of one are mer
 from __future__ import annotations
 
 import os
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from git_theta.errors import ThetaError
+from git_theta.git import one_sided
 from git_theta.git.favoured_side import Favoured
+from git_theta.git.merge_bases import FOR_ANCESTORS, common_ancestor, no_common_ancestor
+from git_theta.git.merge_entries import Contested, Entry, Head, checkpoints, entries
 from git_theta.git.places import SUBMODULE, SYMLINK
 from git_theta.git.repository import Repository
-from git_theta.git.setup import DRIVER
 from git_theta.git.version import git_version
 
 _NEEDED = (2, 38)
 _TAKES_SIDES = (2, 43)
-_EVERY_CHECKPOINT_CONFLICTS = (
-    *("-c", "merge.theta.driver=false"),
-    # The common ancestors of criss-cross histories are merged into one as by git merge.
-    *("-c", f"merge.theta-ancestors.driver={DRIVER}"),
-    *("-c", "merge.theta.recursive=theta-ancestors"),
-)
+_EVERY_CHECKPOINT_CONFLICTS = ("-c", "merge.theta.driver=false", *FOR_ANCESTORS)
 _OURS_FOR_EVERY_CHECKPOINT = ("-c", "merge.theta.driver=true")
-
-Entry = tuple[str, str]
-"""Mode and oid of a file in a tree."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """A commit that is merged, and what it is called."""
-
-    name: str
-    commit: str
-
-
-@dataclass(frozen=True)
-class Contested:
-    """A checkpoint that more than one side changed.
-
-    Attributes:
-        mode: of the result.
-        base: oid of the common ancestor's blob; "" where there is none.
-        versions: the sides that have it, ours first: what each is called, and the oid of its blob.
-    """
-
-    path: str
-    mode: str
-    base: str
-    versions: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -75,13 +44,19 @@ class MergedTrees:
 
 
 def merge_trees(
-    repository: Repository, ours: Head, theirs: Sequence[Head], scratch: Path, favoured: Favoured = ""
+    repository: Repository,
+    ours: Head,
+    theirs: Sequence[Head],
+    scratch: Path,
+    favoured: Favoured = "",
+    combines: Callable[[str], bool] = lambda path: False,
 ) -> MergedTrees:
     """Merge the files of commits.
 
     Args:
         scratch: an existing folder, for an index.
         favoured: the side that Git takes where both have changed something, if it can: from Git 2.43 on.
+        combines: whether a checkpoint of this path is contested although some sides have not changed it.
 
     Raises:
         ThetaError: git is too old, there is no common ancestor, or git failed.
@@ -89,8 +64,12 @@ def merge_trees(
     version = _checked_version()
     option = [f"-X{favoured}"] if favoured and version >= _TAKES_SIDES else []
     if len(theirs) == 1:
-        return _two(repository, ours, theirs[0], option)
-    return _several(repository, ours, theirs, scratch, option)
+        merged = _two(repository, ours, theirs[0], option)
+        known = {one.path for one in merged.contested}
+        further = one_sided.find(repository, ours, theirs[0], merged.tree)
+        more = [one for one in further if one.path not in known and combines(one.path)]
+        return replace(merged, contested=tuple(sorted((*merged.contested, *more), key=lambda one: one.path)))
+    return _several(repository, ours, theirs, scratch, option, combines)
 
 
 def with_blobs(repository: Repository, tree: str, blobs: Mapping[str, Entry | None], scratch: Path) -> str:
@@ -109,8 +88,8 @@ def with_blobs(repository: Repository, tree: str, blobs: Mapping[str, Entry | No
 
 def _two(repository: Repository, ours: Head, theirs: Head, option: Sequence[str]) -> MergedTrees:
     done = _merge_tree(repository, _EVERY_CHECKPOINT_CONFLICTS, ours, theirs, option)
-    mine = _checkpoints(repository, done.stages)
-    modes = _entries(repository, done.tree, mine)
+    mine = checkpoints(repository, done.stages)
+    modes = entries(repository, done.tree, mine)
     contested, others = [], {path: stages for path, stages in done.stages.items() if path not in mine}
     for path in sorted(mine):
         stages = done.stages[path]
@@ -125,21 +104,26 @@ def _two(repository: Repository, ours: Head, theirs: Head, option: Sequence[str]
 
 
 def _several(
-    repository: Repository, ours: Head, theirs: Sequence[Head], scratch: Path, option: Sequence[str]
+    repository: Repository,
+    ours: Head,
+    theirs: Sequence[Head],
+    scratch: Path,
+    option: Sequence[str],
+    combines: Callable[[str], bool],
 ) -> MergedTrees:
-    base = _common_ancestor(repository, [ours, *theirs])
+    base = common_ancestor(repository, [ours, *theirs])
     merged = ours
     conflicts: list[str] = []
     for head in theirs:
         done = _merge_tree(repository, _OURS_FOR_EVERY_CHECKPOINT, merged, head, option)
-        mine = _checkpoints(repository, done.stages)
+        mine = checkpoints(repository, done.stages)
         conflicts += done.explained({path: one for path, one in done.stages.items() if path not in mine})
         parents = ["-p", merged.commit, "-p", head.commit]
         commit = repository.git("commit-tree", *parents, "-m", "files of several heads", done.tree)
         merged = Head(f"{merged.name} with {head.name}", commit.decode().strip())
     contested, settled = [], {}
-    for path, entries in _changed_checkpoints(repository, base, [ours, *theirs]).items():
-        found = _settle(path, entries, [ours, *theirs])
+    for path, versions in _changed_checkpoints(repository, base, [ours, *theirs]).items():
+        found = _settle(path, versions, [ours, *theirs], combines)
         if isinstance(found, Contested):
             contested.append(found)
         elif isinstance(found, str):
@@ -155,12 +139,16 @@ def _several(
 
 
 def _settle(
-    path: str, entries: Sequence[Entry | None], heads: Sequence[Head]
+    path: str,
+    entries: Sequence[Entry | None],
+    heads: Sequence[Head],
+    combines: Callable[[str], bool],
 ) -> Contested | str | tuple[Entry | None]:
     """What becomes of a path: to be merged, a conflict in words, or (the entry that Git would take,)."""
     base, *sides = entries
     changed = [entry for entry in sides if entry != base]
-    if len(set(changed)) == 1:
+    one_sided = len(changed) < len(sides) and None not in entries
+    if len(set(changed)) == 1 and not (one_sided and combines(path)):
         return (changed[0],)
     if None in changed:
         removed = ", ".join(head.name for head, entry in zip(heads, sides, strict=True) if entry is None)
@@ -202,7 +190,7 @@ def _merge_tree(
     if ended.returncode > 1 or not ended.stdout:
         said = ended.stderr.decode(errors="replace").strip()
         if "unrelated histories" in said:
-            raise _no_common_ancestor(repository, [ours, theirs])
+            raise no_common_ancestor(repository, [ours, theirs])
         raise ThetaError(f"git merge-tree failed: {said}", "git fsck")
     fields = [os.fsdecode(one) for one in ended.stdout.split(b"\0")]
     done = _Done(fields.pop(0))
@@ -219,17 +207,6 @@ def _merge_tree(
     return done
 
 
-def _checkpoints(repository: Repository, paths: Mapping[str, object]) -> set[str]:
-    """Those paths that git-theta merges (attribute merge=theta)."""
-    if not paths:
-        return set()
-    given = b"".join(os.fsencode(path) + b"\0" for path in paths)
-    top = str(repository.work_tree.absolute())
-    fields = repository.git("-C", top, "check-attr", "-z", "--stdin", "merge", stdin=given).split(b"\0")
-    found = zip(fields[::3], fields[2::3], strict=False)
-    return {os.fsdecode(path) for path, value in found if value == b"theta"}
-
-
 def _changed_checkpoints(
     repository: Repository, base: str, heads: Sequence[Head]
 ) -> dict[str, list[Entry | None]]:
@@ -238,45 +215,9 @@ def _changed_checkpoints(
     for head in heads:
         listed = repository.git("diff-tree", "-r", "-z", "--name-only", "--no-renames", base, head.commit)
         paths |= dict.fromkeys(map(os.fsdecode, listed.split(b"\0")[:-1]))
-    mine = sorted(_checkpoints(repository, paths))
-    trees = [_entries(repository, tree, mine) for tree in (base, *(head.commit for head in heads))]
+    mine = sorted(checkpoints(repository, paths))
+    trees = [entries(repository, tree, mine) for tree in (base, *(head.commit for head in heads))]
     return {path: [tree.get(path) for tree in trees] for path in mine}
-
-
-def _entries(repository: Repository, tree: str, paths: Sequence[str] | set[str]) -> dict[str, Entry]:
-    if not paths:
-        return {}
-    listed = repository.git(
-        "--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", tree, "--", *sorted(paths)
-    )
-    found = {}
-    for row in listed.split(b"\0")[:-1]:
-        about, _, path = row.partition(b"\t")
-        mode, _, oid = about.decode().split()
-        found[os.fsdecode(path)] = mode, oid
-    return found
-
-
-def _common_ancestor(repository: Repository, heads: Sequence[Head]) -> str:
-    found = repository.run("merge-base", "--octopus", *(head.commit for head in heads)).stdout.decode()
-    if not found:
-        raise _no_common_ancestor(repository, heads)
-    return found.split()[0]
-
-
-def _no_common_ancestor(repository: Repository, heads: Sequence[Head]) -> ThetaError:
-    names = ", ".join(head.name for head in heads)
-    shallow = repository.git("rev-parse", "--is-shallow-repository").strip() == b"true"
-    if shallow:
-        return ThetaError(
-            f"this clone is shallow and lacks the common ancestor of {names}",
-            "git fetch --deepen=100 (or git fetch --unshallow), then merge again",
-        )
-    one_by_one = "" if len(heads) == 2 else "one after the other: "
-    return ThetaError(
-        f"{names} have no common ancestor",
-        f"{one_by_one}git merge --allow-unrelated-histories {shlex.quote(heads[1].name)}",
-    )
 
 
 def _checked_version() -> tuple[int, ...]:

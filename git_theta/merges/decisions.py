@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from git_theta.dtypes import DType
@@ -140,3 +140,17 @@ def lines_of(manifest: Manifest | None) -> list[Line]:
 def listed(words: list[str]) -> str:
     """Words as in a sentence."""
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def is_one_sided(decision: Decision) -> bool:
+    """Whether some sides have changed this tensor, and others have it as the base has."""
+    base, *sides = decision.lines
+    if base is None or decision.state == "unchanged":
+        return False
+    return any(line is not None and _same(line, base) for line in sides)
+
+
+def _same(one: Line, other: Line) -> bool:
+    if isinstance(one, TensorLine) and isinstance(other, TensorLine):
+        return (one.dtype, one.shape, one.digest) == (other.dtype, other.shape, other.digest)
+    return replace(one, name="") == replace(other, name="")

@@ -5,6 +5,7 @@ has another value than the base, or has it where the base has not, or the revers
 
     nobody changed it                     take ours
     one side, or all who did alike        take that change: the value, its addition or its removal
+    ... a value, and the choice combines  combine what all sides have, if arithmetic can do that
     several, differently, all have it     combine with the chosen strategy, else a conflict
     ... and the base has not              the same, if a rule says so for this tensor, else a conflict
     ... and some side removed it          a conflict
@@ -13,8 +14,9 @@ has another value than the base, or has it where the base has not, or the revers
     no floating point numbers, or views   a conflict
 
 The strategies ours, theirs and base settle every one of these conflicts. Only the sides that changed a tensor
-take part in its combination, with their own weights. Views (tied tensors) are compared as views: what they
-show follows the tensor that they are views of, which is merged once.
+take part in its combination, with their own weights; all sides do where the choice is `one-sided=combine`.
+Views (tied tensors) are compared as views: what they show follows the tensor that they are views of, which is
+merged once.
 """
 
 from __future__ import annotations
@@ -149,16 +151,21 @@ class _Planner:
         state = _state(lines, changed, alike=len({values[side] for side in changed}) == 1)
         if not changed:
             return Decision(name, "take", state, lines)
-        if len({values[side] for side in changed}) == 1:
-            return _taken(name, state, lines, changed[0])
         choice = self._rules.choose(name)
+        all_take_part = choice is not None and choice.one_sided == "combine" and None not in lines
+        alike = len({values[side] for side in changed}) == 1
+        if alike and not (all_take_part and len(changed) < len(lines) - 1):
+            return _taken(name, state, lines, changed[0])
         if choice is not None and choice.strategy.takes:
             side = self._side_taken(choice, changed, values)
             if side is not None:
                 return _taken(name, state, lines, side)
-        combination = self._combination(choice, lines, changed)
+        sides = list(range(OURS, len(lines))) if all_take_part else changed
+        combination = self._combination(choice, lines, changed, sides)
         if isinstance(combination, Combination):
             return Decision(name, "combine", state, lines, combination=combination)
+        if alike:  # what arithmetic cannot do, Git's rule can
+            return _taken(name, state, lines, changed[0])
         return Decision(name, "conflict", state, lines, reason=combination)
 
     def settle_views(self, decisions: dict[str, Decision]) -> None:
@@ -222,12 +229,14 @@ class _Planner:
         if choice.strategy.takes == "ours":
             return OURS
         others = [side for side in changed if side != OURS]
+        if choice.one_sided == "combine" and len(values) == len(_SIDES):
+            return THEIRS
         return others[0] if len({values[side] for side in others}) == 1 else None
 
     def _combination(
-        self, choice: Choice | None, lines: Sequence[Line | None], changed: list[int]
+        self, choice: Choice | None, lines: Sequence[Line | None], changed: list[int], sides: list[int]
     ) -> Combination | str:
-        """How to combine what several sides changed differently, or why that is a conflict."""
+        """How to combine what sides have of which some changed it, or why that is a conflict."""
         who = listed([self._labels[side] for side in changed])
         removed = [self._labels[side] for side in changed if lines[side] is None]
         if removed:
@@ -241,8 +250,8 @@ class _Planner:
             return f"changed differently by {who}: {strategy.name} is not one of them"
         if lines[BASE] is None and not choice.explicit:
             return f"added differently by {who}, and no rule says what to do with it"
-        options = fit(strategy, choice.options, len(lines) - 1, [side - 1 for side in changed])
-        needed = [*((BASE,) if strategy.needs_base(options) else ()), *changed]
+        options = fit(strategy, choice.options, len(lines) - 1, [side - 1 for side in sides])
+        needed = [*((BASE,) if strategy.needs_base(options) else ()), *sides]
         if lines[needed[0]] is None:
             return f"{strategy.name} needs the common ancestor, which does not have this tensor"
         found = [line for line in (lines[side] for side in needed) if isinstance(line, TensorLine)]
@@ -251,11 +260,12 @@ class _Planner:
         wrong = next((line.dtype.name for line in found if line.dtype.kind != "float"), None)
         if wrong:
             return f"changed differently by {who}, and {wrong} is not merged by arithmetic"
-        of_models = found[-len(changed) :]
+        of_models = found[-len(sides) :]
         if len({line.dtype for line in of_models}) > 1 and not choice.explicit:
             return f"dtypes differ ({self._compared(changed, lines, 'dtype')}), and no rule says what to do"
-        if not strategy.least <= len(changed) <= (strategy.most or len(changed)):
-            return f"{strategy.name} cannot merge {len(changed)} models ({who})"
+        if not strategy.least <= len(sides) <= (strategy.most or len(sides)):
+            names = listed([self._labels[side] for side in sides])
+            return f"{strategy.name} cannot merge {len(sides)} models ({names})"
         ours = lines[OURS]
         like = ours if isinstance(ours, TensorLine) else of_models[0]
         shape = _common_shape([line.shape for line in found], choice.rows, like.shape)
@@ -264,7 +274,7 @@ class _Planner:
             return f"shapes differ ({self._compared(needed, lines, 'shape')}), and {policy}"
         differ = len({line.shape for line in found}) > 1
         rows = choice.rows if differ else None
-        return Combination(strategy, options, tuple(changed), rows, like.dtype, shape)
+        return Combination(strategy, options, tuple(sides), rows, like.dtype, shape)
 
     def _compared(self, sides: Sequence[int], lines: Sequence[Line | None], what: str) -> str:
         words = []

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from git_theta.merges.interface import Strategy
 from git_theta.merges.options import canonical
 from git_theta.plugins import Registry
+
+APPLY = "apply"
+"""What operations that apply a change use."""
 
 GROUP = "git_theta.plugins.merges"
 
@@ -14,10 +18,19 @@ GROUP = "git_theta.plugins.merges"
 def by_name(name: str) -> Strategy[Any]:
     """The strategy of that name; hyphens and underscores, upper and lower case are the same.
 
+    Besides those that `names` lists, there is `apply`.
+
     Raises:
         ThetaError: there is none, or it cannot be loaded. Lists the known ones.
     """
-    return _registry.by_name(canonical(name))
+    return _apply() if canonical(name) == APPLY else _registry.by_name(canonical(name))
+
+
+@cache
+def _apply() -> Strategy[Any]:
+    from git_theta.merges.strategies.applied import Apply
+
+    return Apply()
 
 
 def names() -> list[str]:

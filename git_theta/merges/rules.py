@@ -104,8 +104,8 @@ class Rules:
         default: for tensors that no rule matches.
         rules: the last one that matches counts.
         rows: the policy for different numbers of rows, where a choice has none of its own.
-        one_sided: the same about tensors that some side has not changed. Where neither says anything, what
-            is typed and rules combine, and what else is configured takes.
+        one_sided: the same about tensors that some side has not changed; unless anything is said, they are
+            taken (see `combining`).
     """
 
     default: Choice | None = None
@@ -128,9 +128,20 @@ class Rules:
         choices = [*filter(None, [self.default]), *(rule.choice for rule in self.rules)]
         return any(self._about_one_sided(choice) == "combine" for choice in choices)
 
+    def combining(self) -> Rules:
+        """The same, but what is typed and rules combine where nothing is said about it."""
+        if self.one_sided is not None:
+            return self
+
+        def combining(choice: Choice) -> Choice:
+            usual: OneSided | None = "combine" if choice.explicit or choice.typed else None
+            return replace(choice, one_sided=choice.one_sided or usual)
+
+        rules = tuple(replace(rule, choice=combining(rule.choice)) for rule in self.rules)
+        return replace(self, default=self.default and combining(self.default), rules=rules)
+
     def _about_one_sided(self, choice: Choice) -> OneSided:
-        usual: OneSided = "combine" if choice.explicit or choice.typed else "take"
-        return choice.one_sided or self.one_sided or usual
+        return choice.one_sided or self.one_sided or "take"
 
     def settings(self) -> list[tuple[str, str]]:
         """All of it as (key, value), as `Layer.read` reads it: for the record of a merge."""

@@ -70,7 +70,7 @@ def test_merges_two(forked: GitRepo) -> None:
     assert forked.status() == []
     assert forked.git("log", "-1", "--format=%P").stdout.split() == [before, forked.head("medicine")]
     assert forked.git("log", "-1", "--format=%B").stdout.rstrip() == (
-        f"Merge branch 'medicine'\n\nTheta-Path: {MODEL}\nTheta-Strategy: average"
+        f"Merge branch 'medicine'\n\nTheta-Path: {MODEL}\nTheta-Strategy: average\nTheta-One-sided: combine"
     )
     assert (forked.path / "medicine.txt").exists()
     assert forked.git("reflog", "-1", "--format=%gs").stdout.startswith("merge medicine")
@@ -137,7 +137,7 @@ def test_merges_three_at_once(forked: GitRepo) -> None:
 
 
 def test_three_where_two_changed(forked: GitRepo) -> None:
-    """The sides that left a tensor or a file alone have no say."""
+    """With one-sided=take, the sides that left a tensor or a file alone have no say."""
     base = weights(0, count=2)
     forked.git("checkout", "-q", "-b", "partly", "v0")
     forked.write(MODEL, safetensors_bytes({**base, "bias": base["bias"] + 1}))
@@ -147,7 +147,7 @@ def test_three_where_two_changed(forked: GitRepo) -> None:
     forked.write("still.txt", "no model changed here")
     forked.commit("change no model")
     forked.git("checkout", "-q", "medicine")
-    forked.theta("merge", "partly", "still", "-s", "average", "-m", "All of them")
+    forked.theta("merge", "partly", "still", "-s", "average", "-o", "one-sided=take", "-m", "All of them")
     assert len(forked.git("log", "-1", "--format=%P").stdout.split()) == 3
     expected = tuned(1)
     expected["bias"] = (expected["bias"] + base["bias"] + 1) / 2

@@ -210,3 +210,144 @@ def test_what_cannot_be_applied_advises_no_average(repo: GitRepo) -> None:
     repo.remedy(said, f"git theta resolve {MODEL} --theirs")
     repo.git("cherry-pick", "--continue", GIT_EDITOR=":")
     has(repo, {"v": np.float32(1)})
+
+
+# What a strategy that was typed means: its formula, for all sides.
+
+
+def grown(repo: GitRepo, **branches: bytes) -> None:
+    """A commit with zeros on main, and branches from there."""
+    commit(repo, MODEL, model(u=0, w=0), "base")
+    for name, data in branches.items():
+        repo.git("checkout", "-q", "-b", name, "main")
+        repo.write(MODEL, data)
+        repo.commit(name)
+    repo.git("checkout", "-q", "main")
+
+
+def test_a_strategy_is_heeded_on_a_fast_forward(repo: GitRepo) -> None:
+    grown(repo, tuned=model(u=1, w=1))
+    said = repo.theta("merge", "tuned", "-s", "interpolate", "-o", "alpha=0.5", "--ff").stdout
+    assert "2 of these changed on some sides only" in said
+    has(repo, {"u": np.float32(0.5), "w": np.float32(0.5)})
+    assert "Theta-One-sided: combine" in repo.git("log", "-1", "--format=%B").stdout
+    assert "the same result" in repo.theta("merge", "--redo", "HEAD").stdout
+    assert repo.status() == []
+    repo.git("reset", "-q", "--hard", "HEAD~1")
+    repo.theta("merge", "tuned", "-s", "task-arithmetic", "-o", "weight=1,-1")
+    has(repo, {"u": np.float32(-1), "w": np.float32(-1)})
+    repo.git("reset", "-q", "--hard", "HEAD~1")
+    before = repo.head()
+    assert "fast-forward" not in repo.theta("merge", "-n", "tuned", "-s", "average").stdout.lower()
+    refused = repo.theta("merge", "tuned", "-s", "average", "--ff-only", check=False)
+    assert refused.returncode
+    assert repo.head() == before
+    repo.theta("merge", "tuned", "-s", "average", "-o", "one-sided=take")
+    assert repo.head() == repo.head("tuned")
+
+
+def test_fast_forwards_as_git_does(repo: GitRepo) -> None:
+    grown(repo, tuned=model(u=1, w=1))
+    repo.theta("merge", "tuned", "--no-ff", "-m", "no ff")
+    assert len(repo.git("log", "-1", "--format=%P").stdout.split()) == 2
+    repo.git("reset", "-q", "--hard", "HEAD~1")
+    repo.git("config", "merge.ff", "false")
+    repo.theta("merge", "tuned")
+    assert len(repo.git("log", "-1", "--format=%P").stdout.split()) == 2
+    repo.git("reset", "-q", "--hard", "HEAD~1")
+    repo.theta("merge", "tuned", "--ff-only")
+    assert repo.head() == repo.head("tuned")
+    repo.git("reset", "-q", "--hard", "HEAD~1")
+    commit(repo, "notes.txt", b"text", "diverge")
+    said = repo.refused("git", "theta", "merge", "tuned", "--ff-only")
+    assert "cannot be merged by a fast-forward" in said
+    repo.remedy(said, "git theta merge --no-ff tuned")
+    has(repo, {"u": np.float32(1), "w": np.float32(1)})
+
+
+@pytest.mark.parametrize(("options", "wanted"), [((), (0.3, 1.5)), (("-o", "one-sided=take"), (1, 1.5))])
+def test_lambda_is_for_all_tensors(
+    repo: GitRepo, options: tuple[str, ...], wanted: tuple[float, float]
+) -> None:
+    """u is changed by theirs alone, w by both."""
+    grown(repo, theirs=model(u=1, w=2))
+    commit(repo, MODEL, model(u=0, w=3), "ours")
+    repo.theta("merge", "theirs", "-s", "task-arithmetic", "-o", "lambda=0.3", *options)
+    u, w = wanted
+    has(repo, {"u": np.float32(u), "w": np.float32(w)})
+    assert "the same result" in repo.theta("merge", "--redo", "HEAD").stdout
+
+
+def test_a_rule_in_a_file_combines_and_a_strategy_there_takes(repo: GitRepo) -> None:
+    repo.write(".thetaconfig", "[merge]\n\tstrategy = average\n\trule = u: average\n")
+    commit(repo, MODEL, model(u=0, v=0, w=0), "base")
+    repo.git("checkout", "-q", "-b", "theirs")
+    commit(repo, MODEL, model(u=1, v=1, w=2), "theirs")
+    repo.git("checkout", "-q", "main")
+    commit(repo, MODEL, model(u=0, v=0, w=4), "ours")
+    repo.git("merge", "-q", "--no-edit", "theirs")
+    has(repo, {"u": np.float32(0.5), "v": np.float32(1), "w": np.float32(3)})
+    repo.git("reset", "-q", "--hard", "HEAD~1")
+    repo.git("-c", "theta.merge.one-sided=take", "merge", "-q", "--no-edit", "theirs")
+    has(repo, {"u": np.float32(1), "v": np.float32(1), "w": np.float32(3)})
+    repo.git("reset", "-q", "--hard", "HEAD~1")
+    repo.git("-c", "theta.merge.one-sided=combine", "merge", "-q", "--no-edit", "theirs")
+    has(repo, {"u": np.float32(0.5), "v": np.float32(0.5), "w": np.float32(3)})
+
+
+def test_weights_of_an_octopus_are_those_of_all_models(repo: GitRepo) -> None:
+    grown(repo, one=model(u=1, w=1), two=model(u=0, w=2))
+    repo.theta("merge", "one", "two", "-s", "linear", "-o", "weight=0.2,0.5,0.3")
+    has(repo, {"u": np.float32(0.5), "w": np.float32(0.5 * 1 + 0.3 * 2)})
+    assert "the same result" in repo.theta("merge", "--redo", "HEAD").stdout
+
+
+def test_a_checkpoint_that_was_moved_too(repo: GitRepo) -> None:
+    random = np.random.default_rng(0)
+    values = {f"layer.{n}": random.standard_normal(64).astype(np.float32) for n in range(12)}
+    tuned = values | {"layer.0": values["layer.0"] + np.float32(1)}
+    commit(repo, MODEL, safetensors_bytes(values), "base")
+    repo.git("checkout", "-q", "-b", "moved")
+    repo.git("mv", MODEL, "new.safetensors")
+    commit(repo, "new.safetensors", safetensors_bytes(tuned), "moved")
+    repo.git("checkout", "-q", "main")
+    commit(repo, "notes.txt", b"text", "ours")
+    repo.theta("merge", "moved", "-s", "average")
+    both = values["layer.0"].astype(np.float64), tuned["layer.0"].astype(np.float64)
+    has(repo, values | {"layer.0": ((both[0] + both[1]) / 2).astype(np.float32)}, "new.safetensors")
+    assert not (repo.path / MODEL).exists()
+
+
+def crossed(repo: GitRepo, merge: Callable[[str], object]) -> None:
+    """x and y grow by 1 and 10 from 0, are merged into each other, and grow by 1000 and 100."""
+    commit(repo, MODEL, model(w=0), "base")
+    for name, value in (("x", 1), ("y", 10)):
+        repo.git("checkout", "-q", "-b", name, "main")
+        commit(repo, MODEL, model(w=value), name)
+        repo.git("tag", f"{name}1")
+    for name, other, value in (("x", "y1", 1000), ("y", "x1", 100)):
+        repo.git("checkout", "-q", name)
+        merge(other)
+        has(repo, {"w": np.float32(11)})
+        commit(repo, MODEL, model(w=11 + value), f"more of {name}")
+    repo.git("checkout", "-q", "x")
+
+
+@pytest.mark.parametrize("further", ["", "z"])
+def test_criss_cross_counts_each_change_once(repo: GitRepo, further: str) -> None:
+    crossed(repo, lambda name: repo.theta("merge", name, "-s", "task-arithmetic"))
+    if further:
+        repo.git("checkout", "-q", "-b", "z", "x~1")
+        commit(repo, MODEL, model(w=11 + 5000), "z")
+        repo.git("checkout", "-q", "x")
+    repo.theta("merge", "y", *filter(None, [further]), "-s", "task-arithmetic")
+    has(repo, {"w": np.float32(6111 if further else 1111)})
+    assert "the same result" in repo.theta("merge", "--redo", "HEAD").stdout
+
+
+def test_criss_cross_with_options(repo: GitRepo) -> None:
+    crossed(repo, lambda name: repo.theta("merge", name, "-s", "task-arithmetic"))
+    repo.git("reset", "-q", "--hard", "x~1")
+    commit(repo, "notes.txt", b"text", "no change of the model")
+    repo.theta("merge", "y", "-s", "task-arithmetic", "-o", "lambda=0.5")
+    has(repo, {"w": np.float32(61)})  # the inner ancestors give 5.5 with it; 5.5 + 0.5 (5.5 + 105.5)

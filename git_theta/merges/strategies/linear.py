@@ -32,20 +32,6 @@ class Average(Strategy[NoOptions]):
         return Coefficients((0.0, *(1.0 / count,) * count))
 
 
-class Apply(Strategy[NoOptions]):
-    name = "apply"
-    summary = "Apply their change to ours, exactly."
-    formula = "θ = ours + (theirs − base) (of n models: base + Σᵢ τᵢ), in float64, rounded once"
-    reference = "git cherry-pick"
-    use = "What cherry-pick, revert, rebase and stash pop do: a change is carried over, not averaged."
-    options = NoOptions
-    base = "required"
-    exact = True
-
-    def coefficients(self, options: NoOptions, count: int) -> Coefficients:
-        return Coefficients((1.0 - count, *(1.0,) * count))
-
-
 @dataclass(frozen=True)
 class LinearOptions:
     weight: tuple[float, ...] = option(

@@ -1,0 +1,62 @@
+"""The files of the commits that are merged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from git_theta.git.repository import Repository
+
+Entry = tuple[str, str]
+"""Mode and oid of a file in a tree."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A commit that is merged, and what it is called."""
+
+    name: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class Contested:
+    """A checkpoint that more than one side changed.
+
+    Attributes:
+        mode: of the result.
+        base: oid of the common ancestor's blob; "" where there is none.
+        versions: the sides that have it, ours first: what each is called, and the oid of its blob.
+    """
+
+    path: str
+    mode: str
+    base: str
+    versions: tuple[tuple[str, str], ...]
+
+
+def checkpoints(repository: Repository, paths: Mapping[str, object]) -> set[str]:
+    """Those paths that git-theta merges (attribute merge=theta)."""
+    if not paths:
+        return set()
+    given = b"".join(os.fsencode(path) + b"\0" for path in paths)
+    top = str(repository.work_tree.absolute())
+    fields = repository.git("-C", top, "check-attr", "-z", "--stdin", "merge", stdin=given).split(b"\0")
+    found = zip(fields[::3], fields[2::3], strict=False)
+    return {os.fsdecode(path) for path, value in found if value == b"theta"}
+
+
+def entries(repository: Repository, tree: str, paths: Sequence[str] | set[str]) -> dict[str, Entry]:
+    """Those of these paths that a tree has."""
+    if not paths:
+        return {}
+    listed = repository.git(
+        "--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", tree, "--", *sorted(paths)
+    )
+    found = {}
+    for row in listed.split(b"\0")[:-1]:
+        about, _, path = row.partition(b"\t")
+        mode, _, oid = about.decode().split()
+        found[os.fsdecode(path)] = mode, oid
+    return found
