@@ -211,11 +211,14 @@ def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
     counts = Counter(decision.action for decision in plan.decisions)
     taken = sum(one.action == "take" and one.state != "unchanged" for one in plan.decisions)
     strategies = Counter(
-        decision.combination.strategy.name for decision in plan.decisions if decision.combination
+        (is_one_sided(decision), decision.combination.strategy.name)
+        for decision in plan.decisions
+        if decision.combination
     )
-    parts = [f"{count} merged ({name})" for name, count in strategies.most_common()]
-    one_sided = sum(one.combination is not None and is_one_sided(one) for one in plan.decisions)
-    parts += [f"{one_sided} of these changed on some sides only"] if one_sided else []
+    parts = [
+        f"{count} {'changed on some sides only, combined' if one_sided else 'merged'} ({name})"
+        for (one_sided, name), count in strategies.most_common()
+    ]
     numbers = (
         ("taken from one side", taken),
         ("added", counts["add"]),

@@ -14,6 +14,7 @@ OURS = model(a=10, b=20, c=3, d=40)
 THEIRS = model(a=30, b=40, c=50, d=4)
 MERGED = model(a=10, b=20, c=50, d=40)
 AVERAGE = model(a=20, b=30, c=50, d=40)
+MEAN = model(a=20, b=30, c=26.5, d=22)  # of all tensors, as a strategy that is typed gives it
 COUNTS = counts(a=1, b=2), counts(a=10, b=2), counts(a=30, b=4)
 """Integers of base, ours and theirs: no change is applied to those that both have changed."""
 

@@ -228,7 +228,7 @@ def grown(repo: GitRepo, **branches: bytes) -> None:
 def test_a_strategy_is_heeded_on_a_fast_forward(repo: GitRepo) -> None:
     grown(repo, tuned=model(u=1, w=1))
     said = repo.theta("merge", "tuned", "-s", "interpolate", "-o", "alpha=0.5", "--ff").stdout
-    assert "2 of these changed on some sides only" in said
+    assert "2 changed on some sides only, combined (interpolate)" in said
     has(repo, {"u": np.float32(0.5), "w": np.float32(0.5)})
     assert "Theta-One-sided: combine" in repo.git("log", "-1", "--format=%B").stdout
     assert "the same result" in repo.theta("merge", "--redo", "HEAD").stdout

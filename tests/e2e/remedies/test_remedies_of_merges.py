@@ -9,7 +9,7 @@ import pytest
 from git_repo import GitRepo, digest, does
 from merge_cases import MODEL, clean_and_equal, commit, diverge, model
 from test_merge_command import without_torch
-from test_merge_conflicts import AVERAGE, BASE, OURS, THEIRS
+from test_merge_conflicts import AVERAGE, BASE, MEAN, OURS, THEIRS
 
 OTHER = "other.txt"
 
@@ -30,14 +30,14 @@ def refused(repo: GitRepo, *options: str) -> str:
 def averaged(repo: GitRepo, *options: str) -> None:
     """The merge by average now succeeds."""
     repo.theta("merge", "theirs", "--strategy", "average", *options)
-    clean_and_equal(repo, AVERAGE)
+    clean_and_equal(repo, MEAN)
 
 
 def test_open_tensors(diverged: GitRepo) -> None:
     said = refused(diverged)
     assert "average" in diverged.remedy(said, "git theta strategies").stdout
     diverged.remedy(said, "git theta merge theirs --strategy average")
-    clean_and_equal(diverged, AVERAGE)
+    clean_and_equal(diverged, MEAN)
     diverged.git("reset", "-q", "--hard", "HEAD^")
     diverged.remedy(said, "git merge theirs", check=False)
     diverged.write(".git/answers", "average @all\n")
@@ -94,7 +94,7 @@ def test_what_stands_in_the_way(diverged: GitRepo) -> None:
     (diverged.path / OTHER).unlink()
     merged = said.split("git merge --ff-only ")[1].split()[0]
     diverged.remedy(said, f"git merge --ff-only {merged}")
-    clean_and_equal(diverged, AVERAGE)
+    clean_and_equal(diverged, MEAN)
 
 
 def test_local_changes_where_the_merge_is_only_staged(diverged: GitRepo) -> None:
@@ -106,7 +106,7 @@ def test_local_changes_where_the_merge_is_only_staged(diverged: GitRepo) -> None
     clean_and_equal(diverged, OURS)
     diverged.theta("merge", "theirs", "--strategy", "average", "--no-commit")
     diverged.remedy(said, "git commit")
-    clean_and_equal(diverged, AVERAGE)
+    clean_and_equal(diverged, MEAN)
 
 
 def test_hook_that_refuses(diverged: GitRepo) -> None:
@@ -200,7 +200,7 @@ def test_values_of_options(diverged: GitRepo) -> None:
     said = refused(diverged, "--strategy", "della", "-o", "density=0.5", "-o", "epsilon=0.9")
     does(said, "choose epsilon smaller than density and than 1 − density")
     diverged.theta("merge", "theirs", *linear, "-o", "weight=1,1")
-    clean_and_equal(diverged, AVERAGE)
+    clean_and_equal(diverged, MEAN)
 
 
 def test_configuration(diverged: GitRepo) -> None:
@@ -229,7 +229,7 @@ def test_statistics(diverged: GitRepo) -> None:
         "merge", "--dry-run", "theirs", "--rule", "b: average", *fisher, "-o", f"fisher={good},{good}"
     )
     diverged.theta("merge", "theirs", *fisher, "-o", f"fisher={good},{good}")
-    clean_and_equal(diverged, AVERAGE)
+    clean_and_equal(diverged, MEAN)
 
 
 def test_without_torch(diverged: GitRepo, tmp_path: Path) -> None:
