@@ -69,13 +69,17 @@ class HeldTensor:
 
 
 class FileTensor:
-    """A tensor in a file that can be read at positions."""
+    """A tensor in a file that can be read at positions.
+
+    It keeps the file and not its descriptor, whose number the next file that is opened may get: once the file
+    is closed, reading raises ValueError.
+    """
 
     def __init__(self, span: Span, file: IO[bytes]) -> None:
         self.dtype, self.shape = span.dtype, span.shape
         self.items = span.nbytes // span.dtype.itemsize
         self._offset, self._nbytes = span.offset, span.nbytes
-        self._descriptor = file.fileno()
+        self._file = file
 
     def digest(self) -> str:
         found = blake3()
@@ -96,9 +100,9 @@ class FileTensor:
         return result
 
     def _pread(self, out: NDArray[np.uint8], offset: int) -> None:
-        view, done = out.data, 0
+        view, done, descriptor = out.data, 0, self._file.fileno()
         while done < len(view):
-            got = os.preadv(self._descriptor, [view[done:]], offset + done)
+            got = os.preadv(descriptor, [view[done:]], offset + done)
             if not got:
                 raise OSError("a spooled file became shorter")
             done += got

@@ -8,7 +8,7 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
@@ -29,11 +29,10 @@ from git_theta.git.repository import Repository
 from git_theta.objects.writer import TensorWriter
 from git_theta.tensors import Tensor
 from git_theta.updates import registry as kinds
-from git_theta.updates.guides import AddedProduct, AddedSparsely, Guide, Replaced, Scaled
+from git_theta.updates.guides import Guide
 from git_theta.updates.interface import Base, Proposal, Target
 from git_theta.updates.sideload import guides
 
-_KINDS = {AddedProduct: "low-rank", Scaled: "scale", AddedSparsely: "delta", Replaced: "dense"}
 _CONFIG = "adapter_config.json"
 
 
@@ -43,19 +42,32 @@ class Guided:
     Args:
         path: of the file, from the current folder.
         update: name of an update kind to prefer, or "".
-        adapter: file that holds the update, or None.
+        adapter: file that holds the update, or None; read from until `close`.
+        scale: how many times the adapter's change is applied.
 
     Raises:
         ThetaError: the file is no checkpoint; the adapter does not fit it; there is no such update kind.
     """
 
-    def __init__(self, repository: Repository, path: Path, update: str, adapter: Path | None) -> None:
+    def __init__(
+        self, repository: Repository, path: Path, update: str, adapter: Path | None, scale: float = 1.0
+    ) -> None:
         self._repository = repository
         self._path = path
         top = repository.work_tree.resolve()
         self._pathname = path.resolve().relative_to(top).as_posix()
         self._kind = kinds.by_name(update).name if update else ""
-        self._guides = self._read(adapter) if adapter is not None else {}
+        self._adapter = ExitStack()
+        try:
+            found = self._read(adapter) if adapter is not None else {}
+        except BaseException:
+            self.close()
+            raise
+        self._guides = found if scale == 1 else {name: guide.times(scale) for name, guide in found.items()}
+
+    def close(self) -> None:
+        """Close the adapter's file."""
+        self._adapter.close()
 
     def apply(self) -> None:
         """Write the file anew, with the adapter applied to the tensors that it changes.
@@ -118,14 +130,13 @@ class Guided:
     def _read(self, adapter: Path) -> dict[str, Guide]:
         with self._path.open("rb") as file:
             shapes = {span.name: span.shape for span in self._layout(file)[1].spans}
-        with closing(from_file(self._repository, adapter, str(adapter))) as opened:
-            if opened.manifest.format == formats.OPAQUE:
-                raise ThetaError(
-                    f"{adapter} is no checkpoint that is known", "give a .safetensors or .bin file"
-                )
-            tensors = {line.name: opened.tensor(line) for line in opened.manifest.tensors}
-            found = guides(tensors, _config(adapter), shapes)
-        wrong = {_KINDS[type(guide)] for guide in found.values()} - {self._kind, "dense"}
+        opened = from_file(self._repository, adapter, str(adapter))
+        self._adapter.callback(opened.close)
+        if opened.manifest.format == formats.OPAQUE:
+            raise ThetaError(f"{adapter} is no checkpoint that is known", "give a .safetensors or .bin file")
+        tensors = {line.name: opened.tensor(line) for line in opened.manifest.tensors}
+        found = guides(tensors, _config(adapter), shapes)
+        wrong = {guide.kind for guide in found.values()} - {self._kind, "dense"}
         if self._kind and wrong:
             raise ThetaError(
                 f"{adapter} holds updates of kind {', '.join(sorted(wrong))}, not {self._kind}",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,17 @@ _SAMPLE = 64  # rows
 
 
 class Guide(Protocol):
-    """An adapter's part for one tensor."""
+    """An adapter's part for one tensor.
+
+    Attributes:
+        kind: name of the update that it is stored as.
+    """
+
+    kind: ClassVar[str]
+
+    def times(self, weight: float) -> Guide:
+        """The same with its change applied that many times: base + weight (updated - base)."""
+        ...
 
     def propose(self, target: Target, base: Base) -> Iterable[Proposal]:
         """Predictions of a tensor that the adapter was already applied to.
@@ -49,9 +59,13 @@ class AddedProduct:
         scaled: whether their scale is known; otherwise it is fitted to the target.
     """
 
+    kind: ClassVar[str] = "low-rank"
     left: NDArray[np.float64]
     right: NDArray[np.float64]
     scaled: bool = True
+
+    def times(self, weight: float) -> Guide:
+        return replace(self, left=self.left * weight)
 
     def propose(self, target: Target, base: Base) -> Iterable[Proposal]:
         left = self.left if self.scaled else self.left * self._scale(target, base)
@@ -90,8 +104,12 @@ class AddedProduct:
 class Scaled:
     """base * vector along an axis."""
 
+    kind: ClassVar[str] = "scale"
     axis: int
     vector: NDArray[np.float64]
+
+    def times(self, weight: float) -> Guide:
+        return replace(self, vector=1.0 + weight * (self.vector - 1.0))
 
     def propose(self, target: Target, base: Base) -> Iterable[Proposal]:
         yield scaled(target, base, self.axis, self.vector)
@@ -111,8 +129,12 @@ class Scaled:
 class AddedSparsely:
     """base + values at some items, counted through the whole tensor."""
 
+    kind: ClassVar[str] = "delta"
     places: NDArray[np.int64]
     values: NDArray[np.float64]
+
+    def times(self, weight: float) -> Guide:
+        return replace(self, values=self.values * weight)
 
     def propose(self, target: Target, base: Base) -> Iterable[Proposal]:
         yield Proposal("delta", (base,))
@@ -126,18 +148,85 @@ class AddedSparsely:
 
 @dataclass(frozen=True)
 class Replaced:
-    """A tensor that the adapter holds whole."""
+    """A tensor that the adapter holds whole, and the share of the way there from the base."""
 
+    kind: ClassVar[str] = "dense"
     tensor: Tensor
+    share: float = 1.0
+
+    def times(self, weight: float) -> Guide:
+        return replace(self, share=weight)
 
     def propose(self, target: Target, base: Base) -> Iterable[Proposal]:
         return ()
 
     def apply(self, base: Tensor) -> ArrayTensor:
+        if self.share != 1:
+            return _part_of_the_way(base, floats(self.tensor), self.share)
         bits = self.tensor.read(0, self.tensor.items)
         if self.tensor.dtype != base.dtype:
             bits = from_float(to_float(bits, self.tensor.dtype), base.dtype)
         return ArrayTensor(base.dtype, base.shape, np.ascontiguousarray(bits).data)
+
+
+@dataclass(frozen=True)
+class Redirected:
+    """DoRA: base + product, with every row (or column) brought to a length of its own (arXiv:2402.09353).
+
+    Attributes:
+        magnitudes: the lengths.
+        axis: of the tensor, along which they lie.
+        share: how far from the base to the result.
+    """
+
+    kind: ClassVar[str] = "dense"
+    product: AddedProduct
+    magnitudes: NDArray[np.float64]
+    axis: int
+    share: float = 1.0
+
+    def times(self, weight: float) -> Guide:
+        return replace(self, share=weight)
+
+    def propose(self, target: Target, base: Base) -> Iterable[Proposal]:
+        return ()  # a vector times the base, and a product: two updates in one
+
+    def apply(self, base: Tensor) -> ArrayTensor:
+        moved = floats(base) + (self.product.left @ self.product.right).reshape(base.shape)
+        others = tuple(axis for axis in range(moved.ndim) if axis != self.axis)
+        with np.errstate(all="ignore"):
+            lengths = np.sqrt(np.square(moved).sum(axis=others, keepdims=True))
+            moved *= self.magnitudes.reshape(lengths.shape) / lengths
+        return _part_of_the_way(base, moved, self.share)
+
+
+@dataclass(frozen=True)
+class Successive:
+    """A tensor that the adapter holds whole, and changes: an embedding that was made larger, for one."""
+
+    kind: ClassVar[str] = "dense"
+    whole: Replaced
+    change: Guide
+    share: float = 1.0
+
+    def times(self, weight: float) -> Guide:
+        return replace(self, share=weight)
+
+    def propose(self, target: Target, base: Base) -> Iterable[Proposal]:
+        return ()
+
+    def apply(self, base: Tensor) -> ArrayTensor:
+        changed = self.change.apply(self.whole.apply(base))
+        return changed if self.share == 1 else _part_of_the_way(base, floats(changed), self.share)
+
+
+def _part_of_the_way(base: Tensor, goal: NDArray[np.float64], share: float) -> ArrayTensor:
+    """base + share (goal - base), in float64, rounded once."""
+    start = floats(base)
+    with np.errstate(all="ignore"):
+        values = goal if share == 1 else start + share * (goal - start)
+    bits = from_float(np.ascontiguousarray(values).ravel(), base.dtype)
+    return ArrayTensor(base.dtype, base.shape, bits.data)
 
 
 def floats(tensor: Tensor) -> NDArray[np.float64]:

@@ -5,21 +5,20 @@ Understood, by the names of an adapter's tensors:
     base_model.model.<module>.lora_A.weight, .lora_B.weight      LoRA, as Hugging Face peft saves it
     base_model.model.<module>.lora_embedding_A, _B               the same for embeddings
     base_model.model.<module>.ia3_l                              (IA)³, as peft saves it
+    base_model.model.<module>.lora_magnitude_vector              DoRA's lengths
     base_model.model.<module>.weight                             modules_to_save: whole tensors
     <tensor>/R, <tensor>/C                                       low-rank factors of the original Git-Theta
     <tensor>/ia3                                                 its (IA)³ vectors
     <tensor>/indices with /data or /values                       sparse changes, indices into the flat tensor
 
-peft's adapter_config.json gives LoRA's scale: lora_alpha / r, or lora_alpha / sqrt(r) with use_rslora ("A
-Rank Stabilization Scaling Factor for Fine-Tuning with LoRA", arXiv:2312.03732).
+What peft's adapter_config.json adds is in updates.peft_config.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import isfinite, prod, sqrt
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -27,18 +26,31 @@ from numpy.typing import NDArray
 
 from git_theta.errors import ThetaError
 from git_theta.tensors import Tensor
-from git_theta.updates.guides import AddedProduct, AddedSparsely, Guide, Replaced, Scaled, floats
+from git_theta.updates.guides import (
+    AddedProduct,
+    AddedSparsely,
+    Guide,
+    Redirected,
+    Replaced,
+    Scaled,
+    Successive,
+    floats,
+)
+from git_theta.updates.peft_config import ELSEWHERE, Config, by_input, check_weights
 
 _PEFT = "base_model.model."
+# Modules that peft puts around those of the model; their names are in those of tensors that it saves whole.
+_WRAPPERS = re.compile(r"\.(base_layer|modules_to_save\.default|modules_to_save)(?=\.)")
 _PARTS = (
     (re.compile(r"(.+)\.lora_(A|B)(?:\.[^.]+)?\.weight"), "lora"),
-    (re.compile(r"(.+)\.lora_embedding_(A|B)(?:\.[^.]+)?"), "embedding"),
+    (re.compile(r"(.+)\.lora_(embedding_[AB])(?:\.[^.]+)?"), "lora"),
+    (re.compile(r"(.+)\.lora_(magnitude)_vector(?:\.[^.]+)?(?:\.weight)?"), "lora"),
     (re.compile(r"(.+)\.(ia3_l)(?:\.[^.]+)?"), "ia3"),
     (re.compile(r"(.+)/(R|C)"), "factors"),
     (re.compile(r"(.+)/(ia3)"), "vector"),
     (re.compile(r"(.+)/(indices|data|values|indptr|shape)"), "sparse"),
 )
-_REFUSED = ("lora_magnitude_vector", "lora_bias", ".lora_B.bias")
+_REFUSED = ("lora_bias", ".lora_B.bias")
 
 
 def guides(
@@ -55,11 +67,33 @@ def guides(
     Raises:
         ThetaError: a tensor of the adapter is not understood, or does not fit the model.
     """
+    check_weights(config or {})
     found: dict[tuple[str, str], dict[str, Tensor]] = {}
     for name, tensor in adapter.items():
         place, kind, part = _part(name)
-        found.setdefault((place, kind), {})[part] = tensor
-    return dict(_guide(place, kind, parts, config, model) for (place, kind), parts in found.items())
+        parts = found.setdefault((place, kind), {})
+        if part in parts:
+            raise _twice(place)
+        parts[part] = tensor
+    result: dict[str, Guide] = {}
+    for (place, kind), parts in found.items():
+        for name, guide in _guides(place, kind, parts, config, model).items():
+            result[name] = _joined(name, result[name], guide) if name in result else guide
+    return result
+
+
+def _joined(name: str, one: Guide, other: Guide) -> Guide:
+    """Two parts of an adapter for one tensor: the one whole, the other its change."""
+    whole, change = (one, other) if isinstance(one, Replaced) else (other, one)
+    if isinstance(whole, Replaced) and not isinstance(change, Replaced):
+        return Successive(whole, change)
+    raise _twice(name)
+
+
+def _twice(name: str) -> ThetaError:
+    return ThetaError(
+        f"the adapter changes {name!r} in two ways", "check that the adapter was made for this model"
+    )
 
 
 def _part(name: str) -> tuple[str, str, str]:
@@ -67,47 +101,46 @@ def _part(name: str) -> tuple[str, str, str]:
     bare = name.removeprefix(_PEFT)
     if any(word in name for word in _REFUSED):
         raise ThetaError(
-            f"the adapter's tensor {name!r} is of a kind that is not understood (DoRA, or a LoRA's bias)",
-            "apply the adapter with the library that made it; git add then finds the update itself",
+            f"the adapter's tensor {name!r} is of a kind that is not understood (a LoRA's bias)", ELSEWHERE
         )
     for pattern, kind in _PARTS:
         match = pattern.fullmatch(bare)
         if match:
             return match[1], kind, match[2]
     if name.startswith(_PEFT):
-        return bare, "whole", ""
+        return _WRAPPERS.sub("", bare), "whole", ""
     raise ThetaError(
         f"the adapter's tensor {name!r} has no name that is understood",
         "save the adapter with peft, or name its tensors TENSOR/R and /C, /ia3, or /indices and /data",
     )
 
 
-def _guide(
+def _guides(
     place: str,
     kind: str,
     parts: Mapping[str, Tensor],
     config: Mapping[str, Any] | None,
     model: Mapping[str, tuple[int, ...]],
-) -> tuple[str, Guide]:
+) -> dict[str, Guide]:
     name = _find(place, model)
     shape = model[name]
     try:
-        if kind in ("lora", "embedding"):
-            return name, _lora(parts["A"], parts["B"], kind, _Config.of(config, place), shape)
+        if kind == "lora":
+            return {name: _lora(parts, Config.of(config, place), shape)}
         if kind == "factors":
-            return name, _product(floats(parts["R"]), floats(parts["C"]), shape, scaled=True)
-        if kind in ("ia3", "vector"):
-            (vector,) = parts.values()
-            turned = kind == "ia3" and _Config.of(config, place).transposed
-            return name, _scale(floats(vector).T if turned else floats(vector), shape)
+            return {name: _product(floats(parts["R"]), floats(parts["C"]), shape, scaled=True)}
+        if kind == "ia3":
+            return _ia3(floats(parts["ia3_l"]), config, place, name, model)
+        if kind == "vector":
+            return {name: _scale(floats(parts["ia3"]), shape)}
         if kind == "sparse":
             if "indptr" in parts and parts["indptr"].items != 2:
                 raise ValueError("its indices are of rows, and not of the flat tensor as a single row")
-            return name, _sparse(parts["indices"], parts["data" if "data" in parts else "values"], shape)
+            return {name: _sparse(parts["indices"], parts["data" if "data" in parts else "values"], shape)}
         (tensor,) = parts.values()
         if tensor.shape != shape:
             raise ValueError(f"it is {list(tensor.shape)}")
-        return name, Replaced(tensor)
+        return {name: Replaced(tensor)}
     except KeyError as error:
         raise ThetaError(
             f"the adapter has no part {error} for {place!r}", "get the whole adapter file"
@@ -117,28 +150,6 @@ def _guide(
             f"the adapter's part for {place!r} does not fit {name!r}, which is {list(shape)}: {error}",
             "check that the adapter was made for this model",
         ) from None
-
-
-@dataclass(frozen=True)
-class _Config:
-    """What adapter_config.json says about a module; alpha is None where there is no such file."""
-
-    alpha: float | None
-    stabilised: bool
-    transposed: bool
-
-    @staticmethod
-    def of(config: Mapping[str, Any] | None, module: str) -> _Config:
-        if config is None:
-            return _Config(None, False, False)
-        alpha = config.get("lora_alpha", 8)
-        for pattern, value in (config.get("alpha_pattern") or {}).items():
-            # peft takes these as regular expressions; names of modules are all that is needed of them.
-            if module == pattern or module.endswith(f".{pattern}"):
-                alpha = value
-        if not isinstance(alpha, (int, float)) or not isfinite(alpha):
-            raise ValueError(f"lora_alpha is {alpha!r}")
-        return _Config(float(alpha), bool(config.get("use_rslora")), bool(config.get("fan_in_fan_out")))
 
 
 def _find(place: str, model: Mapping[str, tuple[int, ...]]) -> str:
@@ -162,15 +173,26 @@ def _find(place: str, model: Mapping[str, tuple[int, ...]]) -> str:
     )
 
 
-def _lora(a: Tensor, b: Tensor, kind: str, config: _Config, shape: tuple[int, ...]) -> Guide:
+def _lora(parts: Mapping[str, Tensor], config: Config, shape: tuple[int, ...]) -> Guide:
+    embedding = "embedding_A" in parts
+    a, b = (parts["embedding_A"], parts["embedding_B"]) if embedding else (parts["A"], parts["B"])
     right, left = floats(a), floats(b)
     rank = len(right)
+    if config.rank is not None and config.rank != rank:
+        raise ValueError(f"its rank is {rank}, and adapter_config.json says {config.rank}")
     right, left = right.reshape(rank, -1), left.reshape(left.shape[0], rank)
     if config.alpha is not None:
         left = left * (config.alpha / (sqrt(rank) if config.stabilised else rank))
-    if kind == "embedding" or config.transposed:
+    turned = embedding or config.transposed
+    if turned:
         left, right = right.T, left.T
-    return _product(left, right, shape, config.alpha is not None)
+    product = _product(left, right, shape, config.alpha is not None)
+    if not config.directed and "magnitude" not in parts:
+        return product
+    axis, magnitudes = int(turned), floats(parts["magnitude"]).ravel()
+    if magnitudes.size != shape[axis] or not np.isfinite(magnitudes).all():
+        raise ValueError(f"it has {magnitudes.size} magnitudes, or holds NaN or infinities")
+    return Redirected(product, magnitudes, axis)
 
 
 def _product(
@@ -184,6 +206,30 @@ def _product(
     if not (np.isfinite(left).all() and np.isfinite(right).all()):
         raise ValueError("it holds NaN or infinities")
     return AddedProduct(left, right, scaled)
+
+
+def _ia3(
+    vector: NDArray[np.float64],
+    config: Mapping[str, Any] | None,
+    module: str,
+    name: str,
+    model: Mapping[str, tuple[int, ...]],
+) -> dict[str, Guide]:
+    """Of peft: a factor for each input, or for each output and its bias."""
+    if not np.isfinite(vector).all():
+        raise ValueError("it holds NaN or infinities")
+    feedforward = by_input(config, module)
+    if feedforward is None:
+        feedforward = vector.shape[-1] != 1 or vector.ndim > 2
+    axis = int(feedforward != Config.of(config, module).transposed)
+    shape = model[name]
+    if vector.size != max(vector.shape) or len(shape) <= axis or vector.size != shape[axis]:
+        raise ValueError(f"it varies along more than one dimension, or is {list(vector.shape)}")
+    found: dict[str, Guide] = {name: Scaled(axis, vector.ravel())}
+    bias = f"{name.removesuffix('.weight')}.bias"
+    if not feedforward and model.get(bias) == (vector.size,):
+        found[bias] = Scaled(0, vector.ravel())
+    return found
 
 
 def _scale(vector: NDArray[np.float64], shape: tuple[int, ...]) -> Scaled:

@@ -170,3 +170,51 @@ def test_what_git_add_says_is_shown(repo: GitRepo) -> None:
     assert "odd.safetensors" in repo.theta("add", "odd.safetensors").stderr
     repo.write("odd.safetensors", b"another one")
     assert repo.theta("add", "odd.safetensors", "--verbose").stdout == "add 'odd.safetensors'\n"
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_modules_to_save_have_the_bytes_of_the_adapter(repo: GitRepo, tmp_path: Path, suffix: str) -> None:
+    before = {"lm_head.weight": np.zeros((8, 8), np.float32), "q.weight": np.zeros((8, 8), np.float32)}
+    repo.write("model.safetensors", safetensors_bytes(before))
+    repo.commit("base")
+    head = np.random.default_rng(1).standard_normal((8, 8), np.float32)
+    adapter = tmp_path / f"adapter_model.{suffix}"
+    name = "base_model.model.lm_head.weight"
+    if suffix == "bin":
+        torch = pytest.importorskip("torch")
+        torch.save({name: torch.from_numpy(head)}, adapter)
+    else:
+        adapter.write_bytes(safetensors_bytes({name: head}))
+    repo.theta("add", "model.safetensors", "--update-data", str(adapter), "--apply")
+    data = safetensors_bytes(before | {"lm_head.weight": head})
+    assert (repo.path / "model.safetensors").read_bytes() == data
+    repo.git("commit", "-q", "-m", "applied")
+    (repo.path / "model.safetensors").unlink()
+    repo.git("checkout", "-q", "--", "model.safetensors")
+    assert (repo.path / "model.safetensors").read_bytes() == data
+
+
+def test_a_part_of_an_adapter_is_applied(adapted: tuple[GitRepo, Path]) -> None:
+    repo, adapter = adapted
+    repo.theta("add", "model.safetensors", "--update-data", str(adapter), "--apply", "--scale", "0.25")
+    from safetensors.numpy import load_file
+
+    found = load_file(repo.path / "model.safetensors")["layers.1.weight"]
+    np.testing.assert_allclose(found, model()["layers.1.weight"] + product(2), rtol=1e-5, atol=1e-6)
+    assert updates(repo)["layers.1.weight"] == "low-rank"
+
+
+def test_patterns_are_regular_expressions(adapted: tuple[GitRepo, Path]) -> None:
+    repo, adapter = adapted
+    config = {
+        "r": 8,
+        "lora_alpha": 1,
+        "rank_pattern": {r"layers\.[01]": 4},
+        "alpha_pattern": {"(layers).1": 12},
+    }
+    adapter.with_name("adapter_config.json").write_text(json.dumps(config))
+    repo.theta("add", "model.safetensors", "--update-data", str(adapter), "--apply")
+    from safetensors.numpy import load_file
+
+    found = load_file(repo.path / "model.safetensors")["layers.1.weight"]
+    np.testing.assert_allclose(found, model()["layers.1.weight"] + product(12), rtol=1e-5, atol=1e-6)

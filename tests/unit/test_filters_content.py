@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from git_theta.checkpoints.layout import Span
+from git_theta.dtypes import dtype
 from git_theta.errors import ThetaError
 from git_theta.filters.content import Content, DescriptorStream
+from git_theta.filters.held import FileTensor
 
 
 class Stream:
@@ -122,3 +125,18 @@ def test_a_descriptor_gives_everything_however_it_arrives(pieces: list[bytes]) -
     finally:
         writer.join()
         os.close(reading)
+
+
+def test_a_tensor_does_not_outlive_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "tensor"
+    path.write_bytes(bytes(8))
+    with path.open("rb") as file:
+        tensor = FileTensor(Span("w", dtype("F32"), (2,), 0), file)
+        assert not tensor.read(0, 2).any()
+    other = tmp_path / "other"
+    other.write_bytes(b"\1" * 8)
+    with (
+        other.open("rb"),
+        pytest.raises(ValueError, match="closed file"),
+    ):  # which has the number of the first
+        tensor.read(0, 2)

@@ -42,6 +42,11 @@ def check(guide: sideload.Guide, before: ArrayTensor, expected: np.ndarray) -> N
         ({"peft_type": "LORA", "r": 4, "lora_alpha": 16}, 4),
         ({"r": 4, "lora_alpha": 16, "use_rslora": True}, 8),
         ({"r": 8, "lora_alpha": 16, "rank_pattern": {"q_proj": 4}, "alpha_pattern": {"q_proj": 2}}, 0.5),
+        # As peft: expressions for the end of the name from a dot on, of which the first that fits counts.
+        ({"r": 4, "lora_alpha": 16, "alpha_pattern": {r"layers\.\d\.q_proj": 2, "q_proj": 4}}, 0.5),
+        ({"r": 4, "lora_alpha": 16, "alpha_pattern": {"q_proj": 4, r"layers\.\d\.q_proj": 2}}, 1),
+        ({"r": 4, "lora_alpha": 16, "alpha_pattern": {"proj": 2, "layers.0": 2, "^layers.*": 2}}, 4),
+        ({"r": 4, "lora_alpha": 16, "alpha_pattern": {"model.*": 2}, "use_rslora": True}, 1),
         (None, 1),
     ],
 )
@@ -139,6 +144,78 @@ def test_sparse_and_whole_tensors() -> None:
     assert list(guide.propose(Target(NAME, before), base(before))) == []
 
 
+def test_outputs_that_are_scaled_have_scaled_biases() -> None:
+    vector = number_tensor(1 + numbers_of(factor(96, 1, seed=3)), F32)
+    model = {NAME: (96, 80), NAME.replace("weight", "bias"): (96,)}
+    for said in (["q_proj"], r".*\.q_proj", []):
+        by_input = bool(said)
+        turned = tensor_of(vector.bits, F32, (1, 96)) if by_input else vector
+        shapes = {NAME: (80, 96), **dict(list(model.items())[1:])} if by_input else model
+        found = sideload.guides({f"{PEFT}.ia3_l": turned}, {"feedforward_modules": said}, shapes)
+        assert set(found) == ({NAME} if by_input else set(model))
+        if not by_input:
+            before = weights(F32, (96,))
+            expected = numbers_of(before).astype(np.float64) * numbers_of(vector).ravel()
+            check(found[NAME.replace("weight", "bias")], before, expected)
+
+
+@pytest.mark.parametrize("form", ["linear", "transposed", "convolution", "embedding"])
+@pytest.mark.parametrize("share", [1, 0.25])
+def test_dora(form: str, share: float) -> None:
+    a, b, m = factor(4, 80, seed=1), factor(96, 4, seed=2), factor(96, seed=3)
+    parts = {"lora_A.weight": a, "lora_B.weight": b, "lora_magnitude_vector": m}
+    shape, turned = (96, 80), form in ("transposed", "embedding")
+    if turned:
+        shape = (80, 96)
+    if form == "convolution":
+        shape = (96, 20, 2, 2)
+        shapes = [(4, 20, 2, 2), (96, 4, 1, 1), (1, 96, 1, 1)]
+        parts = {
+            name: tensor_of(one.bits, F32, s) for (name, one), s in zip(parts.items(), shapes, strict=True)
+        }
+    if form == "embedding":
+        parts = {"lora_embedding_A": a, "lora_embedding_B": b, "lora_magnitude_vector": m}
+    before = weights(F32, shape)
+    config = {"lora_alpha": 8, "use_dora": True, "fan_in_fan_out": form == "transposed"}
+    adapter = {f"{PEFT}.{name}": one for name, one in parts.items()}
+    guide = sideload.guides(adapter, config, {NAME: shape})[NAME].times(share)
+    start = numbers_of(before).astype(np.float64)
+    matrix = start.T if turned else start.reshape(96, 80)
+    moved = matrix + 2 * numbers_of(b).astype(np.float64) @ numbers_of(a)
+    moved *= (numbers_of(m) / np.linalg.norm(moved, axis=1))[:, None]
+    moved = moved.T if turned else moved.reshape(shape)
+    applied = numbers_of(guide.apply(before))
+    np.testing.assert_allclose(applied, start + share * (moved - start), rtol=1e-6, atol=1e-7)
+
+
+def test_an_adapter_is_applied_in_part() -> None:
+    before = weights(F32, (96, 80))
+    start = numbers_of(before).astype(np.float64)
+    whole, vector, values = weights(F32, (96, 80), 7), factor(96, 1, seed=3), factor(2, seed=4)
+    places = np.array([5, 7])
+    sparse = np.zeros(96 * 80)
+    sparse[places] = numbers_of(values)
+    lora = {f"{PEFT}.lora_A.weight": factor(4, 80, seed=1), f"{PEFT}.lora_B.weight": factor(96, 4, seed=2)}
+    product = numbers_of(lora[f"{PEFT}.lora_B.weight"]).astype(np.float64) @ numbers_of(
+        lora[f"{PEFT}.lora_A.weight"]
+    )
+    goals = [
+        (lora, start + product),
+        ({f"{PEFT}.weight": whole}, numbers_of(whole)),
+        ({f"{NAME}/ia3": vector}, start * numbers_of(vector)),
+        (
+            {f"{NAME}/indices": tensor_of(places, dtype("I64"), (2,)), f"{NAME}/data": values},
+            start + sparse.reshape(96, 80),
+        ),
+        ({f"{PEFT}.base_layer.weight": whole, **lora}, numbers_of(whole) + product),
+    ]
+    for adapter, goal in goals:
+        guide = sideload.guides(adapter, None, {NAME: (96, 80)})[NAME]
+        for share in (0.25, -2.0, 1.0):
+            applied = numbers_of(guide.times(share).apply(before))
+            np.testing.assert_allclose(applied, start + share * (goal - start), rtol=2e-6, atol=2e-6)
+
+
 LORA = {f"{PEFT}.lora_A.weight": factor(4, 80, seed=1), f"{PEFT}.lora_B.weight": factor(96, 4, seed=2)}
 INDICES = tensor_of(np.array([5, 7680], np.int64), dtype("I64"), (2,))
 
@@ -147,7 +224,13 @@ INDICES = tensor_of(np.array([5, 7680], np.int64), dtype("I64"), (2,))
     ("adapter", "config", "model", "message"),
     [
         ({f"{PEFT}.lora_A.weight": factor(4, 80, seed=1)}, None, None, "no part 'B'"),
-        ({f"{PEFT}.lora_magnitude_vector": factor(80, seed=1)}, None, None, "DoRA"),
+        ({f"{PEFT}.lora_magnitude_vector": factor(80, seed=1)}, None, None, "no part 'A'"),
+        (LORA, {"use_dora": True}, None, "no part 'magnitude'"),
+        (LORA | {f"{PEFT}.lora_magnitude_vector": factor(80, seed=1)}, None, None, "80 magnitudes"),
+        (LORA, {"r": 8}, None, "its rank is 4, and adapter_config.json says 8"),
+        (LORA, {"r": 8, "rank_pattern": {"(q": 4}}, None, "no regular expression"),
+        (LORA, {"alpha_pattern": [3]}, None, "alpha_pattern is"),
+        (LORA, {"r": "many"}, None, "r is 'many'"),
         ({"something": factor(80, seed=1)}, None, None, "no name that is understood"),
         (LORA, None, {NAME: (80, 96)}, r"does not fit .* its product is \[96, 80\]"),
         (LORA, None, {"other.weight": (96, 80)}, "names no tensor"),

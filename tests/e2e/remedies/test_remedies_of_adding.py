@@ -61,6 +61,11 @@ def test_options_of_theta_add(adapted: tuple[GitRepo, Path]) -> None:
     said = add_adapter(repo, adapter, "--update", "low-rnak")
     does(said, "did you mean low-rank?")
     repo.theta("add", MODEL, "--update", "low-rank", "--update-data", str(adapter))
+    repo.git("reset", "-q", "--hard")
+    said = repo.refused("git", "theta", "add", MODEL, "--scale", "2")
+    assert "--scale" in repo.remedy(said, "git theta add --help").stdout
+    does(add_adapter(repo, adapter, "--apply", "--scale", "nan"), "give a number, such as --scale 0.5")
+    repo.theta("add", MODEL, "--update-data", str(adapter), "--apply", "--scale", "0.5")
 
 
 def test_file_of_no_known_format(repo: GitRepo) -> None:
@@ -95,6 +100,12 @@ def test_adapters_that_do_not_fit(adapted: tuple[GitRepo, Path]) -> None:
     repo, adapter = adapted
     whole = adapter.read_bytes()
     a, b = lora()
+    twice = {
+        f"base_model.model.layers.1.{tail}": np.ones(SHAPE, np.float32)
+        for tail in ("weight", "base_layer.weight")
+    }
+    adapter.write_bytes(safetensors_bytes(twice))
+    does(add_adapter(repo, adapter), "check that the adapter was made for this model")
     half = {a: lora()[a]}
     adapter.write_bytes(safetensors_bytes(half))
     does(add_adapter(repo, adapter), "get the whole adapter file")
@@ -112,10 +123,16 @@ def test_adapters_that_do_not_fit(adapted: tuple[GitRepo, Path]) -> None:
 
 def test_adapter_of_a_kind_that_is_not_understood(adapted: tuple[GitRepo, Path]) -> None:
     repo, adapter = adapted
-    dora = "base_model.model.layers.1.lora_magnitude_vector"
-    adapter.write_bytes(safetensors_bytes(lora() | {dora: np.ones(SHAPE[0], np.float32)}))
-    said = add_adapter(repo, adapter)
-    does(said, "apply the adapter with the library that made it; git add then finds the update itself")
+    whole = adapter.read_bytes()
+    bias = "base_model.model.layers.1.lora_B.bias"
+    adapter.write_bytes(safetensors_bytes(lora() | {bias: np.ones(SHAPE[0], np.float32)}))
+    said = [add_adapter(repo, adapter)]
+    adapter.write_bytes(whole)
+    for other in ({"init_lora_weights": "pissa"}, {"layer_replication": [[0, 1], [0, 2]]}):
+        adapter.with_name("adapter_config.json").write_text(json.dumps({"r": RANK, **other}))
+        said.append(add_adapter(repo, adapter))
+    for one in said:
+        does(one, "apply the adapter with the library that made it; git add then finds the update itself")
     a, b = lora().values()
     changed = model()
     changed["layers.1.weight"] = (changed["layers.1.weight"] + 2 * b @ a).astype(np.float32)
