@@ -164,9 +164,8 @@ def test_outputs_that_are_scaled_have_scaled_biases() -> None:
 def test_dora(form: str, share: float) -> None:
     a, b, m = factor(4, 80, seed=1), factor(96, 4, seed=2), factor(96, seed=3)
     parts = {"lora_A.weight": a, "lora_B.weight": b, "lora_magnitude_vector": m}
-    shape, turned = (96, 80), form in ("transposed", "embedding")
-    if turned:
-        shape = (80, 96)
+    turned = form in ("transposed", "embedding")
+    shape: tuple[int, ...] = (80, 96) if turned else (96, 80)
     if form == "convolution":
         shape = (96, 20, 2, 2)
         shapes = [(4, 20, 2, 2), (96, 4, 1, 1), (1, 96, 1, 1)]
