@@ -20,6 +20,7 @@ from git_theta.diffs.sweep import cores
 from git_theta.merges import device as devices
 from git_theta.merges.accelerator import DeviceBlocks
 from git_theta.merges.arithmetic import Linear, arithmetic_for
+from git_theta.merges.change import write_changes
 from git_theta.merges.crew import Crew, Progress
 from git_theta.merges.host import HostBlocks, write_linear
 from git_theta.merges.inputs import Inputs, Job, copy_rows
@@ -193,6 +194,9 @@ class _Run:
         if not job.elements:
             return None, 0
         fixed = _fixed(job)
+        if fixed is not None and job.strategy.adds_changes and job.base is not None:
+            inputs = Inputs([job.base, *job.models], slice(1, 1 + len(job.models)), job.dtype)
+            return Linear(fixed.values, "f64", regular=False), write_changes(inputs, self._crew, out)
         if fixed is not None:
             return self._linear(job, fixed, None, out)
         return self._on_device(lambda target: self._compute(job, survey, target, out))
@@ -203,19 +207,17 @@ class _Run:
         """Compute a linear combination, of inputs that may have been read before."""
         pairs = list(zip(coefficients.values, (job.base, *job.models), strict=True))
         tensors = [tensor for coefficient, tensor in pairs if coefficient and tensor is not None]
-        dtypes = [job.dtype, *(tensor.dtype for tensor in tensors)]
-        arithmetic = "f64" if job.strategy.exact else arithmetic_for(dtypes)
-        once = job.strategy.exact and job.dtype.itemsize < 4
-        linear = Linear(coefficients.values, arithmetic, once=once)
+        arithmetic = arithmetic_for([job.dtype, *(tensor.dtype for tensor in tensors)])
+        linear = Linear(coefficients.values, arithmetic)
         if not tensors:
             out.fill(0)
             return linear, 0
         first = int(bool(pairs[0][0]) and len(tensors) > 1)  # a base alone stands for the models
         models = slice(first, len(tensors))
         inputs = measured.only(tensors, models) if measured else Inputs(tensors, models, job.dtype)
-        used = Linear(tuple(filter(None, coefficients.values)), arithmetic, once=once)
+        used = Linear(tuple(filter(None, coefficients.values)), arithmetic)
         regular, bad = write_linear(inputs, used, self._crew, out)
-        return replace(linear, regular=regular and not once), bad
+        return replace(linear, regular=regular), bad
 
     def _compute(self, job: Job, survey: Any, target: torch.device, out: Bits) -> tuple[Linear | None, int]:
         strategy, options = job.strategy, job.options

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from git_theta import kernels, scratch
-from git_theta.merges.arithmetic import Linear, float_type, round_to_odd
+from git_theta.merges.arithmetic import Linear, float_type
 from git_theta.merges.crew import Crew
 from git_theta.merges.inputs import Holes, Inputs, Job, number_type, read_tensors, unit_length, write_result
 from git_theta.merges.interface import Block
@@ -45,9 +45,7 @@ def write_linear(inputs: Inputs, linear: Linear, crew: Crew, out: Bits) -> tuple
     used = [place for place, coefficient in enumerate(linear.coefficients) if coefficient]
     coefficients = tuple(linear.coefficients[place] for place in used)
     compiled = 1 <= len(used) <= kernels.MOST_INPUTS and in_kernels(inputs.result)
-    compiled = (
-        compiled and not linear.once and all(tensor.dtype == inputs.result for tensor in inputs.tensors)
-    )
+    compiled = compiled and all(tensor.dtype == inputs.result for tensor in inputs.tensors)
 
     def task(start: int, stop: int) -> tuple[bool, int]:
         part = out[start:stop]
@@ -56,7 +54,7 @@ def write_linear(inputs: Inputs, linear: Linear, crew: Crew, out: Bits) -> tuple
             if compiled:
                 found = _all_at_once(tuple(arrays[place] for place in used), coefficients, kind, part)
             if found is None:
-                found = _block_by_block(inputs, used, coefficients, kind, arrays, part, linear.once)
+                found = _block_by_block(inputs, used, coefficients, kind, arrays, part)
         crew.advance(part.nbytes)
         return found
 
@@ -79,7 +77,6 @@ def _block_by_block(
     kind: np.dtype[Any],
     arrays: Sequence[Bits],
     out: Bits,
-    once: bool,
 ) -> tuple[bool, int]:
     """One range of any dtypes, with holes; as `write_linear`."""
     regular, bad = True, 0
@@ -91,8 +88,6 @@ def _block_by_block(
                 widened(arrays[place][first:last], inputs.tensors[place].dtype, values) for place in used
             )
             weighted_sum(coefficients, numbers, result)
-            if once:
-                round_to_odd(result)
             holes = None if np.isfinite(result).all() else inputs.holes(arrays, first, last, kind)
             regular &= holes is None
             bad += write_result(result, holes, inputs.result, out[first:last])

@@ -96,7 +96,8 @@ class Strategy(Generic[O]):
         least, most: how many models it can merge; None for any number.
         takes: for strategies that take one side as it is, which; they apply to tensors of any dtype.
         statistics: the option that names a checkpoint of statistics per model, or "".
-        exact: for linear combinations, whether they are computed in float64 whatever the inputs' dtype.
+        adds_changes: for the linear combination that adds all changes up, whether it is computed entry by
+            entry (merges.change), in float64 whatever the inputs' dtype.
     """
 
     name: ClassVar[str]
@@ -110,7 +111,7 @@ class Strategy(Generic[O]):
     most: ClassVar[int | None] = None
     takes: ClassVar[Takes | None] = None
     statistics: ClassVar[str] = ""
-    exact: ClassVar[bool] = False
+    adds_changes: ClassVar[bool] = False
 
     def needs_base(self, options: O) -> bool:
         """Whether the result depends on the base."""
