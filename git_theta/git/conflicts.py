@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from git_theta.errors import ThetaError
+from git_theta.git import operation
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import IndexEntry, Repository
 
@@ -100,6 +101,12 @@ def stages(repository: Repository, path: str) -> Stages:
 def resolved_stages(repository: Repository, path: str) -> Stages:
     """Those of a path whose conflict was ended by `git add` or `git theta resolve`, as Git remembers them."""
     return _by_stage(_listed(repository, "--resolve-undo", path))
+
+
+def applies(repository: Repository, path: str) -> bool:
+    """Whether a change is being applied where a path has a conflict, rather than two lines of work joined."""
+    record = find(repository, path)
+    return record.applies if record is not None else operation.applies(repository)
 
 
 def staged(repository: Repository, path: str) -> IndexEntry | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,7 +64,7 @@ def run(call: Call) -> int:
 
 def _merge_versions(repository: Repository, call: Call) -> int:
     command = callers.merging_command()
-    doing = operation.from_command(repository, command)
+    doing = _doing(repository, call.path, command)
     record = _record(repository, call, doing, operation.head_after(repository, command))
     conflicts.write(repository, record)  # already here: a driver that is killed has left a conflict, too
     try:
@@ -95,6 +96,14 @@ def _merge_versions(repository: Repository, call: Call) -> int:
     )
     _say_how(record, doing)
     return 1
+
+
+def _doing(repository: Repository, path: str, command: Sequence[str]) -> Operation:
+    doing = operation.from_command(repository, command)
+    has_conflict = conflicts.stages(repository, path) or conflicts.resolved_stages(repository, path)
+    if command[:1] in (["checkout"], ["restore"]) and has_conflict:  # which is made again
+        return replace(doing, applies=conflicts.applies(repository, path))
+    return doing
 
 
 def _is_of_ancestors(repository: Repository, call: Call) -> bool:

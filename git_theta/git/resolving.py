@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters import stand_ins
-from git_theta.git import applied, checkpoint, conflict_sides, conflicts, operation
+from git_theta.git import applied, checkpoint, conflict_sides, conflicts
 from git_theta.git.blobs import lost
 from git_theta.git.conflict_sides import STAGES, Open
 from git_theta.git.conflicts import Conflict
@@ -155,7 +155,7 @@ def _leave_open(repository: Repository, one: Open, plan: Plan, text: bytes) -> N
         theirs,
         *one.names[1:],
         manifest.root,
-        applies=operation.applies(repository),
+        applies=conflicts.applies(repository, one.path),
     )
     merged = repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
     names = tuple(decision.name for decision in plan.conflicts())
@@ -201,7 +201,7 @@ def _blob(repository: Repository, one: Open, oid: str) -> bytes | None:
 def _rules(repository: Repository, one: Open, wanted: Wanted) -> Rules:
     """What is configured, and before that what was typed, as rules: they decide on additions, too."""
     layer = places.command_line(None, (), wanted.rules)
-    rules_of = applied.rules_for if _applies(repository, one) else rules_for
+    rules_of = applied.rules_for if conflicts.applies(repository, one.path) else rules_for
     rules = rules_of(repository, one.path, layer)
     kept = len(rules.rules) - len(wanted.rules)
     decided = tuple(Rule(rule.pattern, _for_open(rule.choice)) for rule in rules.rules[kept:])
@@ -224,11 +224,6 @@ def _rules(repository: Repository, one: Open, wanted: Wanted) -> Rules:
 def _for_open(choice: Choice) -> Choice:
     """A choice about conflicts alone: what only one side has changed is decided."""
     return replace(choice, one_sided="take")
-
-
-def _applies(repository: Repository, one: Open) -> bool:
-    """Whether a change was being applied when the conflict arose."""
-    return one.record.applies if one.record is not None else operation.applies(repository)
 
 
 def _check_untouched(repository: Repository, one: Open) -> None:
