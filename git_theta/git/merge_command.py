@@ -63,8 +63,8 @@ class Request:
 
     @property
     def combines(self) -> bool:
-        """Whether a strategy was typed that is for all tensors, whoever changed them."""
-        typed = self.layer.strategy or self.layer.rules
+        """Whether it was typed that all tensors are combined, whoever changed them."""
+        typed = self.layer.strategy or self.layer.rules or self.layer.one_sided == "combine"
         return bool(typed) and not self.favoured and self.layer.one_sided != "take"
 
 

@@ -164,7 +164,7 @@ class _Planner:
         combination = self._combination(choice, lines, changed, sides)
         if isinstance(combination, Combination):
             return Decision(name, "combine", state, lines, combination=combination)
-        if alike:  # what arithmetic cannot do, Git's rule can
+        if alike and not _too_many(choice, sides):  # what arithmetic cannot do, Git's rule can
             return _taken(name, state, lines, changed[0])
         return Decision(name, "conflict", state, lines, reason=combination)
 
@@ -263,7 +263,7 @@ class _Planner:
         of_models = found[-len(sides) :]
         if len({line.dtype for line in of_models}) > 1 and not choice.explicit:
             return f"dtypes differ ({self._compared(changed, lines, 'dtype')}), and no rule says what to do"
-        if not strategy.least <= len(sides) <= (strategy.most or len(sides)):
+        if len(sides) < strategy.least or _too_many(choice, sides):
             names = listed([self._labels[side] for side in sides])
             return f"{strategy.name} cannot merge {len(sides)} models ({names})"
         ours = lines[OURS]
@@ -284,6 +284,13 @@ class _Planner:
             value = line.dtype.name if what == "dtype" else str(list(line.shape))
             words.append(f"{self._labels[side]} {value}")
         return ", ".join(words)
+
+
+def _too_many(choice: Choice | None, sides: Sequence[int]) -> bool:
+    """Whether a strategy that computes cannot merge so many models."""
+    if choice is None or choice.strategy.takes:
+        return False
+    return choice.strategy.most is not None and len(sides) > choice.strategy.most
 
 
 def _whole(decision: Decision, side: int) -> Decision:

@@ -234,6 +234,7 @@ def test_what_cannot_be_applied_advises_no_average(repo: GitRepo) -> None:
 def grown(repo: GitRepo, **branches: bytes) -> None:
     """A commit with zeros on main, and branches from there."""
     commit(repo, MODEL, model(u=0, w=0), "base")
+    repo.git("tag", "base")
     for name, data in branches.items():
         repo.git("checkout", "-q", "-b", name, "main")
         repo.write(MODEL, data)
