@@ -27,7 +27,7 @@ HELP = """\
 Answer with what to do:  ours, theirs, base, or a strategy with its options: ties density=0.3
                          (o, t, b for short; git theta strategies lists all), or skip (s): leave it open
 and, after an @, for which tensors:  @layer, @all that are left, @GLOB; without it, for this one
-                         for example: average @layer    ours @*.bias    ties @all
+                         for example: theirs @layer    ours @*.bias    ties @all
 done: carry out what was answered, leave the rest open.   quit: change nothing.   ?: this text"""
 
 _SHORT = {"o": "ours", "t": "theirs", "b": "base", "s": "skip"}
