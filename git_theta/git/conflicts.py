@@ -7,21 +7,23 @@ driver wrote. A record is void once HEAD has moved, or Git has forgotten the con
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from hashlib import sha256
-from pathlib import Path
+from dataclasses import dataclass
 
 from git_theta.errors import ThetaError
 from git_theta.git import operation
 from git_theta.git.recorded import parsed
+from git_theta.git.records import Records
 from git_theta.git.repository import IndexEntry, Repository
 
 Stages = Mapping[int, tuple[str, str]]
 """Mode and oid of a path with a conflict by stage: 1 base, 2 ours, 3 theirs."""
+
+
+Settings = tuple[tuple[str, str], ...]
+"""What is said about the merge of a file: keys and values; see Rules.settings."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Conflict:
         tensors: names of the open tensors; none where the file as a whole could not be merged.
         merged: oid of the manifest of what could be merged; "" where that is nothing.
         applies: whether a change was applied, rather than two lines of work joined.
+        settings: what was said about the merge, as Rules.settings gives it, with what was resolved since.
     """
 
     head: str
@@ -50,47 +53,11 @@ class Conflict:
     tensors: tuple[str, ...] = ()
     merged: str = ""
     applies: bool = False
+    settings: Settings = ()
 
 
-def write(repository: Repository, conflict: Conflict) -> None:
-    """Write a record down; one for the same path is replaced, and those that are void are removed."""
-    folder = _folder(repository)
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in folder.glob("*.json"):
-        old = _read(file)
-        if old is None or old.head != conflict.head:
-            file.unlink(missing_ok=True)
-    file = _file(repository, conflict.path)
-    temporary = file.with_suffix(".new")
-    temporary.write_text(json.dumps(asdict(conflict), indent=1))
-    temporary.replace(file)
-
-
-def find(repository: Repository, path: str) -> Conflict | None:
-    """The record of a path, if there is one and HEAD has not moved since."""
-    found = _read(_file(repository, path))
-    if found is None or found.path != path or found.head != head(repository):
-        return None
-    return found
-
-
-def everything(repository: Repository) -> list[Conflict]:
-    """All records since HEAD has moved, by path."""
-    found = [one for file in _folder(repository).glob("*.json") if (one := _read(file)) is not None]
-    if not found:
-        return []
-    current = head(repository)
-    return sorted((one for one in found if one.head == current), key=lambda one: one.path)
-
-
-def clear(repository: Repository, path: str) -> None:
-    """Forget the record of a path."""
-    _file(repository, path).unlink(missing_ok=True)
-
-
-def head(repository: Repository) -> str:
-    """The commit that HEAD is on; "" before the first one."""
-    return repository.run("rev-parse", "--verify", "-q", "HEAD").stdout.decode().strip()
+_records = Records("conflicts", Conflict)
+write, find, everything, clear = _records.write, _records.find, _records.everything, _records.clear
 
 
 def stages(repository: Repository, path: str) -> Stages:
@@ -122,9 +89,9 @@ def unsettled(repository: Repository) -> list[Conflict]:
 def as_left(repository: Repository, conflict: Conflict) -> bool:
     """Whether a file is staged as the driver has left it, with its conflict."""
     entry = staged(repository, conflict.path)
-    if entry is None or _root(repository, entry.oid) != conflict.root:
+    if entry is None or root_of(repository, entry.oid) != conflict.root:
         return False
-    if _root(repository, f"{conflict.head}:{conflict.path}") != conflict.root:
+    if root_of(repository, f"{conflict.head}:{conflict.path}") != conflict.root:
         return True
     # Nothing could be merged, so this is also how the file was before.
     undone = resolved_stages(repository, conflict.path)
@@ -185,25 +152,8 @@ def _by_stage(entries: Sequence[IndexEntry]) -> Stages:
     return {entry.stage: (entry.mode, entry.oid) for entry in entries}
 
 
-def _root(repository: Repository, name: str) -> str | None:
+def root_of(repository: Repository, name: str) -> str | None:
     """The root of the manifest in a blob; None where that is none."""
     blob = repository.blob(name)
     manifest = parsed(blob) if blob is not None else None
     return manifest.root if manifest is not None else None
-
-
-def _folder(repository: Repository) -> Path:
-    return repository.git_dir / "theta" / "conflicts"
-
-
-def _file(repository: Repository, path: str) -> Path:
-    name = sha256(path.encode(errors="surrogateescape")).hexdigest()[:40]
-    return _folder(repository) / f"{name}.json"
-
-
-def _read(file: Path) -> Conflict | None:
-    try:
-        record = json.loads(file.read_text())
-        return Conflict(**{**record, "tensors": tuple(record["tensors"])})
-    except (ValueError, TypeError, KeyError, OSError):
-        return None  # a damaged record must not keep anybody from committing

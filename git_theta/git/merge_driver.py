@@ -17,7 +17,7 @@ from pathlib import Path
 
 from git_theta.errors import ThetaError
 from git_theta.git import applied as applied_changes
-from git_theta.git import attributes, callers, conflicts, operation
+from git_theta.git import attributes, callers, conflicts, operation, provenance
 from git_theta.git.conflicts import Conflict
 from git_theta.git.merge_settings import rules_for, rules_for_ancestors
 from git_theta.git.merging import CheckpointMerge, manifest_text
@@ -29,10 +29,10 @@ from git_theta.merges import places
 from git_theta.merges.apply import Applied
 from git_theta.merges.decisions import BASE, Plan, is_one_sided
 from git_theta.merges.device import MissingTorch
-from git_theta.merges.narrowing import without_torch
+from git_theta.merges.narrowing import device_of, without_torch
 from git_theta.merges.options import NoOptions
 from git_theta.merges.registry import by_name
-from git_theta.merges.rules import Choice, Rule
+from git_theta.merges.rules import Choice, Rule, Rules
 
 _SHOWN = 5  # reasons
 _MARKER_SIZE = 7  # unless the attribute conflict-marker-size says otherwise
@@ -68,13 +68,16 @@ def _merge_versions(repository: Repository, call: Call) -> int:
     record = _record(repository, call, doing, operation.head_after(repository, command))
     conflicts.write(repository, record)  # already here: a driver that is killed has left a conflict, too
     try:
-        plan, applied = _merge(repository, call, doing)
+        rules = _rules(repository, call, doing)
+        record = replace(record, settings=tuple(rules.settings()))
+        plan, applied = _merge(repository, call, doing, rules)
     except ThetaError as error:
         _say(f"{error.message}" if call.path in error.message else f"{call.path}: {error.message}")
         if error.remedy:
             _say(f"hint: {error.remedy}")
         _say_how(record, doing)
         return 1
+    conflicts.write(repository, record)
     if applied is None:
         _say(f"{call.path}: {plan.skeleton.reason}")
         _say_how(record, doing)
@@ -88,6 +91,7 @@ def _merge_versions(repository: Repository, call: Call) -> int:
         )
     open_tensors = tuple(decision.name for decision in plan.conflicts())
     if not open_tensors:
+        provenance.note(repository, record, applied.manifest.root, device_of([plan], "auto"))
         conflicts.clear(repository, call.path)
         return 0
     merged = _stored(repository, applied.text)
@@ -149,12 +153,17 @@ def explain(plan: Plan) -> list[str]:
     return lines
 
 
-def _merge(repository: Repository, call: Call, doing: Operation) -> tuple[Plan, Applied | None]:
-    """The plan and its result; None where the file as a whole is a conflict."""
-    settings = repository.config.settings()
+def _rules(repository: Repository, call: Call, doing: Operation) -> Rules:
     typed = [places.favoured(doing.favoured)] if doing.favoured else []
     rules_of = applied_changes.rules_for if doing.applies else rules_for
-    rules = rules_of(repository, call.path, *typed)
+    return rules_of(repository, call.path, *typed)
+
+
+def _merge(
+    repository: Repository, call: Call, doing: Operation, rules: Rules
+) -> tuple[Plan, Applied | None]:
+    """The plan and its result; None where the file as a whole is a conflict."""
+    settings = repository.config.settings()
     merge = CheckpointMerge(repository, call.path, call.versions, ("base", doing.ours, doing.theirs))
     with closing(merge):
         plan = merge.plan(rules)

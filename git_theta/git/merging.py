@@ -29,6 +29,7 @@ from git_theta.merges import plan as planning
 from git_theta.merges.apply import Applied, Means, apply
 from git_theta.merges.crew import Progress as MergeProgress
 from git_theta.merges.decisions import Plan
+from git_theta.merges.resolutions import planned
 from git_theta.merges.rules import Rules
 from git_theta.merges.sides import Sides, inputs_of
 from git_theta.remotes.progress import Progress
@@ -76,7 +77,8 @@ class CheckpointMerge:
     def plan(self, rules: Rules) -> Plan:
         """The plan by these rules. Raises ThetaError as merges.plan does."""
         base, *others = self.manifests[: len(self._labels)]
-        return planning.plan(base, [one for one in others if one is not None], rules, self._labels)
+        sides = [one for one in others if one is not None]
+        return planned(lambda rules: planning.plan(base, sides, rules, self._labels), rules)
 
     def fetch(self, plan: Plan, whole: bool) -> None:
         """Bring here, in one batch, what a plan needs.

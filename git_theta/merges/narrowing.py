@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from git_theta.manifest import Manifest, ViewLine
 from git_theta.merges.arithmetic import linear_coefficients
 from git_theta.merges.decisions import OURS, Decision, Line, Plan, lines_of
+from git_theta.merges.device import choose
 from git_theta.merges.skeletons import decide_skeleton
 
 
 def needs_torch(plan: Plan) -> list[Decision]:
     """The combinations that are more than a linear one with fixed coefficients."""
     return [decision for decision in plan.decisions if _needs_torch(decision)]
+
+
+def device_of(plans: Iterable[Plan], device: str) -> str:
+    """What plans are computed on where torch has to do it; "" else: then all devices give the same."""
+    return choose(device).type if any(map(needs_torch, plans)) else ""
 
 
 def without_torch(plan: Plan, reason: str) -> Plan:

@@ -106,6 +106,7 @@ class Rules:
         rows: the policy for different numbers of rows, where a choice has none of its own.
         one_sided: the same about tensors that some side has not changed; unless anything is said, they are
             taken (see `combining`).
+        resolutions: for tensors that are in conflict by all of that; the first one that settles it counts.
     """
 
     default: Choice | None = None
@@ -113,6 +114,7 @@ class Rules:
     renames: tuple[Rename, ...] = ()
     rows: Rows | None = None
     one_sided: OneSided | None = None
+    resolutions: tuple[Rule, ...] = ()
 
     def choose(self, name: str) -> Choice | None:
         """The choice for a tensor, or None where nothing is said."""
@@ -156,7 +158,8 @@ class Rules:
         pairs += [("rule", f"{rule}{also(rule.choice)}") for rule in self.rules]
         pairs += [("one-sided", usual)] if usual else []
         pairs += [("rename", str(rename)) for rename in self.renames]
-        return pairs + ([("rows", self.rows)] if self.rows else [])
+        pairs += [("rows", self.rows)] if self.rows else []
+        return pairs + [("resolution", str(rule)) for rule in self.resolutions]
 
 
 def check_matches(rules: Sequence[Rule], names: Collection[str], paths: Sequence[str]) -> None:
