@@ -201,8 +201,13 @@ class _Run:
         self, job: Job, coefficients: Coefficients, measured: Inputs | None, out: Bits
     ) -> tuple[Linear, int]:
         """Compute a linear combination, of inputs that may have been read before."""
-        pairs = list(zip(coefficients.values, (job.base, *job.models), strict=True))
-        tensors = [tensor for coefficient, tensor in pairs if coefficient and tensor is not None]
+        pairs = [
+            (coefficient, tensor)
+            for coefficient, tensor in zip(coefficients.values, (job.base, *job.models), strict=True)
+            # A model that was found to count for nothing may be so because it holds no numbers.
+            if tensor is not None and (coefficient or (measured and tensor is not job.base))
+        ]
+        tensors = [tensor for _, tensor in pairs]
         dtypes = [job.dtype, *(tensor.dtype for tensor in tensors)]
         arithmetic = "f64" if job.strategy.exact else arithmetic_for(dtypes)
         once = job.strategy.exact and job.dtype.itemsize < 4
@@ -210,10 +215,10 @@ class _Run:
         if not tensors:
             out.fill(0)
             return linear, 0
-        first = int(bool(pairs[0][0]) and len(tensors) > 1)  # a base alone stands for the models
+        first = int(tensors[0] is job.base and len(tensors) > 1)  # a base alone stands for the models
         models = slice(first, len(tensors))
         inputs = measured.only(tensors, models) if measured else Inputs(tensors, models, job.dtype)
-        used = Linear(tuple(filter(None, coefficients.values)), arithmetic, once=once)
+        used = Linear(tuple(coefficient for coefficient, _ in pairs), arithmetic, once=once)
         regular, bad = write_linear(inputs, used, self._crew, out)
         return replace(linear, regular=regular and not once), bad
 

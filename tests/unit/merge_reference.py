@@ -75,7 +75,7 @@ def nuslerp(base, models, weight=(), nuslerp_flatten=True, nuslerp_row_wise=Fals
     if nuslerp_flatten:
         return origin + turn(*vectors)
     rows = [v.reshape(v.shape[0], -1) if v.ndim > 1 else v.reshape(1, -1) for v in vectors]
-    if nuslerp_row_wise:
+    if nuslerp_row_wise and models[0].ndim > 1:
         merged = np.stack([turn(x, y) for x, y in zip(rows[0].T, rows[1].T, strict=True)]).T
     else:
         merged = np.stack([turn(x, y) for x, y in zip(*rows, strict=True)])

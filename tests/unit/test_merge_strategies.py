@@ -54,6 +54,8 @@ BY_HAND = [
         [[HALF, 0], [HALF, 2]],
     ),
     ("nuslerp nuslerp-flatten=false", None, [[[0, 0]], [[2, 4]]], [[1, 2]]),
+    ("nuslerp nuslerp-flatten=false nuslerp-row-wise=true", None, [[2, 0], [0, 1]], [2 * HALF, HALF]),
+    ("nuslerp nuslerp-flatten=false nuslerp-row-wise=true", None, [2, 4], 3),
     ("multislerp", None, [[1, 0, 0], [0, 1, 0], [0, 0, 1]], [THIRD, THIRD, THIRD]),
     ("multislerp weight=2,1", None, [[1, 0], [0, 1]], [math.sqrt(0.75), 0.5]),
     ("multislerp", None, [[2, 0], [0, 4]], [3 * HALF, 3 * HALF]),
