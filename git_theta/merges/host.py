@@ -123,6 +123,7 @@ class HostBlocks:
         self._crew = crew
         self._kind = number_type([tensor.dtype for tensor in tensors], job.dtype)
         self.inputs = Inputs(tensors, models, job.dtype, row, keep)
+        self.name = job.name
         self.elements = job.elements
         self.models = len(job.models)
 

@@ -10,6 +10,7 @@ from git_theta.errors import ThetaError
 from git_theta.manifest import TensorLine
 from git_theta.merges.decisions import BASE, OURS, Decision
 from git_theta.merges.inputs import Job
+from git_theta.merges.surveyed import Surveyed
 from git_theta.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -67,6 +68,45 @@ def job(
         further,
         combination.sides,
     )
+
+
+def survey_job(one: Surveyed, open_tensor: Callable[[int, TensorLine], Tensor]) -> Job:
+    """A job that is measured, and never computed; `open_tensor` is as for `job`."""
+    combination, like = one.combination, one.lines[0]
+    base: Tensor
+    if one.unchanged:
+        base = Zeros(like.dtype, like.shape)
+        models: tuple[Tensor, ...] = (base,) * len(combination.sides)
+    else:
+        tensors = zip((BASE, *combination.sides), one.lines, strict=True)
+        base, *others = (_rows(open_tensor(side, line), 0, one.height) for side, line in tensors)
+        models = tuple(others)
+    return Job(
+        one.name,
+        combination.strategy,
+        combination.options,
+        base,
+        models,
+        like.dtype,
+        sides=combination.sides,
+    )
+
+
+class Zeros:
+    """A tensor of zeros: where models do not differ, it does not matter what they have in common."""
+
+    def __init__(self, dtype: DType, shape: tuple[int, ...]) -> None:
+        self.dtype = dtype
+        self.shape = shape
+        self.items = dtype.nbytes(shape) // dtype.itemsize
+
+    def read(self, start: int, stop: int, out: Bits | None = None) -> Bits:
+        import numpy as np
+
+        if out is None:
+            return np.zeros(stop - start, self.dtype.storage)
+        out.fill(0)
+        return out
 
 
 class Part:

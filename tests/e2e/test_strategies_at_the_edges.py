@@ -2,7 +2,7 @@
 
 import numpy as np
 from git_repo import GitRepo, safetensors_bytes
-from merge_cases import MODEL, diverge
+from merge_cases import MODEL, bfloat16, diverge
 
 
 def merged(repo: GitRepo) -> dict[str, np.ndarray]:
@@ -36,3 +36,58 @@ def test_row_wise_nuslerp_takes_a_vector_whole(repo: GitRepo) -> None:
         "merge", "-s", "nuslerp", "-o", "nuslerp-flatten=false", "-o", "nuslerp-row-wise=true", "theirs"
     )
     np.testing.assert_allclose(merged(repo)["bias"], [3 / np.sqrt(2), 5 / np.sqrt(2)], rtol=1e-6)
+
+
+def test_exactly_the_density_is_kept_of_many_equal_changes(repo: GitRepo) -> None:
+    count = 4003
+    ours = (np.arange(count) % 4 - 2).astype(np.float32)  # of a quarter each: -2, -1, 0, 1
+    theirs = np.where(np.arange(count) % 2, np.float32(0.5), np.float32(0))
+
+    def version(values: np.ndarray) -> bytes:
+        return safetensors_bytes({"w": bfloat16(values), "v": bfloat16(np.zeros(3))})
+
+    diverge(repo, version(np.zeros(count)), version(ours), version(theirs))
+    repo.theta("merge", "-s", "ties", "-o", "density=0.2,0.6", "-o", "normalize=false", "theirs")
+    kept = [np.zeros(count), np.zeros(count)]
+    for result, change, density in zip(kept, (ours, theirs), (0.2, 0.6), strict=True):
+        largest = sorted(range(count), key=lambda place, change=change: -abs(change[place]))  # type: ignore[misc]
+        chosen = largest[: round(density * count)]
+        result[chosen] = change[chosen]
+    assert np.count_nonzero(kept[0]) == round(0.2 * count)
+    one, other = kept
+    agreed = np.where(one * other < 0, one, one + other)  # where they disagree, ours is the larger change
+    found = (repo.path / MODEL).read_bytes()
+    np.testing.assert_array_equal(bf16_values(found, "w"), agreed)
+
+
+def bf16_values(data: bytes, name: str) -> np.ndarray:
+    import torch
+    from safetensors.torch import load
+
+    return load(data)[name].to(torch.float64).numpy()
+
+
+def test_trim_global_ranks_all_tensors_of_the_model(repo: GitRepo) -> None:
+    """Also those that a rule takes from a side, that one side alone changed, and that nobody did."""
+
+    def version(w: list[float], a: list[float], head: list[float]) -> bytes:
+        values = {"w": w, "a": a, "head": head, "z": [8.0, 8.0]}
+        found = {name: np.array(value, np.float32) for name, value in values.items()}
+        return safetensors_bytes(found | {"steps": np.array([1], np.int64)})
+
+    diverge(
+        repo,
+        version([0] * 4, [0] * 2, [0] * 2),
+        version([1, 5, 2, 0], [9, 9], [7, 0.5]),
+        version([3, 1, 4, 0], [0, 0], [0, 2]),
+    )
+    options = ["-o", "density=0.3", "-o", "trim=global", "-o", "one-sided=take"]
+    repo.theta("merge", "-s", "ties", *options, "--rule", "head: ours", "theirs")
+    found = merged(repo)
+    # Three of ten changes of each side: of ours 9, 9 and 7, none of which is in w; of theirs 4, 3 and 2.
+    assert found["w"].tolist() == [3, 0, 4, 0]
+    assert found["a"].tolist() == [9, 9]
+    assert found["head"].tolist() == [7, 0.5]
+    repo.git("reset", "-q", "--hard", "HEAD^")
+    repo.theta("merge", "-s", "ties", *options[:2], "-o", "one-sided=take", "--rule", "head: ours", "theirs")
+    assert merged(repo)["w"].tolist() == [0, 5, 4, 0]

@@ -141,11 +141,11 @@ def weighted_sum(vectors, weights, normalize):
     return total / sum(weights) if normalize else total
 
 
-def keep_between(vector, smallest, largest):
-    """Without the `smallest` smallest and `largest` largest entries, but with all that tie with kept ones."""
-    order = np.sort(np.abs(vector), axis=None)
-    low, high = order[smallest], order[order.size - 1 - largest]
-    return np.where((np.abs(vector) >= low) & (np.abs(vector) <= high), vector, 0)
+def keep_after(values, dropped, kept):
+    """Marks the `kept` largest entries after the `dropped` largest; of equal ones the first are larger."""
+    mask = np.zeros(values.size, bool)
+    mask[np.argsort(-values, axis=None, kind="stable")[dropped : dropped + kept]] = True
+    return mask.reshape(values.shape)
 
 
 def rescaled(new, old, rescale):
@@ -159,7 +159,7 @@ def ties(
     count, vectors = len(models), []
     for m, d in zip(models, each(density, count), strict=True):
         tau = m - base
-        kept = keep_between(tau, tau.size - max(1, half_up(d * tau.size)), 0)
+        kept = np.where(keep_after(np.abs(tau), 0, max(1, half_up(d * tau.size))), tau, 0)
         vectors.append(rescaled(kept, tau, rescale))
     return base + lambda_ * consensus(vectors, each(weight, count), normalize, elect)
 
@@ -168,10 +168,9 @@ def breadcrumbs_vectors(base, models, density, gamma, rescale):
     count, vectors = len(models), []
     for m, d, g in zip(models, each(density, count), each(gamma, count), strict=True):
         tau = m - base
-        largest = half_up(min(g, 1 - d) * tau.size)
-        smallest = min(half_up(max(0.0, 1 - d - g) * tau.size), tau.size - 1)
-        largest = min(largest, tau.size - 1 - smallest)
-        vectors.append(rescaled(keep_between(tau, smallest, largest), tau, rescale))
+        kept = max(1, half_up(d * tau.size))
+        largest = min(half_up(g * tau.size), tau.size - kept)
+        vectors.append(rescaled(np.where(keep_after(np.abs(tau), largest, kept), tau, 0), tau, rescale))
     return vectors
 
 
@@ -295,8 +294,7 @@ def sce(base, models, select_topk=1.0):
     vectors = np.stack([m - base for m in models])
     variance = ((vectors - vectors.mean(axis=0)) ** 2).mean(axis=0)
     kept = max(1, half_up(select_topk * variance.size))
-    least = np.sort(variance, axis=None)[variance.size - kept]
-    vectors = np.where(variance >= least, vectors, 0)
+    vectors = np.where(keep_after(variance, 0, kept), vectors, 0)
     energies = [(v**2).sum() for v in vectors]
     total = sum(energies)
     weights = [e / total if total else 1 / len(models) for e in energies]

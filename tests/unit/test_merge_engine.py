@@ -130,7 +130,7 @@ def test_stored_tensors_are_read_once_where_they_fit():
     assert [read.read_items for read in turned.models] == [turned.elements] * 2
     many = random_job("ties", count=9, wrap=Stored, density=(0.2,))
     result(many)
-    assert many.base.read_items == 3 * many.elements
+    assert many.base.read_items == 4 * many.elements  # once more for which of equal changes are kept
 
 
 def test_only_what_counts_is_read():
