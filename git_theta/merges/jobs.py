@@ -11,7 +11,7 @@ from git_theta.manifest import TensorLine
 from git_theta.merges.decisions import BASE, OURS, Decision
 from git_theta.merges.inputs import Job
 from git_theta.merges.surveyed import Surveyed
-from git_theta.tensors import Tensor
+from git_theta.tensors import Tensor, Zeros
 
 if TYPE_CHECKING:
     from git_theta.tensors import Bits
@@ -90,23 +90,6 @@ def survey_job(one: Surveyed, open_tensor: Callable[[int, TensorLine], Tensor]) 
         like.dtype,
         sides=combination.sides,
     )
-
-
-class Zeros:
-    """A tensor of zeros: where models do not differ, it does not matter what they have in common."""
-
-    def __init__(self, dtype: DType, shape: tuple[int, ...]) -> None:
-        self.dtype = dtype
-        self.shape = shape
-        self.items = dtype.nbytes(shape) // dtype.itemsize
-
-    def read(self, start: int, stop: int, out: Bits | None = None) -> Bits:
-        import numpy as np
-
-        if out is None:
-            return np.zeros(stop - start, self.dtype.storage)
-        out.fill(0)
-        return out
 
 
 class Part:

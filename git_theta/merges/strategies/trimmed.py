@@ -161,7 +161,8 @@ class Ties(TrimmingStrategy[TiesOptions]):
     )
     reference = "TIES-Merging, 2023, arXiv:2306.01708"
     use = (
-        "Fine-tunes whose changes disagree in sign (see the predicted interference), or more than two models."
+        "Tasks that conflict strongly, where electing signs helps; elsewhere an average was better (see "
+        "docs/merging.md)."
     )
     options = TiesOptions
 
