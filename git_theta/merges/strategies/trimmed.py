@@ -203,7 +203,7 @@ class BreadcrumbsTies(Breadcrumbs):
     name = "breadcrumbs-ties"
     summary = "As breadcrumbs, but an entry's changes are added up only where they have the elected sign."
     formula = "τ̂ᵢ as in breadcrumbs; θ = base + λ Σ_A wᵢτ̂ᵢ over A = {i: sign(wᵢτ̂ᵢ) = sign(Σ wⱼτ̂ⱼ) ≠ 0}"
-    use = "As breadcrumbs, where the changes disagree in sign."
+    use = "As breadcrumbs, for tasks that conflict strongly."
 
     def merged(self, vectors: Sequence[torch.Tensor], options: BreadcrumbsOptions) -> torch.Tensor:
         return elected_mean(vectors, options.weight, "mass", options.normalize)
