@@ -1,7 +1,7 @@
 """Strategies on tensors that their papers do not speak of: no numbers, single vectors, many equal changes."""
 
 import numpy as np
-from git_repo import GitRepo, safetensors_bytes
+from git_repo import GitRepo, does, safetensors_bytes
 from merge_cases import MODEL, bfloat16, diverge
 
 
@@ -91,3 +91,20 @@ def test_trim_global_ranks_all_tensors_of_the_model(repo: GitRepo) -> None:
     repo.git("reset", "-q", "--hard", "HEAD^")
     repo.theta("merge", "-s", "ties", *options[:2], "-o", "one-sided=take", "--rule", "head: ours", "theirs")
     assert merged(repo)["w"].tolist() == [0, 5, 4, 0]
+
+
+def test_interpolation_by_the_number_of_its_formula(repo: GitRepo) -> None:
+    def version(*values: float) -> bytes:
+        return safetensors_bytes({"w": np.array(values, np.float32)})
+
+    diverge(repo, version(1, 1), version(3, 0), version(0, 5))
+    form = ["merge", "-s", "interpolate", "-o", "form=3", "theirs"]
+    refused = repo.theta(*form, check=False).stderr
+    does(refused, "give -o form=3 -o beta=0.5")
+    refused = repo.theta(*form, "-o", "alpha=1", check=False).stderr
+    assert "form=3 has no alpha" in refused
+    does(refused, "give beta with it, or another form")
+    repo.theta(*form, "-o", "beta=0.5")
+    assert merged(repo)["w"].tolist() == [1 + 0.5 * (0 - 3), 1 + 0.5 * (5 - 0)]
+    assert "Theta-Strategy: interpolate beta=0.5 form=3" in repo.git("log", "-1", "--format=%B").stdout
+    assert "the same result" in repo.theta("merge", "--redo", "HEAD").stdout

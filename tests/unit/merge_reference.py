@@ -33,8 +33,10 @@ def linear(base, models, weight=(), normalize=True):
     return total / sum(weights) if normalize else total
 
 
-def interpolate(base, models, alpha=None, beta=None, a=None, b=None):
+def interpolate(base, models, alpha=None, beta=None, a=None, b=None, form=None):
     ours, theirs = models
+    if form == 3:
+        return base + beta * (theirs - ours)
     if beta is not None:
         return ours + beta * (theirs - base)
     if a is not None or b is not None:
