@@ -116,6 +116,11 @@ def how_to_resolve(conflict: Conflict) -> str:
     return f"git theta resolve {path} --strategy average (or --ours, or --theirs)"
 
 
+def take_a_side(path: str) -> str:
+    """What to type where a file can only be taken as one side has it."""
+    return f"git theta resolve {shlex.quote(path)} --ours, or --theirs"
+
+
 def warning(repository: Repository, path: str, text: bytes) -> str:
     """What to tell somebody who stages a file with a conflict as it was left; "" if that is not so."""
     conflict = find(repository, path)

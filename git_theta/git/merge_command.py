@@ -30,6 +30,7 @@ from git_theta.git.repository import Repository
 from git_theta.merges.apply import Applied
 from git_theta.merges.decisions import Plan
 from git_theta.merges.device import check_name
+from git_theta.merges.named_sides import numbered
 from git_theta.merges.narrowing import device_of
 from git_theta.merges.places import Layer
 from git_theta.merges.rules import Rules, check_matches
@@ -232,6 +233,7 @@ class Merge:
 
     def _planned(self, about: Contested, rules: Rules) -> Planned:
         labels = ["base", *(name for name, _ in about.versions)]
+        rules = numbered(rules, labels)
         oids = [about.base, *(oid for _, oid in about.versions)]
         contents = [self._repository.blob(oid) if oid else None for oid in oids]
         merge = CheckpointMerge(self._repository, about.path, contents, labels)

@@ -194,7 +194,7 @@ def _take_whole(repository: Repository, one: Open, merge: CheckpointMerge, side:
 
 
 def _take_a_side(one: Open) -> str:
-    return f"git theta resolve {shlex.quote(one.path)} --ours, or --theirs"
+    return conflicts.take_a_side(one.path)
 
 
 def _opened(repository: Repository, one: Open) -> CheckpointMerge:

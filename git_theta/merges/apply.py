@@ -26,6 +26,7 @@ from git_theta.merges.engine import Merged
 from git_theta.merges.frame import Frame
 from git_theta.merges.inputs import Job
 from git_theta.merges.sides import Sides
+from git_theta.merges.surveyed import surveyed
 from git_theta.objects.reader import Objects
 from git_theta.objects.writer import SMALL_BYTES, TensorWriter
 from git_theta.settings import Settings
@@ -154,6 +155,12 @@ class _Application:
             for decision in decisions
         ]
 
+    def _measured(self) -> list[Job]:
+        """What is only measured, for strategies that look at whole models."""
+        return [
+            jobs.survey_job(one, lambda _, line: self._sides.tensor(line)) for one in surveyed(self._plan)
+        ]
+
     def _combined(
         self, decisions: Sequence[Decision], work: Sequence[Job], preparation: Preparation
     ) -> tuple[list[TensorLine], dict[str, int]]:
@@ -162,7 +169,12 @@ class _Application:
         not_finite: dict[str, int] = {}
         means = self._means
         merged = engine.merge(
-            work, device=means.device, threads=means.threads, progress=means.progress, warn=means.warn
+            work,
+            beside=self._measured(),
+            device=means.device,
+            threads=means.threads,
+            progress=means.progress,
+            warn=means.warn,
         )
         with closing(merged):
             for decision, result in zip(decisions, merged, strict=True):

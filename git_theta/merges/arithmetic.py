@@ -27,7 +27,7 @@ class Linear:
     """How a merged tensor follows from its inputs.
 
     Attributes:
-        coefficients: over [base, *models]; inputs with coefficient 0 were not read.
+        coefficients: over [base, *models]; what has coefficient 0 adds nothing.
         arithmetic: what it was computed in.
         regular: whether every entry is this sum, rounded: in none was an input or a result not finite, for
             which there are rules of their own (see inputs.Holes).

@@ -60,10 +60,12 @@ class Blocks(Protocol):
     """All blocks of one tensor; they can be gone through as often as needed.
 
     Attributes:
+        name: of the tensor.
         elements: of the tensor.
         models: how many there are.
     """
 
+    name: str
     elements: int
     models: int
 
@@ -130,10 +132,14 @@ class Strategy(Generic[O]):
         return None
 
     def survey(self, tensors: Sequence[Blocks], options: O) -> Any:
-        """Measure all tensors that are merged with these options, before the first is merged.
+        """Measure all tensors of the models, before the first is merged with these options.
+
+        Args:
+            tensors: in the order of their names: also those that are not merged, or otherwise, if the base
+                and all models have them as numbers of one shape.
 
         Returns:
-            What `prepare` is given for each of them; None where nothing is to be measured.
+            What `prepare` is given for each tensor that is merged; None where nothing is to be measured.
         """
         return None
 

@@ -195,6 +195,8 @@ def parse_strategy(text: str, origin: str) -> tuple[Strategy[Any], dict[str, str
         strategy = registry.by_name(name)
     except ThetaError as error:
         raise ThetaError(f"{origin}: {error.message}", error.remedy) from None
+    if strategy.name == registry.SIDE and pairs and "=" not in pairs[0]:
+        pairs[0] = f"name={pairs[0]}"
     values = parse_pairs(pairs, origin)
     return strategy, values, values.pop("rows", "")
 
