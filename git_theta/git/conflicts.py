@@ -14,10 +14,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from git_theta.errors import ThetaError
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import IndexEntry, Repository
+
+if TYPE_CHECKING:
+    from git_theta.merges.decisions import Help
 
 Stages = Mapping[int, tuple[str, str]]
 """Mode and oid of a path with a conflict by stage: 1 base, 2 ours, 3 theirs."""
@@ -36,6 +40,7 @@ class Conflict:
         tensors: names of the open tensors; none where the file as a whole could not be merged.
         merged: oid of the manifest of what could be merged; "" where that is nothing.
         applies: whether a change was applied, rather than two lines of work joined.
+        helps: what settles the open tensors, or some of them.
     """
 
     head: str
@@ -49,6 +54,7 @@ class Conflict:
     tensors: tuple[str, ...] = ()
     merged: str = ""
     applies: bool = False
+    helps: Help = "strategy"
 
 
 def write(repository: Repository, conflict: Conflict) -> None:
@@ -139,6 +145,10 @@ def how_to_resolve(conflict: Conflict) -> str:
     path = shlex.quote(conflict.path)
     if conflict.applies:
         return f"git theta resolve {path} --theirs (with the change), or --ours (without it)"
+    if conflict.helps == "side":
+        return f"git theta resolve {path} --ours (or --theirs)"
+    if conflict.helps == "rows":
+        return f"git theta resolve {path} --strategy average -o rows=pad (or --ours, or --theirs)"
     return f"git theta resolve {path} --strategy average (or --ours, or --theirs)"
 
 

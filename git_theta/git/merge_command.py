@@ -244,7 +244,7 @@ class Merge:
         reasons = explain(one.plan) if one.plan.conflicts() else [f"  {one.plan.skeleton.reason}"]
         count = len(one.plan.conflicts())
         lines = [f"{path}: {count} tensors are in conflict; nothing was changed", *reasons]
-        how = f"git theta merge {names} --strategy average (see git theta strategies), or --rule 'GLOB: ours'"
+        how = _how_to_decide(one.plan, names)
         if len(self.theirs) == 1:
             how += f"; or git merge {names}, then git theta mergetool {shlex.quote(path)}"
         return ThetaError("\n".join(lines), how)
@@ -288,6 +288,17 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
             stage_merge(repository, ours, theirs, tree, request.message, record)
             say("The merge is staged, not committed: git commit, or git theta merge --abort")
     return 0
+
+
+def _how_to_decide(plan: Plan, names: str) -> str:
+    """What to type for what a plan has left open."""
+    if plan.helps == "side":
+        return f"git theta merge {names} --rule 'GLOB: ours'"
+    if plan.helps == "rows":
+        return f"git theta merge {names} --rule 'GLOB: average rows=pad' (or rows=common, or 'GLOB: ours')"
+    if plan.helps == "rule":
+        return f"git theta merge {names} --rule 'GLOB: average' (or 'GLOB: ours'; see git theta strategies)"
+    return f"git theta merge {names} --strategy average (see git theta strategies), or --rule 'GLOB: ours'"
 
 
 def _planned(repository: Repository, ours: Head, theirs: Sequence[Head], request: Request) -> Merge:
