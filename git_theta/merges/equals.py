@@ -2,8 +2,8 @@
 
 Tied embeddings are often saved twice, under two names, and some sides have one of the names alone. Formats
 with views say that they are one; elsewhere it shows in that they are equal. What becomes of the one that more
-sides have becomes of the other, unless a rule says otherwise for it. Tensors as they were initialised (all 0,
-all 1, single vectors) are equal by chance, as codes are: of these only names can tell.
+sides have becomes of the other, unless a rule says otherwise for it. Tensors as they were initialised (all 0, all
+1, and so on) are equal by chance, as codes may be: of these only names can tell.
 """
 
 from __future__ import annotations
@@ -13,19 +13,24 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
 from blake3 import blake3
 
-from git_theta.dtypes import DType
 from git_theta.manifest import TensorLine
 from git_theta.merges.decisions import BASE, OURS, Decision
+from git_theta.values import from_float
 
 Vector = tuple[TensorLine | None, ...]
 """What each side has, without names."""
 
 _TIED = re.compile(
-    r"embed|lm_head|wte|shared|tok_|word_|output|logits|decoder|(?:^|[./_:])head", re.IGNORECASE
+    r"emb|wte|lm_head|shared|tok_|word_|output|logits|decoder|proj_out|generator|classifier|(?:^|[./_:])head",
+    re.IGNORECASE,
 )
 """In names of embeddings, and of the heads that are tied to them."""
+
+_LIKELY = (0.0, 1.0, *(float(number) for number in range(2, 17)), 0.5, 0.25, 0.2, *(float(f"1e-{n}") for n in range(1, 9)))
+"""Numbers that parameters start from, the commonest first; their negatives are rare."""
 
 _STEP = 1 << 20
 
@@ -85,8 +90,9 @@ def _by_chance(key: str, other: str, vector: Vector) -> bool:
 
 
 def _says_nothing(line: TensorLine) -> bool:
-    codes = line.dtype.kind != "float" or line.dtype.itemsize == 1
-    return codes or len(line.shape) < 2 or _is_constant(line)
+    if line.dtype.kind != "float" or line.dtype.itemsize == 1 or len(line.shape) == 0:
+        return True
+    return line.nbytes == line.dtype.itemsize or _is_constant(line)
 
 
 def _following(decision: Decision, leader: Decision) -> Decision:
@@ -120,17 +126,10 @@ def _vector(decision: Decision) -> Vector | None:
 
 
 def _is_constant(line: TensorLine) -> bool:
-    """Whether all entries are 0, or all are 1."""
-    return any(
-        line.digest == _digest_of(pattern, line.nbytes)
-        for pattern in (bytes(line.dtype.itemsize), _one(line.dtype))
-    )
-
-
-def _one(dtype: DType) -> bytes:
-    """The bytes of the number 1."""
-    bits = ((1 << (dtype.exponent - 1)) - 1) << dtype.mantissa if dtype.kind == "float" else 1
-    return bits.to_bytes(dtype.itemsize, "little")
+    """Whether all entries are one number that parameters start from."""
+    numbers = _LIKELY if line.nbytes <= _STEP else _LIKELY[:2]
+    patterns = from_float(np.array(numbers), line.dtype)
+    return any(line.digest == _digest_of(pattern.tobytes(), line.nbytes) for pattern in patterns)
 
 
 def _digest_of(pattern: bytes, nbytes: int) -> str:

@@ -57,6 +57,7 @@ def merge_products(decisions: dict[str, Decision], rules: Rules, labels: Sequenc
         both = [decisions[name] for name in (pair.first, pair.second)]
         choice, other = (rules.choose(one.name) for one in both)
         if choice is None or choice != other or getattr(choice.options, "lora", "") != "product":
+            decisions |= {name: _hinted(decisions[name]) for name in (pair.first, pair.second)}
             continue
         members = {name: decisions[name] for name in pair.names}
         sides = _taking_part(choice, [one.lines for one in members.values()])
@@ -64,6 +65,14 @@ def merge_products(decisions: dict[str, Decision], rules: Rules, labels: Sequenc
             continue
         for name, one in _as_product(pair, members, sides, choice, labels).items():
             decisions[name] = one
+
+
+def _hinted(factor: Decision) -> Decision:
+    """A factor's decision; of ranks that differ it says what helps, for more rows would fit no other factor."""
+    if factor.action != "conflict" or len({line.shape for line in factor.lines if line is not None}) < 2:
+        return factor
+    words = "average and linear merge products of LoRA with lora=product"
+    return replace(factor, reason=f"{factor.reason}; {words}", helps="side")
 
 
 def apart(plan: Plan) -> list[Pair]:

@@ -96,6 +96,17 @@ def test_ranks_that_differ_without_alpha_are_a_conflict(repo: GitRepo) -> None:
     np.testing.assert_array_equal(written(repo)[A], SMALL[1][A])
 
 
+def test_ranks_that_differ_apart(repo: GitRepo) -> None:
+    """The hint does not advise more rows for A, which would not fit B."""
+    base, ours, theirs = (one | {ALPHA: np.array([8], np.float32)} for one in (SMALL[0], SMALL[1], factors(2, 2)))
+    diverge(repo, *(safetensors_bytes(one) for one in (base, ours, theirs)))
+    said = repo.refused("git", "merge", "theirs")
+    assert "average and linear merge products of LoRA with lora=product" in said
+    assert "rows=" not in said
+    repo.theta("resolve", "model.safetensors", "--strategy", "average", "-o", "lora=product")
+    assert off(product(written(repo), 2), (product(ours, 2) + product(theirs, 4)) / 2) < 1e-6
+
+
 def test_one_factor_that_differs_is_merged_as_ever(repo: GitRepo) -> None:
     """A is frozen, as in LoRA-FA: the mean of the products is the product with the mean of B."""
     ours, theirs = ({A: FULL[0][A], B: one[B]} for one in FULL[1:])
