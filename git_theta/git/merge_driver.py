@@ -239,13 +239,13 @@ def about_factors(path: str, plan: Plan) -> list[str]:
     lines = []
     if found := factors.apart(plan):
         lines.append(
-            f"warning: {path}: {counted(len(found), 'pair')} of LoRA factors ({found[0].first}, ...) merged apart: "
-            "what comes out is not the merged product; average and linear merge products with lora=product"
+            f"warning: {path}: {counted(len(found), 'pair')} of LoRA factors ({found[0].first}, ...) merged "
+            "apart: what comes out is not the merged product; average and linear merge that with lora=product"
         )
     if names := factors.others_apart(plan):
         lines.append(
-            f"warning: {path}: factors of {counted(len(names), 'update')} ({names[0]}, ...) merged apart: what "
-            "comes out is not the merged update; ours and theirs take one as it is"
+            f"warning: {path}: factors of {counted(len(names), 'update')} ({names[0]}, ...) merged apart: "
+            "what comes out is not the merged update; ours and theirs take one as it is"
         )
     return lines
 

@@ -2,8 +2,8 @@
 
 Tied embeddings are often saved twice, under two names, and some sides have one of the names alone. Formats
 with views say that they are one; elsewhere it shows in that they are equal. What becomes of the one that more
-sides have becomes of the other, unless a rule says otherwise for it. Tensors as they were initialised (all 0, all
-1, and so on) are equal by chance, as codes may be: of these only names can tell.
+sides have becomes of the other, unless a rule says otherwise for it. Tensors as they were initialised (all 0,
+all 1, and so on) are equal by chance, as codes may be: of these only names can tell.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TIED = re.compile(
 )
 """In names of embeddings, and of the heads that are tied to them."""
 
-_LIKELY = (0.0, 1.0, *(float(number) for number in range(2, 17)), 0.5, 0.25, 0.2, *(float(f"1e-{n}") for n in range(1, 9)))
+_LIKELY = (*map(float, range(17)), 0.5, 0.25, 0.2, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 """Numbers that parameters start from, the commonest first; their negatives are rare."""
 
 _STEP = 1 << 20

@@ -61,14 +61,12 @@ def merge_products(decisions: dict[str, Decision], rules: Rules, labels: Sequenc
             continue
         members = {name: decisions[name] for name in pair.names}
         sides = _taking_part(choice, [one.lines for one in members.values()])
-        if not sides or all(one.action in ("take", "add", "remove") for one in both):
-            continue
-        for name, one in _as_product(pair, members, sides, choice, labels).items():
-            decisions[name] = one
+        if sides:
+            decisions |= _as_product(pair, members, sides, choice, labels)
 
 
 def _hinted(factor: Decision) -> Decision:
-    """A factor's decision; of ranks that differ it says what helps, for more rows would fit no other factor."""
+    """A factor's decision; where ranks differ it says what helps: more rows would fit no other factor."""
     if factor.action != "conflict" or len({line.shape for line in factor.lines if line is not None}) < 2:
         return factor
     words = "average and linear merge products of LoRA with lora=product"
@@ -91,9 +89,16 @@ def others_apart(plan: Plan) -> list[str]:
 
 
 def _are_apart(*members: Decision) -> bool:
-    combined = [one.combination for one in members if one.combination and not one.product]
-    sides = sorted({side for combination in combined for side in combination.sides})
-    return bool(sides) and sum(_differs(one.lines, sides) for one in members) > 1
+    """Whether more than one of them differs among the sides that they are merged from."""
+    sides = sorted({side for one in members for side in _sources(one)})
+    return sum(_differs(one.lines, sides) for one in members) > 1
+
+
+def _sources(factor: Decision) -> tuple[int, ...]:
+    """The sides whose change a factor has, unless its product is merged."""
+    if factor.combination is not None:
+        return () if factor.product else factor.combination.sides
+    return (factor.side,) if factor.action in ("take", "add") and factor.state != "unchanged" else ()
 
 
 def _taking_part(choice: Choice, lines: Sequence[Lines]) -> list[int]:
@@ -108,9 +113,9 @@ def _taking_part(choice: Choice, lines: Sequence[Lines]) -> list[int]:
         return []
     missing = any(line is None for one in lines for line in one)
     sides = list(everybody) if choice.one_sided == "combine" and not missing else changed
-    wanted = [(one[side], kinds) for one, kinds in zip(lines, _KINDS) for side in {OURS, *sides}]
-    if not all(isinstance(line, TensorLine) and line.dtype.kind in kinds for line, kinds in wanted):
-        return []
+    for one, kinds in zip(lines, _KINDS[: len(lines)], strict=True):
+        if not all(_is_tensor(one[side], kinds) for side in {OURS, *sides}):
+            return []
     return sides if sum(_differs(one, sides) for one in lines) > 1 else []
 
 
@@ -156,7 +161,7 @@ def rank(first: tuple[int, ...], second: tuple[int, ...]) -> int | None:
 
 
 def is_turned(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
-    """Whether the product is first times second ([in, rank] and [rank, out]), rather than second times first."""
+    """Whether the product is first times second ([in, rank], [rank, out]), not second times first."""
     if len(first) != 2 or len(second) != 2 or second[1] == first[0]:
         return False
     return first[1] == second[0]
@@ -167,6 +172,10 @@ def product_shape(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int,
     if is_turned(first, second):
         return first[0], second[1]
     return second[0], *first[1:]
+
+
+def _is_tensor(line: Line | None, kinds: tuple[str, ...]) -> bool:
+    return isinstance(line, TensorLine) and line.dtype.kind in kinds
 
 
 def _shape(decision: Decision, side: int) -> tuple[int, ...]:

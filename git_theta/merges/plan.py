@@ -43,7 +43,7 @@ from git_theta.merges.decisions import (
     listed,
 )
 from git_theta.merges.options import fit
-from git_theta.merges.rules import Choice, Rename, Rows, Rules
+from git_theta.merges.rules import Choice, Rename, Rules
 from git_theta.merges.skeletons import decide_skeleton
 
 _SIDES = {"base": BASE, "ours": OURS, "theirs": THEIRS}

@@ -1,7 +1,8 @@
 """Merging the products of factors, in float64, without ever writing a product out.
 
-Σ cᵢ sᵢ Bᵢ Aᵢ is the product of all Bᵢ side by side and all Aᵢ one below the other. Both are made orthogonal (QR),
-what is left between them is small, and its largest singular values give the factors of our rank that come nearest.
+Σ cᵢ sᵢ Bᵢ Aᵢ is the product of all Bᵢ side by side and all Aᵢ one below the other. Both are made
+orthogonal (QR), what is left between them is small, and its largest singular values give the factors of our
+rank that come nearest.
 """
 
 from __future__ import annotations
@@ -75,15 +76,17 @@ def merged(pair: Pair, decisions: Mapping[str, Decision], open_tensor: Open) -> 
     first, second = decisions[pair.first], decisions[pair.second]
     turned = is_turned(_line(first, OURS).shape, _line(second, OURS).shape)
     made = (left, right) if turned else (right, left)
-    tensors = {one.name: _stored(_line(one, OURS), values) for one, values in zip((first, second), made, strict=True)}
+    tensors = {
+        one.name: _stored(_line(one, OURS), values) for one, values in zip((first, second), made, strict=True)
+    }
     return Factored(tensors, lost, finite)
 
 
 def _nearest(tall: Matrix, wide: Matrix, left: Matrix, right: Matrix) -> tuple[Matrix, Matrix, float]:
-    """Factors of the rank of `left` and `right` whose product is nearest to that of tall and wide; what is lost.
+    """Factors of the rank of left and right whose product is nearest to that of tall and wide; what is lost.
 
-    The right one gets orthogonal rows, so that none of them is dead for further training; where there are more
-    of them than the product needs, they are those of `right`.
+    The right one gets orthogonal rows, so that none of them is dead for further training; where there are
+    more of them than the product needs, they are those of `right`.
     """
     of_tall, upper = np.linalg.qr(tall)
     of_wide, lower = np.linalg.qr(wide.T)
@@ -107,9 +110,7 @@ def _factors(
     return other.reshape(second.shape[0], second.shape[1]), one.reshape(first.shape[0], -1)
 
 
-def _scale(
-    pair: Pair, decisions: Mapping[str, Decision], side: int, open_tensor: Open, rank: int
-) -> float:
+def _scale(pair: Pair, decisions: Mapping[str, Decision], side: int, open_tensor: Open, rank: int) -> float:
     """What a side's product is multiplied with: alpha divided by the rank, 1 where there is no alpha."""
     if not pair.alpha:
         return 1.0

@@ -127,7 +127,9 @@ def test_what_is_equal_as_it_was_initialised_is_not_one(repo: GitRepo, value: fl
     start = np.full((6, 4), value, np.float32)
     ours = {"a.weight": VALUES, "a.scale": VALUES[0]}
     theirs = {"a.weight": start, "a.scale": start[0], "b.weight": start, "b.scale": start[0]}
-    diverge(repo, *(safetensors_bytes(one) for one in ({"a.weight": start, "a.scale": start[0]}, ours, theirs)))
+    diverge(
+        repo, *(safetensors_bytes(one) for one in ({"a.weight": start, "a.scale": start[0]}, ours, theirs))
+    )
     repo.git("merge", "-q", "theirs")
     for name, wanted in (ours | {"b.weight": start, "b.scale": start[0]}).items():
         np.testing.assert_array_equal(written(repo)[name], wanted)

@@ -98,7 +98,9 @@ def test_ranks_that_differ_without_alpha_are_a_conflict(repo: GitRepo) -> None:
 
 def test_ranks_that_differ_apart(repo: GitRepo) -> None:
     """The hint does not advise more rows for A, which would not fit B."""
-    base, ours, theirs = (one | {ALPHA: np.array([8], np.float32)} for one in (SMALL[0], SMALL[1], factors(2, 2)))
+    base, ours, theirs = (
+        one | {ALPHA: np.array([8], np.float32)} for one in (SMALL[0], SMALL[1], factors(2, 2))
+    )
     diverge(repo, *(safetensors_bytes(one) for one in (base, ours, theirs)))
     said = repo.refused("git", "merge", "theirs")
     assert "average and linear merge products of LoRA with lora=product" in said
@@ -115,6 +117,16 @@ def test_one_factor_that_differs_is_merged_as_ever(repo: GitRepo) -> None:
     assert "warning" not in said
     mean = ((ours[B].astype(np.float64) + theirs[B]) / 2).astype(np.float32)
     np.testing.assert_array_equal(written(repo)[B], mean)
+
+
+def test_each_side_has_changed_another_factor(repo: GitRepo) -> None:
+    """Both changes taken, as for tensors of their own, give a product that neither side has."""
+    ours, theirs = {A: SMALL[1][A], B: SMALL[0][B]}, {A: SMALL[0][A], B: SMALL[2][B]}
+    diverge(repo, *(safetensors_bytes(one) for one in (SMALL[0], ours, theirs)))
+    assert "merged apart" in repo.git("merge", "theirs").stderr
+    repo.git("reset", "-q", "--hard", "ORIG_HEAD")
+    repo.git("merge", "-q", "theirs", GIT_THETA_MERGE="average lora=product")
+    assert off(product(written(repo)), (product(ours) + product(theirs)) / 2) < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -175,7 +187,7 @@ def test_alpha_of_0(repo: GitRepo) -> None:
 
 def test_factors_of_other_updates_are_warned_about(repo: GitRepo) -> None:
     names = ("l.hada_w1_a", "l.hada_w1_b", "l.hada_w2_a", "l.hada_w2_b")
-    sides = [{name: one[B] for name in names} for one in SMALL]
+    sides = [dict.fromkeys(names, one[B]) for one in SMALL]
     diverge(repo, *(safetensors_bytes(one) for one in sides))
     said = repo.git("merge", "theirs", GIT_THETA_MERGE="average").stderr
     assert "factors of 1 update (l.hada_w1_a, ...) merged apart" in said

@@ -24,7 +24,7 @@ def found(text):
         "l.weight=U8 l.weight.absmax=F32 l.weight.quant_map=F32 l.weight.quant_state.bitsandbytes__nf4=U8",
         "l.weight=BF16 l.weight.absmax=F32 l.weight.quant_state.bitsandbytes__nf4=U8",
         "l.qweight=I32 l.qzeros=I32 l.scales=F16 l.g_idx=I32",
-        "l.weight_packed=I32 l.weight_scale=BF16 l.weight_shape=I64 l.weight_zero_point=I8 l.weight_g_idx=I32",
+        "l.weight_packed=I32 l.weight_scale=BF16 l.weight_shape=I64 l.weight_zero_point=I8",
         "l.weight.compressed=BF16 l.weight.bitmask=U8 l.weight.row_offsets=I64",
         "e.gate_up_proj_blocks=U8 e.gate_up_proj_scales=U8",
         "l.weight=U8 l.weight_scale=F8_E4M3 l.weight_scale_2=F32 l.input_scale=F32",
@@ -77,7 +77,14 @@ def test_what_is_quantised_on_one_side_alone():
 
 
 def test_pairs_of_factors():
-    names = ["l.lora_down.weight", "l.lora_up.weight", "l.alpha", "m.lora_A.x.weight", "m.lora_B.x.weight", "n.lora_A"]
+    names = [
+        "l.lora_down.weight",
+        "l.lora_up.weight",
+        "l.alpha",
+        "m.lora_A.x.weight",
+        "m.lora_B.x.weight",
+        "n.lora_A",
+    ]
     assert pairs(names) == [
         Pair("l.lora_down.weight", "l.lora_up.weight", "l.alpha"),
         Pair("m.lora_A.x.weight", "m.lora_B.x.weight"),

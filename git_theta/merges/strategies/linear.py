@@ -21,13 +21,12 @@ def normalized(weights: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(weight / total for weight in weights)
 
 
-Lora = Literal["apart", "product"]
 _LORA = "merge the factors A and B of LoRA apart, or their products, which are cut to our rank"
 
 
 @dataclass(frozen=True)
 class AverageOptions:
-    lora: Lora = option("apart", _LORA)
+    lora: Literal["apart", "product"] = option("apart", _LORA)
 
 
 class Average(Strategy[AverageOptions]):
@@ -50,7 +49,7 @@ class LinearOptions:
         per_model="shares",
     )
     normalize: bool = option(True, "divide the weights by their sum")
-    lora: Lora = option("apart", _LORA)
+    lora: Literal["apart", "product"] = option("apart", _LORA)
 
 
 class Linear(Strategy[LinearOptions]):
