@@ -86,7 +86,8 @@ def test_mergetool_asks_once(conflict: GitRepo) -> None:
 def test_merge_command(conflict: GitRepo) -> None:
     said = conflict.refused("git", "theta", "merge", "theirs", "--strategy", "linear")
     assert "2 tensors are in conflict" in said
-    conflict.remedy(said, "git theta merge theirs --rule 'GLOB: ours'", put={"GLOB": "*.weight"})
+    command = "git theta merge theirs --strategy linear --rule 'GLOB: ours'"
+    conflict.remedy(said, command, put={"GLOB": "*.weight"})
     assert conflict.digest(MODEL) == digest(quantised(2, 1.5, 2))
 
 

@@ -69,8 +69,9 @@ def test_a_rule_says_otherwise(repo: GitRepo) -> None:
 
 def test_the_command_names_the_option(repo: GitRepo) -> None:
     diverge(repo, file(4, 1), file(5, 2), file(6, 4))
-    said = repo.refused("git", "theta", "merge", "theirs", "-s", "average", "-o", "rows=pad")
-    repo.remedy(said, "git theta merge theirs --rule 'GLOB: average rows=pad'", put={"GLOB": "embed.*"})
+    said = repo.refused("git", "theta", "merge", "theirs", "-s", "linear", "-o", "rows=pad")
+    command = "git theta merge theirs --strategy linear --rule 'GLOB: average rows=pad'"
+    repo.remedy(said, command, put={"GLOB": "embed.*"})
     has(repo, 3, 6, 9, 12, 15, 24)
 
 
@@ -81,7 +82,8 @@ def test_the_option_for_different_rows(repo: GitRepo) -> None:
     has(repo, 3, 6, 9, 16)
     repo.git("reset", "-q", "--hard", "ORIG_HEAD")
     said = repo.refused("git", "theta", "merge", "theirs", "--strategy", "average")
-    repo.remedy(said, "git theta merge theirs --rule 'GLOB: average rows=pad'", put={"GLOB": "*"})
+    command = "git theta merge theirs --strategy average --rule 'GLOB: average rows=pad'"
+    repo.remedy(said, command, put={"GLOB": "*"})
     has(repo, 3, 6, 9, 16)
 
 
@@ -91,5 +93,6 @@ def test_the_option_for_different_dtypes(repo: GitRepo) -> None:
     diverge(repo, base, ours, theirs)
     said = repo.refused("git", "theta", "merge", "theirs", "--strategy", "average")
     assert "dtypes differ" in said
-    repo.remedy(said, "git theta merge theirs --rule 'GLOB: average'", put={"GLOB": "w"})
+    command = "git theta merge theirs --strategy average --rule 'GLOB: average'"
+    repo.remedy(said, command, put={"GLOB": "w"})
     np.testing.assert_array_equal(written(repo)["w"], np.full((2, 2), 3, np.float32))
