@@ -11,12 +11,16 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from git_theta.errors import ThetaError
 from git_theta.git import operation
 from git_theta.git.recorded import parsed
 from git_theta.git.records import Records
 from git_theta.git.repository import IndexEntry, Repository
+
+if TYPE_CHECKING:
+    from git_theta.merges.decisions import Help
 
 Stages = Mapping[int, tuple[str, str]]
 """Mode and oid of a path with a conflict by stage: 1 base, 2 ours, 3 theirs."""
@@ -40,6 +44,7 @@ class Conflict:
         merged: oid of the manifest of what could be merged; "" where that is nothing.
         applies: whether a change was applied, rather than two lines of work joined.
         settings: what was said about the merge, as Rules.settings gives it, with what was resolved since.
+        helps: what settles the open tensors, or some of them.
     """
 
     head: str
@@ -54,6 +59,7 @@ class Conflict:
     merged: str = ""
     applies: bool = False
     settings: Settings = ()
+    helps: Help = "strategy"
 
 
 _records = Records("conflicts", Conflict)
@@ -113,6 +119,10 @@ def how_to_resolve(conflict: Conflict) -> str:
     path = shlex.quote(conflict.path)
     if conflict.applies:
         return f"git theta resolve {path} --theirs (with the change), or --ours (without it)"
+    if conflict.helps == "side":
+        return f"git theta resolve {path} --ours (or --theirs)"
+    if conflict.helps == "rows":
+        return f"git theta resolve {path} --strategy average -o rows=pad (or --ours, or --theirs)"
     return f"git theta resolve {path} --strategy average (or --ours, or --theirs)"
 
 

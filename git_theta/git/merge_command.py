@@ -245,7 +245,9 @@ class Merge:
         reasons = explain(one.plan) if one.plan.conflicts() else [f"  {one.plan.skeleton.reason}"]
         count = len(one.plan.conflicts())
         lines = [f"{path}: {count} tensors are in conflict; nothing was changed", *reasons]
-        how = f"git theta merge {names} --strategy average (see git theta strategies), or --rule 'GLOB: ours'"
+        chosen = one.rules.default
+        also = f" --strategy {shlex.quote(str(chosen))}" if chosen is not None and chosen.typed else ""
+        how = _how_to_decide(one.plan, names, also)
         if len(self.theirs) == 1:
             how += f"; or git merge {names}, then git theta mergetool {shlex.quote(path)}"
         return ThetaError("\n".join(lines), how)
@@ -294,6 +296,23 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
             stage_merge(repository, ours, theirs, tree, request.message, record)
             say("The merge is staged, not committed: git commit, or git theta merge --abort")
     return 0
+
+
+def _how_to_decide(plan: Plan, names: str, also: str) -> str:
+    """What to type for what a plan has left open.
+
+    Args:
+        also: the strategy that was typed, which stays.
+    """
+    if plan.helps == "side":
+        return f"git theta merge {names}{also} --rule 'GLOB: ours'"
+    if plan.helps == "rows":
+        return (
+            f"git theta merge {names}{also} --rule 'GLOB: average rows=pad' (or rows=common, or 'GLOB: ours')"
+        )
+    if plan.helps == "rule":
+        return f"git theta merge {names}{also} --rule 'GLOB: average' (or any strategy, or 'GLOB: ours')"
+    return f"git theta merge {names} --strategy average (see git theta strategies), or --rule 'GLOB: ours'"
 
 
 def _planned(repository: Repository, ours: Head, theirs: Sequence[Head], request: Request) -> Merge:

@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from git_theta.diffs.text import counted
 from git_theta.errors import ThetaError
 from git_theta.git import applied as applied_changes
 from git_theta.git import attributes, callers, conflicts, operation, provenance
@@ -25,7 +26,7 @@ from git_theta.git.operation import Operation
 from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
-from git_theta.merges import places
+from git_theta.merges import factors, places
 from git_theta.merges.apply import Applied
 from git_theta.merges.decisions import BASE, Plan, is_one_sided
 from git_theta.merges.device import MissingTorch
@@ -95,9 +96,10 @@ def _merge_versions(repository: Repository, call: Call) -> int:
         conflicts.clear(repository, call.path)
         return 0
     merged = _stored(repository, applied.text)
-    conflicts.write(
-        repository, replace(record, root=applied.manifest.root, tensors=open_tensors, merged=merged)
+    record = replace(
+        record, root=applied.manifest.root, tensors=open_tensors, merged=merged, helps=plan.helps
     )
+    conflicts.write(repository, record)
     _say_how(record, doing)
     return 1
 
@@ -247,7 +249,34 @@ def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
     lines = [f"{path}: {len(plan.decisions)} tensors: {', '.join(parts) or 'none changed'}"]
     for name, count in applied.not_finite.items():
         lines.append(f"warning: {path}: {count} entries of {name} are not finite in the result")
-    return lines + explain(plan)
+    return lines + about_factors(path, plan) + about_ranks(path, applied) + explain(plan)
+
+
+def about_factors(path: str, plan: Plan) -> list[str]:
+    """Warnings where factors are merged apart, and what would be right."""
+    lines = []
+    if found := factors.apart(plan):
+        lines.append(
+            f"warning: {path}: {counted(len(found), 'pair')} of LoRA factors ({found[0].first}, ...) merged "
+            "apart: what comes out is not the merged product; average and linear merge that with lora=product"
+        )
+    if names := factors.others_apart(plan):
+        lines.append(
+            f"warning: {path}: factors of {counted(len(names), 'update')} ({names[0]}, ...) merged apart: "
+            "what comes out is not the merged update; ours and theirs take one as it is"
+        )
+    return lines
+
+
+def about_ranks(path: str, applied: Applied) -> list[str]:
+    """A warning where our rank cannot hold merged products."""
+    if not applied.lost:
+        return []
+    name = max(applied.lost, key=lambda name: applied.lost[name])
+    return [
+        f"warning: {path}: {len(applied.lost)} merged LoRA products do not fit our rank: up to "
+        f"{100 * applied.lost[name]:.2g} % of them is lost ({name})"
+    ]
 
 
 def _say_how(record: Conflict, doing: Operation) -> None:

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from git_theta.git.comparison import compare_three
-from git_theta.git.merge_driver import explain
+from git_theta.git.merge_driver import about_factors, explain
 from git_theta.git.merge_entries import Contested
 from git_theta.git.places import Place
 from git_theta.git.repository import Repository
@@ -47,7 +47,7 @@ def _show(repository: Repository, one: Planned, say: Callable[[str], None]) -> N
         say(f"  {count:>{width}} {words}")
     if one.plan.skeleton.action == "conflict":
         say(f"  conflict: {one.plan.skeleton.reason}")
-    for line in explain(one.plan):
+    for line in [*about_factors(one.about.path, one.plan), *explain(one.plan)]:
         say(f"  {line}")
     for line in _interference(repository, one.about):
         say(f"  {line}")

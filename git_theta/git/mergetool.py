@@ -9,6 +9,7 @@ from itertools import groupby
 
 from git_theta.diffs import layers, text
 from git_theta.diffs.three_way import TaskRow
+from git_theta.dtypes import dtype
 from git_theta.errors import ThetaError
 from git_theta.git import conflict_sides, conflicts
 from git_theta.git.comparison import compare_three
@@ -17,6 +18,7 @@ from git_theta.git.conflict_view import THEIRS
 from git_theta.git.places import Place
 from git_theta.git.repository import Repository
 from git_theta.git.resolving import Wanted, resolve
+from git_theta.merges import companions
 from git_theta.merges.rules import parse_rule
 
 Ask = Callable[[str], str | None]
@@ -28,6 +30,7 @@ Answer with what to do:  ours, theirs, base, or a strategy with its options: tie
                          (o, t, b for short; git theta strategies lists all), or skip (s): leave it open
 and, after an @, for which tensors:  @layer, @all that are left, @GLOB; without it, for this one
                          for example: theirs @layer    ours @*.bias    ties @all
+Codes and their scales are one tensor: what is answered for one of them counts for all.
 done: carry out what was answered, leave the rest open.   quit: change nothing.   ?: this text"""
 
 _SHORT = {"o": "ours", "t": "theirs", "b": "base", "s": "skip"}
@@ -98,6 +101,7 @@ def _choices(rows: Sequence[TaskRow], ask: Ask, say: Say, patient: bool) -> dict
     """What is to be done with each tensor, by name; none for those that stay open."""
     decided: dict[str, str] = {}
     skipped: set[str] = set()
+    together = [set(names) for names in companions.groups({row.name: [dtype(row.dtype)] for row in rows})]
     for layer, group in groupby(rows, key=lambda row: row.layer):
         members = list(group)
         if all(row.name in decided or row.name in skipped for row in members):
@@ -113,6 +117,7 @@ def _choices(rows: Sequence[TaskRow], ask: Ask, say: Say, patient: bool) -> dict
                     return {}
                 left = [other for other in rows if other.name not in decided and other.name not in skipped]
                 meant = [other.name for other in left if _means(answer, row, other)]
+                meant += [name for group in together if not group.isdisjoint(meant) for name in group]
                 if not meant:
                     say(f"no tensor that is left matches {answer.scope}")
                 elif answer.choice == "skip":

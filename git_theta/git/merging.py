@@ -200,7 +200,7 @@ class CheckpointMerge:
         lines: list[StorageLine] = []
         for decision in plan.decisions:
             combination = decision.combination
-            if combination is None or not combination.strategy.statistics:
+            if combination is None or decision.same_as or not combination.strategy.statistics:
                 continue
             sources = getattr(combination.options, combination.strategy.statistics)
             models = inputs_of(decision)[-len(combination.sides) :]

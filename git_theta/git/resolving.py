@@ -15,7 +15,7 @@ from git_theta.git.blobs import lost
 from git_theta.git.conflict_sides import STAGES, Open
 from git_theta.git.conflicts import Conflict
 from git_theta.git.interrupts import held_back
-from git_theta.git.merge_driver import explain
+from git_theta.git.merge_driver import about_factors, about_ranks, explain
 from git_theta.git.merge_settings import rules_for
 from git_theta.git.merging import CheckpointMerge
 from git_theta.git.operation import how_to_finish
@@ -135,11 +135,14 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
         say(f"The tensors of {one.path} cannot be merged: {error.message}")
         _take_whole(repository, one, merge, wanted.whole_side, say)
         return True
+    for line in about_factors(one.path, plan) + about_ranks(one.path, applied):
+        say(line)
     still_open = plan.conflicts()
     record = replace(record, settings=(*record.settings, *_resolutions(typed, bool(still_open))))
     if still_open:
-        _leave_open(repository, record, plan, applied.text)
-        say("\n".join([f"{one.path}: {len(still_open)} tensors are still open:", *explain(plan)]))
+        record = _leave_open(repository, record, plan, applied.text)
+        said = [f"{one.path}: {len(still_open)} tensors are still open:", *explain(plan)]
+        say("\n".join([*said, f"To go on: {conflicts.how_to_resolve(record)}"]))
         return False
     provenance.note(repository, record, applied.manifest.root, device_of([plan], wanted.device))
     settle(repository, one.path, one.stages[STAGES["ours"]][0], applied.text)
@@ -170,14 +173,16 @@ def _resolutions(typed: Sequence[Rule], some_open: bool) -> list[tuple[str, str]
     return [("resolution", str(rule)) for rule in reversed(typed)]
 
 
-def _leave_open(repository: Repository, record: Conflict, plan: Plan, text: bytes) -> None:
+def _leave_open(repository: Repository, record: Conflict, plan: Plan, text: bytes) -> Conflict:
     """Write what has been merged by now into the work tree, and down for the next time."""
     manifest = manifests.parse(text)
     merged = repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
     names = tuple(decision.name for decision in plan.conflicts())
+    record = replace(record, root=manifest.root, tensors=names, merged=merged, helps=plan.helps)
     with held_back():
         conflict_sides.write_file(repository, record.path, text, repository.work_tree / record.path)
-        conflicts.write(repository, replace(record, root=manifest.root, tensors=names, merged=merged))
+        conflicts.write(repository, record)
+    return record
 
 
 def _take_whole(repository: Repository, one: Open, merge: CheckpointMerge, side: str, say: Say) -> None:

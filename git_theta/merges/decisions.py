@@ -26,6 +26,9 @@ State = Literal[
     "removed and changed",
 ]
 
+Help = Literal["strategy", "rule", "rows", "side"]
+"""What settles a conflict: any strategy, one that a rule names for it, a policy for rows, or only a side."""
+
 BASE, OURS, THEIRS = 0, 1, 2
 """Numbers of sides: 0 is the common ancestor, 1 ours, 2 and up theirs."""
 
@@ -50,6 +53,22 @@ class Combination:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """The factors of a low-rank update, by name; alpha is "" where the file has none.
+
+    The update is second times first, [out, rank] times [rank, in], times alpha divided by the rank.
+    """
+
+    first: str
+    second: str
+    alpha: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.first, self.second, self.alpha)))
+
+
+@dataclass(frozen=True)
 class Decision:
     """What becomes of one tensor.
 
@@ -62,7 +81,11 @@ class Decision:
         side: for take and add whose value, for a conflict ours.
         combination: for combine.
         reason: for a conflict, in words.
+        helps: for a conflict, what settles it.
         of: where the result has a view, the name there of the tensor that it is a view of.
+        same_as: for combine, the name in the result of the equal tensor that is computed for both; or "".
+        product: for combine, the pair of factors whose products are merged, of which it is one.
+        copied: where the result has what another tensor, which is equal, is on that side: its line there.
     """
 
     name: str
@@ -72,11 +95,17 @@ class Decision:
     side: int = OURS
     combination: Combination | None = None
     reason: str = ""
+    helps: Help = "strategy"
     of: str = ""
+    same_as: str = ""
+    product: Pair | None = None
+    copied: Line | None = None
 
     @property
     def line(self) -> Line | None:
         """The line whose bytes the result takes over; None where it has none, or they are computed."""
+        if self.copied is not None:
+            return self.copied
         return None if self.action in ("remove", "combine") else self.lines[self.side]
 
     @property
@@ -126,6 +155,13 @@ class Plan:
     def conflicts(self) -> list[Decision]:
         """The decisions that are still open."""
         return [decision for decision in self.decisions if decision.action == "conflict"]
+
+    @property
+    def helps(self) -> Help:
+        """What settles as many conflicts as can be settled without taking a side."""
+        found = {decision.helps for decision in self.conflicts()}
+        several: tuple[Help, ...] = ("rows", "strategy", "rule")
+        return next((one for one in several if one in found), "side")
 
     def counts(self) -> dict[tuple[Action, State], int]:
         """How many tensors there are of each kind, most first."""

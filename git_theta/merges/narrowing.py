@@ -29,7 +29,7 @@ def without_torch(plan: Plan, reason: str) -> Plan:
         reason: why they cannot be made, in words.
     """
     decisions = (
-        replace(decision, action="conflict", side=OURS, combination=None, reason=reason)
+        replace(decision, action="conflict", side=OURS, combination=None, reason=reason, same_as="")
         if _needs_torch(decision)
         else decision
         for decision in plan.decisions
@@ -45,8 +45,10 @@ def continued(
     Args:
         manifests: of the plan's sides, base first.
         merged: what has been merged. In the new plan it is a further side, after the others.
-        still_open: names of tensors.
+        still_open: names of tensors. A factor whose product is merged opens the other one again.
     """
+    pairs = {decision.product for decision in plan.decisions if decision.name in still_open}
+    still_open = {*still_open, *(name for pair in pairs if pair is not None for name in pair.names)}
     before: dict[str, Line] = {line.name: line for line in lines_of(merged)}
     further = len(manifests)
     decisions = []
@@ -72,6 +74,9 @@ def _settled(decision: Decision, line: Line | None, side: int) -> Decision:
         side=side,
         combination=None,
         reason="",
+        same_as="",
+        product=None,
+        copied=None,
         of=line.of if isinstance(line, ViewLine) else "",
     )
 

@@ -45,6 +45,7 @@ class Choice:
         origin: where it is said, for messages.
         one_sided: what is said about tensors that some side has not changed; None for nothing.
         typed: whether it was typed on the command line.
+        knows_rows: whether a rule says what to do with rows for this tensor.
     """
 
     strategy: Strategy[Any]
@@ -54,6 +55,7 @@ class Choice:
     origin: str
     one_sided: OneSided | None = None
     typed: bool = False
+    knows_rows: bool = False
 
     def __str__(self) -> str:
         words = render(self.strategy, self.options)
@@ -116,12 +118,15 @@ class Rules:
     one_sided: OneSided | None = None
     resolutions: tuple[Rule, ...] = ()
 
-    def choose(self, name: str) -> Choice | None:
-        """The choice for a tensor, or None where nothing is said."""
-        matching = (rule.choice for rule in reversed(self.rules) if rule.matches(name))
+    def choose(self, *names: str) -> Choice | None:
+        """The choice for a tensor, or for several that are one; None where nothing is said."""
+        matching = (rule.choice for rule in reversed(self.rules) if any(map(rule.matches, names)))
         choice = next(matching, self.default)
         return choice and replace(
-            choice, rows=choice.rows or self.rows, one_sided=self._about_one_sided(choice)
+            choice,
+            rows=choice.rows or self.rows,
+            one_sided=self._about_one_sided(choice),
+            knows_rows=choice.explicit and choice.rows is not None,
         )
 
     @property

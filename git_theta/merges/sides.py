@@ -59,9 +59,9 @@ class Sides:
 
 
 def inputs_of(decision: Decision) -> list[TensorLine]:
-    """The tensors that a decision's combination is computed from; none where it has none."""
+    """The tensors that a decision's combination is computed from; none where nothing is computed."""
     combination = decision.combination
-    if combination is None:
+    if combination is None or decision.same_as:
         return []
     base = (BASE,) if combination.strategy.needs_base(combination.options) else ()
     found = (decision.lines[side] for side in base + combination.sides)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from git_theta.errors import ThetaError
 from git_theta.merges.interface import Coefficients, Strategy
-from git_theta.merges.options import NoOptions, option
+from git_theta.merges.options import option
 
 
 def normalized(weights: tuple[float, ...]) -> tuple[float, ...]:
@@ -20,15 +21,23 @@ def normalized(weights: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(weight / total for weight in weights)
 
 
-class Average(Strategy[NoOptions]):
+_LORA = "merge the factors A and B of LoRA apart, or their products, which are cut to our rank"
+
+
+@dataclass(frozen=True)
+class AverageOptions:
+    lora: Literal["apart", "product"] = option("apart", _LORA)
+
+
+class Average(Strategy[AverageOptions]):
     name = "average"
     summary = "The mean of all models (a uniform soup)."
     formula = "θ = (1/n) Σᵢ θᵢ"
     reference = "Model Soups, 2022, arXiv:2203.05482"
     use = "Models fine-tuned from one base that are close to each other; the safe first choice."
-    options = NoOptions
+    options = AverageOptions
 
-    def coefficients(self, options: NoOptions, count: int) -> Coefficients:
+    def coefficients(self, options: AverageOptions, count: int) -> Coefficients:
         return Coefficients((0.0, *(1.0 / count,) * count))
 
 
@@ -40,6 +49,7 @@ class LinearOptions:
         per_model="shares",
     )
     normalize: bool = option(True, "divide the weights by their sum")
+    lora: Literal["apart", "product"] = option("apart", _LORA)
 
 
 class Linear(Strategy[LinearOptions]):
