@@ -70,7 +70,7 @@ OPEN: dict[str, tuple[str, np.ndarray | None, np.ndarray | None, np.ndarray | No
     "x_dtype": ("dtypes differ", half(1), half(2), floats(3)),
     "x_int": ("not merged by arithmetic", whole(1), whole(2), whole(3)),
     "x_removed": ("removed by", floats(1), floats(2), None),
-    "x_shape": ("shapes differ", floats(1), floats(1, 2), floats(1, 2, 3)),
+    "x_shape": ("shapes differ", floats(1, 2), floats(1), floats(1, 2, 3)),
 }
 MERGING = "[merge]\n\tstrategy = average\n"
 
