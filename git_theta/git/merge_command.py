@@ -16,6 +16,7 @@ from typing import Literal
 
 from git_theta.errors import ThetaError
 from git_theta.git import merge_record
+from git_theta.git.chosen_base import NONE, Base, chosen
 from git_theta.git.favoured_side import Favoured
 from git_theta.git.merge_driver import explain, summary
 from git_theta.git.merge_entries import Contested, Head
@@ -52,6 +53,8 @@ class Request:
         message: of the commit; "" for the usual one.
         favoured: the side to take where both have changed something, in all files.
         ff: whether a branch that contains ours is merged by moving to it; None as configured.
+        base: the revision that the sides are compared with; "" for what history says.
+        unrelated: whether there may be no common ancestor.
     """
 
     revisions: tuple[str, ...]
@@ -61,6 +64,8 @@ class Request:
     commit: bool = True
     favoured: Favoured = ""
     ff: FastForward | None = None
+    base: str = ""
+    unrelated: bool = False
 
     @property
     def combines(self) -> bool:
@@ -93,6 +98,7 @@ class Merge:
         combines: whether checkpoints that one side alone has changed are merged where the rules combine; else
             only where a place says so for the whole file.
         layers_of: what the rules come from, for the merges of common ancestors; see merge_settings.carried.
+        base: what the sides are compared with.
 
     Attributes:
         checkpoints: those that more than one side changed.
@@ -112,18 +118,21 @@ class Merge:
         *,
         combines: bool,
         layers_of: Mapping[str, Layer],
+        base: Base = Base(),  # noqa: B008  it never changes
     ) -> None:
         self.ours, self.theirs = ours, theirs
+        self._base = base
         self._favoured = favoured
         self._repository = repository
         self._device = check_name(device)
         self._stack = ExitStack()
         with self._stack:
             self.scratch = Path(self._stack.enter_context(TemporaryDirectory(prefix="git-theta-")))
+            compared = base.heads(repository, [ours, *theirs])
             self.trees: MergedTrees = merge_trees(
                 repository.with_environment(carried(layers_of)),
-                ours,
-                theirs,
+                compared[0],
+                compared[1:],
                 self.scratch,
                 favoured,
                 lambda path: (one := rules_of(path)).combines and (combines or one.one_sided == "combine"),
@@ -210,7 +219,8 @@ class Merge:
         """The trailers that say how this was merged."""
         combined = any(decision.combination for one in self.checkpoints for decision in one.plan.decisions)
         device = choose(self._device).type if combined and self._computes() else ""
-        return merge_record.trailers({one.about.path: one.rules for one in self.checkpoints}, device)
+        rules = {one.about.path: one.rules for one in self.checkpoints}
+        return merge_record.trailers(rules, device, self._base.commit)
 
     def _computes(self) -> bool:
         """Whether torch is needed, and so decides on the device."""
@@ -246,9 +256,11 @@ class Merge:
         reasons = explain(one.plan) if one.plan.conflicts() else [f"  {one.plan.skeleton.reason}"]
         count = len(one.plan.conflicts())
         lines = [f"{path}: {count} tensors are in conflict; nothing was changed", *reasons]
-        how = f"git theta merge {names} --strategy average (see git theta strategies), or --rule 'GLOB: ours'"
+        typed = f"{self._base.typed}{names}"
+        how = f"git theta merge {typed} --strategy average (see git theta strategies), or --rule 'GLOB: ours'"
         if len(self.theirs) == 1:
-            how += f"; or git merge {names}, then git theta mergetool {shlex.quote(path)}"
+            typed = f"{self._base.typed if self._base.commit == NONE else ''}{names}"
+            how += f"; or git merge {typed}, then git theta mergetool {shlex.quote(path)}"
         return ThetaError("\n".join(lines), how)
 
     def _names(self) -> str:
@@ -268,7 +280,7 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
         return 0
     ff = request.ff or _configured_ff(repository)
     contains_ours = len(theirs) == 1 and _is_ancestor(repository, ours, theirs[0])
-    forward = contains_ours and request.commit and ff != "no"
+    forward = contains_ours and request.commit and ff != "no" and not request.base
     if ff == "only" and not contains_ours and not request.combines:
         raise ThetaError(
             f"{' '.join(request.revisions)} cannot be merged by a fast-forward",
@@ -293,8 +305,10 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
 
 
 def _planned(repository: Repository, ours: Head, theirs: Sequence[Head], request: Request) -> Merge:
+    base = chosen(repository, request.base, request.unrelated, [ours, *theirs])
+
     def rules_of(path: str) -> Rules:
-        return rules_for(repository, path, request.layer)
+        return base.rules(rules_for(repository, path, request.layer))
 
     return Merge(
         repository,
@@ -305,6 +319,7 @@ def _planned(repository: Repository, ours: Head, theirs: Sequence[Head], request
         request.favoured,
         combines=request.combines,
         layers_of={"": request.layer},
+        base=base,
     )
 
 
@@ -344,7 +359,8 @@ def redo(repository: Repository, revision: str, device: str, say: Say) -> int:
     if found.returncode:
         raise ThetaError(f"there is no commit {revision}", "git log --merges")
     commit, *parents = found.stdout.decode().split()
-    rules, recorded = merge_record.read(repository, commit)
+    rules, recorded, ancestor = merge_record.read(repository, commit)
+    base = Base(ancestor)
     device = recorded if device == "auto" else device
     if len(parents) < 2:
         raise ThetaError(f"{revision} is no merge", "git log --merges")
@@ -354,10 +370,11 @@ def redo(repository: Repository, revision: str, device: str, say: Say) -> int:
         repository,
         heads[0],
         heads[1:],
-        lambda path: rules.get(path, Rules()),
+        lambda path: base.rules(rules.get(path, Rules()), recorded=True),
         device,
         combines=True,
         layers_of=layers_of,
+        base=base,
     ) as planned:
         planned.check_tensors()
         planned.fetch(checked_out=False)

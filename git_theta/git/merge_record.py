@@ -7,8 +7,9 @@
     Theta-Rows: common
     Theta-One-sided: combine
     Theta-Device: cuda
+    Theta-Base: 2b8c... (or none)
 
-Settings hold for the paths just before them.
+Settings hold for the paths just before them, device and base for all.
 """
 
 from __future__ import annotations
@@ -24,15 +25,16 @@ from git_theta.merges.places import Layer
 from git_theta.merges.rules import Rules
 
 _PREFIX = "Theta-"
-_PATH, _DEVICE = "Path", "Device"
+_PATH, _DEVICE, _BASE = "Path", "Device", "Base"
 
 
-def trailers(rules: Mapping[str, Rules], device: str) -> list[str]:
+def trailers(rules: Mapping[str, Rules], device: str, base: str) -> list[str]:
     """The lines that record a merge.
 
     Args:
         rules: of each checkpoint that was merged, by path.
         device: what was computed on; "" or "cpu" is not mentioned.
+        base: the commit that was taken for the common ancestor, or none; "" for that of history.
     """
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for path, some in rules.items():
@@ -43,6 +45,8 @@ def trailers(rules: Mapping[str, Rules], device: str) -> list[str]:
         lines += [f"{_PREFIX}{key.capitalize()}: {value}" for key, value in settings]
     if device not in ("", "cpu"):
         lines.append(f"{_PREFIX}{_DEVICE}: {device}")
+    if lines and base:
+        lines.append(f"{_PREFIX}{_BASE}: {base}")
     return lines
 
 
@@ -55,8 +59,8 @@ def with_trailers(repository: Repository, message: str, lines: list[str]) -> str
     return text + ("\n" if has_some else "\n\n") + "\n".join(lines) + "\n"
 
 
-def read(repository: Repository, commit: str) -> tuple[dict[str, Rules], str]:
-    """What a commit says about its merge: rules by path, and the device.
+def read(repository: Repository, commit: str) -> tuple[dict[str, Rules], str, str]:
+    """What a commit says about its merge: rules by path, the device, and the base, as in `trailers`.
 
     Raises:
         ThetaError: it says nothing, or something that makes no sense.
@@ -65,7 +69,7 @@ def read(repository: Repository, commit: str) -> tuple[dict[str, Rules], str]:
         errors="surrogateescape"
     )
     sections: list[tuple[list[str], list[tuple[str, str]]]] = []
-    device, settings_begun = "cpu", True
+    device, base, settings_begun = "cpu", "", True
     for line in text.splitlines():
         key, _, value = line.partition(": ")
         if not key.startswith(_PREFIX):
@@ -73,6 +77,8 @@ def read(repository: Repository, commit: str) -> tuple[dict[str, Rules], str]:
         name = key.removeprefix(_PREFIX)
         if name == _DEVICE:
             device = value
+        elif name == _BASE:
+            base = value
         elif name == _PATH:
             if settings_begun:
                 sections.append(([], []))
@@ -92,7 +98,7 @@ def read(repository: Repository, commit: str) -> tuple[dict[str, Rules], str]:
         # Merges that say nothing of tensors changed on one side have taken them.
         layer = replace(layer, one_sided=layer.one_sided or "take")
         rules |= dict.fromkeys(paths, places.resolve([layer]))
-    return rules, device
+    return rules, device, base
 
 
 def _quoted(path: str) -> str:
