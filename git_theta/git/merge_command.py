@@ -252,15 +252,13 @@ class Merge:
         return Planned(about, rules, merge, merge.plan(rules))
 
     def _undecided(self, one: Planned) -> ThetaError:
-        path, names = one.about.path, self._names()
+        path, names = one.about.path, f"{self._base.typed}{self._names()}"
         reasons = explain(one.plan) if one.plan.conflicts() else [f"  {one.plan.skeleton.reason}"]
         count = len(one.plan.conflicts())
         lines = [f"{path}: {count} tensors are in conflict; nothing was changed", *reasons]
-        typed = f"{self._base.typed}{names}"
-        how = f"git theta merge {typed} --strategy average (see git theta strategies), or --rule 'GLOB: ours'"
-        if len(self.theirs) == 1:
-            typed = f"{self._base.typed if self._base.commit == NONE else ''}{names}"
-            how += f"; or git merge {typed}, then git theta mergetool {shlex.quote(path)}"
+        how = f"git theta merge {names} --strategy average (see git theta strategies), or --rule 'GLOB: ours'"
+        if len(self.theirs) == 1 and self._base.commit in ("", NONE):  # git merge takes no base
+            how += f"; or git merge {names}, then git theta mergetool {shlex.quote(path)}"
         return ThetaError("\n".join(lines), how)
 
     def _names(self) -> str:
