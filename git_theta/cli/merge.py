@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 @click.option("--ff", "ff", flag_value="allow", help="Fast-forward where possible; never past a strategy.")
 @click.option("--no-ff", "ff", flag_value="no", help="Make a merge commit in any case.")
 @click.option("--ff-only", "ff", flag_value="only", help="Fast-forward, or refuse.")
+@click.option("--base", default="", metavar="REV", help="What the sides are compared with.")
+@click.option(
+    "--allow-unrelated-histories",
+    "unrelated",
+    is_flag=True,
+    help="Merge without a common ancestor where there is none.",
+)
 @click.option("--no-commit", is_flag=True, help="Stop before committing, as git merge --no-commit.")
 @click.option("-m", "--message", default="", metavar="MSG", help="Of the commit.")
 @click.option("--abort", is_flag=True, help="Undo a merge that is not committed yet.")
@@ -45,6 +52,8 @@ def command(
     favoured: Literal["ours", "theirs"] | None,
     dry_run: bool,
     ff: Literal["allow", "no", "only"] | None,
+    base: str,
+    unrelated: bool,
     no_commit: bool,
     message: str,
     abort: bool,
@@ -73,7 +82,10 @@ def command(
         raise click.UsageError("-X goes with no --strategy: it is one for all that both changed", context)
     if ff == "only" and (strategy or rules):
         raise click.UsageError("--ff-only goes with no strategy: it merges nothing", context)
-    if not revisions and any((ff, favoured, strategy, options, rules, renames, dry_run, no_commit, message)):
+    if ff == "only" and base:
+        raise click.UsageError("--ff-only goes with no --base: it compares nothing", context)
+    of_a_merge = (ff, base, unrelated, favoured, strategy, options, rules, renames, dry_run, no_commit, message)
+    if not revisions and any(of_a_merge):
         raise click.UsageError(f"{'--abort' if abort else '--redo'} goes with no option of a merge", context)
     repository = Repository.here()
     try:
@@ -92,6 +104,8 @@ def command(
             commit=not no_commit,
             favoured=favoured or "",
             ff=ff,
+            base=base,
+            unrelated=unrelated,
         )
         run = merge_command.dry_run if dry_run else merge_command.merge
         return run(repository, request, click.echo)

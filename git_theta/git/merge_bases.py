@@ -53,5 +53,6 @@ def no_common_ancestor(repository: Repository, heads: Sequence[Head]) -> ThetaEr
     one_by_one = "" if len(heads) == 2 else "one after the other: "
     return ThetaError(
         f"{names} have no common ancestor",
-        f"{one_by_one}git merge --allow-unrelated-histories {shlex.quote(heads[1].name)}",
+        f"{one_by_one}git merge --allow-unrelated-histories {shlex.quote(heads[1].name)}; for strategies "
+        "without a base, git theta merge has that option, too, and for others --base REV",
     )

@@ -16,6 +16,7 @@ from typing import Literal
 
 from git_theta.errors import ThetaError
 from git_theta.git import merge_record
+from git_theta.git.chosen_base import NONE, Base, chosen
 from git_theta.git.favoured_side import Favoured
 from git_theta.git.merge_driver import explain, summary
 from git_theta.git.merge_entries import Contested, Head
@@ -53,6 +54,8 @@ class Request:
         message: of the commit; "" for the usual one.
         favoured: the side to take where both have changed something, in all files.
         ff: whether a branch that contains ours is merged by moving to it; None as configured.
+        base: the revision that the sides are compared with; "" for what history says.
+        unrelated: whether there may be no common ancestor.
     """
 
     revisions: tuple[str, ...]
@@ -62,6 +65,8 @@ class Request:
     commit: bool = True
     favoured: Favoured = ""
     ff: FastForward | None = None
+    base: str = ""
+    unrelated: bool = False
 
     @property
     def combines(self) -> bool:
@@ -94,6 +99,7 @@ class Merge:
         combines: whether checkpoints that one side alone has changed are merged where the rules combine; else
             only where a place says so for the whole file.
         layers_of: what the rules come from, for the merges of common ancestors; see merge_settings.carried.
+        base: what the sides are compared with.
 
     Attributes:
         checkpoints: those that more than one side changed.
@@ -113,18 +119,21 @@ class Merge:
         *,
         combines: bool,
         layers_of: Mapping[str, Layer],
+        base: Base = Base(),  # noqa: B008  it never changes
     ) -> None:
         self.ours, self.theirs = ours, theirs
+        self._base = base
         self._favoured = favoured
         self._repository = repository
         self._device = check_name(device)
         self._stack = ExitStack()
         with self._stack:
             self.scratch = Path(self._stack.enter_context(TemporaryDirectory(prefix="git-theta-")))
+            compared = base.heads(repository, [ours, *theirs])
             self.trees: MergedTrees = merge_trees(
                 repository.with_environment(carried(layers_of)),
-                ours,
-                theirs,
+                compared[0],
+                compared[1:],
                 self.scratch,
                 favoured,
                 lambda path: _combines(rules_of(path), combines),
@@ -215,7 +224,7 @@ class Merge:
         """The trailers that say how this was merged."""
         device = device_of([one.plan for one in self.checkpoints], self._device)
         recorded = {one.about.path: Recorded(one.rules.settings()) for one in self.checkpoints}
-        return merge_record.trailers(recorded, device)
+        return merge_record.trailers(recorded, device, self._base.commit)
 
     def _applied(self, one: Planned, say: Say, checked_out: bool) -> Applied:
         try:
@@ -241,14 +250,14 @@ class Merge:
         return Planned(about, rules, merge, merge.plan(rules))
 
     def _undecided(self, one: Planned) -> ThetaError:
-        path, names = one.about.path, self._names()
+        path, names = one.about.path, f"{self._base.typed}{self._names()}"
         reasons = explain(one.plan) if one.plan.conflicts() else [f"  {one.plan.skeleton.reason}"]
         count = len(one.plan.conflicts())
         lines = [f"{path}: {count} tensors are in conflict; nothing was changed", *reasons]
         chosen = one.rules.default
         also = f" --strategy {shlex.quote(str(chosen))}" if chosen is not None and chosen.typed else ""
         how = _how_to_decide(one.plan, names, also)
-        if len(self.theirs) == 1:
+        if len(self.theirs) == 1 and self._base.commit in ("", NONE):  # git merge takes no base
             how += f"; or git merge {names}, then git theta mergetool {shlex.quote(path)}"
         return ThetaError("\n".join(lines), how)
 
@@ -274,7 +283,7 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
         return 0
     ff = request.ff or _configured_ff(repository)
     contains_ours = len(theirs) == 1 and _is_ancestor(repository, ours, theirs[0])
-    forward = contains_ours and request.commit and ff != "no"
+    forward = contains_ours and request.commit and ff != "no" and not request.base
     if ff == "only" and not contains_ours and not request.combines:
         raise ThetaError(
             f"{' '.join(request.revisions)} cannot be merged by a fast-forward",
@@ -316,8 +325,10 @@ def _how_to_decide(plan: Plan, names: str, also: str) -> str:
 
 
 def _planned(repository: Repository, ours: Head, theirs: Sequence[Head], request: Request) -> Merge:
+    base = chosen(repository, request.base, request.unrelated, [ours, *theirs])
+
     def rules_of(path: str) -> Rules:
-        return rules_for(repository, path, request.layer)
+        return base.rules(rules_for(repository, path, request.layer))
 
     return Merge(
         repository,
@@ -328,6 +339,7 @@ def _planned(repository: Repository, ours: Head, theirs: Sequence[Head], request
         request.favoured,
         combines=request.combines,
         layers_of={"": request.layer},
+        base=base,
     )
 
 

@@ -9,9 +9,11 @@
     Theta-Resolution: *.bias: average
     Theta-Versions: BASE OURS THEIRS
     Theta-Device: cuda
+    Theta-Base: 2b8c... (or none)
 
-Settings hold for the paths just before them. A resolution is a rule for what was in conflict by all of that,
-the first one first. Versions are blobs, "-" for none: where a commit's parents are not what was merged.
+Settings hold for the paths just before them, device and base for all. A resolution is a rule for what was in
+conflict by all of that, the first one first. Versions are blobs, "-" for none: where a commit's parents are not
+what was merged.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from git_theta.merges.places import Layer
 from git_theta.merges.rules import Rules
 
 _PREFIX = "Theta-"
-_PATH, _DEVICE, _VERSIONS = "Path", "Device", "Versions"
+_PATH, _DEVICE, _BASE, _VERSIONS = "Path", "Device", "Base", "Versions"
 _NONE = "-"
 
 
@@ -59,12 +61,13 @@ class Recorded:
         return places.resolve([self.layer(origin)])
 
 
-def trailers(recorded: Mapping[str, Recorded], device: str) -> list[str]:
+def trailers(recorded: Mapping[str, Recorded], device: str, base: str) -> list[str]:
     """The lines that record a merge.
 
     Args:
         recorded: of each checkpoint that was merged, by path.
         device: what was computed on; "" or "cpu" is not mentioned.
+        base: the commit that was taken for the common ancestor, or none; "" for that of history.
     """
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for path, one in recorded.items():
@@ -77,6 +80,8 @@ def trailers(recorded: Mapping[str, Recorded], device: str) -> list[str]:
         lines += [f"{_PREFIX}{key.capitalize()}: {value}" for key, value in settings]
     if device not in ("", "cpu"):
         lines.append(f"{_PREFIX}{_DEVICE}: {device}")
+    if lines and base:
+        lines.append(f"{_PREFIX}{_BASE}: {base}")
     return lines
 
 
@@ -98,8 +103,9 @@ def without(message: str, paths: Collection[str]) -> str:
     return "\n".join(line for line in lines if not line.startswith(_PREFIX))
 
 
-def read(repository: Repository, commit: str) -> tuple[dict[str, Recorded], str]:
-    """What a commit says about the merges of its files, by path, and the device.
+def read(repository: Repository, commit: str) -> tuple[dict[str, Recorded], str, str]:
+    """What a commit says about the merges of its files, by path, the device, and the base, as in
+    `trailers`.
 
     Raises:
         ThetaError: it says nothing, or something that makes no sense.
@@ -108,7 +114,7 @@ def read(repository: Repository, commit: str) -> tuple[dict[str, Recorded], str]
         errors="surrogateescape"
     )
     sections: list[tuple[list[str], list[tuple[str, str]]]] = []
-    device, settings_begun = "cpu", True
+    device, base, settings_begun = "cpu", "", True
     for line in text.splitlines():
         key, _, value = line.partition(": ")
         if not key.startswith(_PREFIX):
@@ -116,6 +122,8 @@ def read(repository: Repository, commit: str) -> tuple[dict[str, Recorded], str]
         name = key.removeprefix(_PREFIX)
         if name == _DEVICE:
             device = value
+        elif name == _BASE:
+            base = value
         elif name == _PATH:
             if settings_begun:
                 sections.append(([], []))
@@ -135,7 +143,7 @@ def read(repository: Repository, commit: str) -> tuple[dict[str, Recorded], str]
         others = [(key, value) for key, value in settings if key != _VERSIONS]
         one = Recorded(others, tuple("" if oid == _NONE else oid for oid in versions))
         recorded |= dict.fromkeys(paths, one)
-    return recorded, device
+    return recorded, device, base
 
 
 def _quoted(path: str) -> str:

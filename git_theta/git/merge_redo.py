@@ -7,6 +7,7 @@ from contextlib import closing
 
 from git_theta.errors import ThetaError
 from git_theta.git import merge_record
+from git_theta.git.chosen_base import Base
 from git_theta.git.merge_command import Merge
 from git_theta.git.merge_entries import Head
 from git_theta.git.merge_record import Recorded
@@ -33,12 +34,13 @@ def redo(repository: Repository, revision: str, device: str, say: Say) -> int:
     if found.returncode:
         raise ThetaError(f"there is no commit {revision}", "git log --merges")
     commit, *parents = found.stdout.decode().split()
-    recorded, computed_on = merge_record.read(repository, commit)
+    recorded, computed_on, ancestor = merge_record.read(repository, commit)
     device = computed_on if device == "auto" else device
     of_parents = {path: one for path, one in recorded.items() if not one.versions}
     if of_parents and len(parents) < 2:
         raise ThetaError(f"{revision} is no merge", "git log --merges")
-    results = _of_parents(repository, revision, parents, of_parents, device, say) if of_parents else {}
+    base = Base(ancestor)
+    results = _of_parents(repository, revision, parents, base, of_parents, device, say) if of_parents else {}
     for path, one in recorded.items():
         if one.versions:
             results[path] = _of_versions(repository, revision, path, one, device)
@@ -50,6 +52,7 @@ def _of_parents(
     repository: Repository,
     revision: str,
     parents: list[str],
+    base: Base,
     recorded: Mapping[str, Recorded],
     device: str,
     say: Say,
@@ -61,10 +64,11 @@ def _of_parents(
         repository,
         heads[0],
         heads[1:],
-        lambda path: recorded[path].rules(origin) if path in recorded else None,
+        lambda path: base.rules(recorded[path].rules(origin), recorded=True) if path in recorded else None,
         device,
         combines=True,
         layers_of={path: one.layer(origin) for path, one in recorded.items()},
+        base=base,
     ) as planned:
         for other in planned.trees.contested:
             if other.path not in recorded:

@@ -63,7 +63,7 @@ def complete(repository: Repository, message: Path) -> None:
     }
     devices = {one.device for one in found} - {""}
     text = message.read_text(errors="surrogateescape")
-    lines = merge_record.trailers(recorded, next(iter(devices - {"cpu"}), ""))
+    lines = merge_record.trailers(recorded, next(iter(devices - {"cpu"}), ""), base="")
     text = merge_record.with_trailers(repository, merge_record.without(text, recorded), lines)
     message.write_text(text, errors="surrogateescape")
 

@@ -22,7 +22,6 @@ Unit = Literal["element", "row", "tensor"]
 fewer than two dimensions is one row."""
 
 BaseUse = Literal["unused", "optional", "required"]
-Takes = Literal["base", "ours", "theirs"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,8 @@ class Strategy(Generic[O]):
             models when a method is called.
         base: whether it computes with the common ancestor.
         least, most: how many models it can merge; None for any number.
-        takes: for strategies that take one side as it is, which; they apply to tensors of any dtype.
+        takes: for strategies that take one side as it is, which: base, ours, theirs, or a number after
+            "side "; they apply to tensors of any dtype.
         statistics: the option that names a checkpoint of statistics per model, or "".
         adds_changes: for the linear combination that adds all changes up, whether it is computed entry by
             entry (merges.change), in float64 whatever the inputs' dtype.
@@ -111,7 +111,7 @@ class Strategy(Generic[O]):
     base: ClassVar[BaseUse] = "unused"
     least: ClassVar[int] = 2
     most: ClassVar[int | None] = None
-    takes: ClassVar[Takes | None] = None
+    takes: str | None = None
     statistics: ClassVar[str] = ""
     adds_changes: ClassVar[bool] = False
 

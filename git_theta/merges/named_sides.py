@@ -22,13 +22,19 @@ def numbered(rules: Rules, labels: Sequence[str]) -> Rules:
     """
 
     def choice(one: Choice) -> Choice:
-        if not isinstance(one.strategy, NamedSide) or one.strategy.number:
+        if not isinstance(one.strategy, NamedSide) or one.strategy.takes:
             return one
         number = _number(one.options.name, labels, one.origin)
         return replace(one, strategy=NamedSide(number), options=SideOptions(str(number)))
 
     decided = tuple(replace(rule, choice=choice(rule.choice)) for rule in rules.rules)
     return replace(rules, default=rules.default and choice(rules.default), rules=decided)
+
+
+def side_number(takes: str | None) -> int | None:
+    """The number of the side that a strategy takes (`Strategy.takes`), where it says one."""
+    word, _, number = (takes or "").partition(" ")
+    return int(number) if word == NamedSide.name and number else None
 
 
 def _number(name: str, labels: Sequence[str], origin: str) -> int:

@@ -42,11 +42,10 @@ from git_theta.merges.decisions import (
     lines_of,
     listed,
 )
-from git_theta.merges.named_sides import numbered
+from git_theta.merges.named_sides import numbered, side_number
 from git_theta.merges.options import fit
 from git_theta.merges.rules import Choice, Rename, Rules
 from git_theta.merges.skeletons import decide_skeleton
-from git_theta.merges.strategies.named_side import NamedSide
 
 _SIDES = {"base": BASE, "ours": OURS, "theirs": THEIRS}
 """What strategies like `ours` take, where there are two sides."""
@@ -148,7 +147,7 @@ class _Planner:
     @property
     def preferred(self) -> int | None:
         """The side that is taken for everything that is not merged: where a strategy like `ours` decides."""
-        side = self._number(self._rules.default)
+        side = self._number(self._rules.default.strategy.takes) if self._rules.default is not None else None
         return side if side is not None and self._sides[side].lines else None
 
     def decide(self, key: str) -> Decision:
@@ -165,7 +164,7 @@ class _Planner:
         alike = len({values[side] for side in changed}) == 1
         if alike and not (all_take_part and len(changed) < len(lines) - 1):
             return _taken(name, state, lines, changed[0])
-        if choice is not None and _takes_a_side(choice):
+        if choice is not None and choice.strategy.takes:
             side = self._side_taken(choice, changed, values)
             if side is not None:
                 return _taken(name, state, lines, side)
@@ -193,7 +192,7 @@ class _Planner:
             changed = _changed(of_sides)
             side = changed[0] if len({of_sides[number] for number in changed}) == 1 else None
             choice = self._rules.choose(*(one.name for one in members))
-            if choice is not None and _takes_a_side(choice):
+            if choice is not None and choice.strategy.takes:
                 side = self._side_taken(choice, changed, of_sides)
             who = listed([self._labels[number] for number in changed])
             for key, one in zip(keys, members, strict=True):
@@ -237,16 +236,15 @@ class _Planner:
     def _side_of_both(self, view: Decision, shown: Decision) -> int | None:
         """The side that a view and what it shows are taken from, where one is to be taken for both."""
         choices = [self._rules.choose(one.name) for one in (view, shown)]
-        wanted = {self._number(choice) for choice in choices}
-        side = wanted.pop() if len(wanted) == 1 else None
+        wanted = {choice.strategy.takes if choice is not None else None for choice in choices}
+        side = self._number(wanted.pop()) if len(wanted) == 1 else None
         done = all(one.side == side and one.action in ("take", "add", "remove") for one in (view, shown))
         return None if done else side
 
-    def _number(self, choice: Choice | None) -> int | None:
+    def _number(self, takes: str | None) -> int | None:
         """The side that a strategy takes; None where it takes none, or there are several of theirs."""
-        if choice is not None and isinstance(choice.strategy, NamedSide):
-            return choice.strategy.number
-        takes = choice.strategy.takes if choice is not None else None
+        if (side := side_number(takes)) is not None:
+            return side
         return _SIDES.get(takes or "") if len(self._sides) == len(_SIDES) else None
 
     def _values(self, lines: Sequence[Line | None]) -> list[object]:
@@ -267,8 +265,8 @@ class _Planner:
 
     def _side_taken(self, choice: Choice, changed: list[int], values: list[object]) -> int | None:
         """The side that a strategy like `ours` takes; None if that is not clear."""
-        if isinstance(choice.strategy, NamedSide):
-            return choice.strategy.number
+        if (side := side_number(choice.strategy.takes)) is not None:
+            return side
         if choice.strategy.takes == "base":
             return BASE
         if choice.strategy.takes == "ours":
@@ -333,10 +331,6 @@ class _Planner:
             value = line.dtype.name if what == "dtype" else str(list(line.shape))
             words.append(f"{self._labels[side]} {value}")
         return ", ".join(words)
-
-
-def _takes_a_side(choice: Choice) -> bool:
-    return bool(choice.strategy.takes) or isinstance(choice.strategy, NamedSide)
 
 
 def _too_many(choice: Choice | None, sides: Sequence[int]) -> bool:

@@ -29,7 +29,7 @@ class NamedSide(Strategy[SideOptions]):
     least = 1
 
     def __init__(self, number: int = 0) -> None:
-        self.number = number
+        self.takes = f"{self.name} {number}" if number else None
 
     def coefficients(self, options: SideOptions, count: int) -> Coefficients:
         return Coefficients((0.0, *(float(options.name == str(side)) for side in range(1, count + 1))))

@@ -1,0 +1,78 @@
+"""The common ancestor of a merge, where it is not what history says: `--base`, `--allow-unrelated-histories`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from git_theta.errors import ThetaError
+from git_theta.git.merge_entries import Head
+from git_theta.git.repository import Repository
+from git_theta.merges.rules import Rules
+
+NONE = "none"
+"""In place of a commit: there is no common ancestor, and none is needed."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a merge is to compare its sides with.
+
+    Attributes:
+        commit: a commit, or NONE; "" for what history says.
+        typed: the option that says so, with a space after it.
+    """
+
+    commit: str = ""
+    typed: str = ""
+
+    def heads(self, repository: Repository, heads: Sequence[Head]) -> list[Head]:
+        """Commits with the trees of these, and with this ancestor alone: all of git can merge those."""
+        if not self.commit:
+            return list(heads)
+        ancestor = _nothing(repository) if self.commit == NONE else self.commit
+        return [replace(head, commit=_on(repository, ancestor, head.commit)) for head in heads]
+
+    def rules(self, rules: Rules, *, recorded: bool = False) -> Rules:
+        """Where there is no ancestor, all tensors are added, and a strategy that was typed is for them.
+
+        Args:
+            recorded: whether a commit says that this is how it was made.
+        """
+        default = rules.default
+        if self.commit != NONE or default is None or not (default.typed or recorded):
+            return rules
+        return replace(rules, default=replace(default, explicit=True))
+
+
+def chosen(repository: Repository, revision: str, unrelated: bool, heads: Sequence[Head]) -> Base:
+    """What the user says about the ancestor of these commits.
+
+    Args:
+        revision: a commit; "" for none.
+        unrelated: whether they may have no ancestor.
+
+    Raises:
+        ThetaError: the revision is no commit.
+    """
+    if revision:
+        done = repository.run("rev-parse", "-q", "--verify", f"{revision}^{{commit}}")
+        if done.returncode:
+            raise ThetaError(f"{revision} is no commit to take as the base", "git branch --all")
+        return Base(done.stdout.decode().strip(), f"--base {shlex.quote(revision)} ")
+    how = ["--octopus"] if len(heads) > 2 else []
+    if unrelated and not repository.run("merge-base", *how, *(head.commit for head in heads)).stdout:
+        return Base(NONE, "--allow-unrelated-histories ")
+    return Base()
+
+
+def _nothing(repository: Repository) -> str:
+    tree = repository.git("hash-object", "-w", "-t", "tree", "--stdin", stdin=b"").decode().strip()
+    return repository.git("commit-tree", "-m", "no common ancestor", tree).decode().strip()
+
+
+def _on(repository: Repository, ancestor: str, commit: str) -> str:
+    """A commit with the tree of another one, and one parent."""
+    told = ["commit-tree", "-p", ancestor, "-m", "on a base", f"{commit}^{{tree}}"]
+    return repository.git(*told).decode().strip()
