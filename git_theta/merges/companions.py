@@ -3,8 +3,9 @@
 A quantised tensor is stored as codes and, under names beside theirs, scales, zero points, code books and the
 like; a pruned one as values and a mask. Formats agree on no names, so those in use are listed here: of GPTQ,
 AWQ, bitsandbytes, compressed-tensors, fp8 (DeepSeek, ComfyUI, ModelOpt), MXFP4, NVFP4, quanto, torchao, HQQ,
-AQLM, VPTQ, QuIP#, EXL2, EXL3, MLX, AQT, ONNX and of torch's observers. What is called just `scale` is often a
-parameter like any other, so such names count only beside codes: integers, or floats of 8 bits.
+AQLM, VPTQ, QuIP#, EXL2, EXL3, MLX, AQT, ONNX, optimisers with 8 bits and torch's observers. What is called
+just `scale` is often a parameter like any other, so such names count only beside codes: integers, or floats
+of 8 bits.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _SURE = frozenset(
     re.findall(
         r"\w+",
         """qweight qzeros scale_inv qdata absmax nested_absmax quant_map nested_quant_map SCB g_idx W_q Qidxs
-        trellis q_weight q_scale q_scale_max q_groups q_perm q_invperm q_group_map comfy_quant""",
+        trellis q_weight q_scale q_scale_max q_groups q_perm q_invperm q_group_map comfy_quant
+        absmax1 absmax2 qmap qmap1 qmap2""",
     )
 )
 """The last part of names of companions: of `layer.weight`, say, `layer.qzeros` or `layer.weight.absmax`."""
@@ -47,7 +49,7 @@ _LIKELY = frozenset(
         qvalue CB B s shift shape min max amax _amax nbits group_size axis meta perm codes codebooks
         codebook_id Wscale SU SV suh svh bitmask compressed row_offsets statistics weight_format weight_bias
         scale_weight scale_input input_scale output_scale input_global_scale input_zero_point min_val
-        max_val""",
+        max_val state1 state2""",
     )
 )
 """Names that companions have as well as others."""

@@ -41,6 +41,8 @@ def found(text):
         "q.weight_fake_quant.scale=F32 q.weight_fake_quant.zero_point=I32",
         "W_quantized=I8 W_scale=F32 W_zero_point=I8",
         "w=I8 scale=F32",
+        "state.0.state1=U8 state.0.absmax1=F32 state.0.qmap1=F32 state.0.state2=U8 state.0.absmax2=F32",
+        "exp_avg.codes=U8 exp_avg.scale=F32 exp_avg.qmap=F32",
         "params/dense/kernel=I8 params/dense/kernel_scale=F32",
         "l.weight_orig=F32 l.weight_mask=F32",
     ],
