@@ -11,13 +11,17 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from git_theta.errors import ThetaError
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import IndexEntry, Repository
+
+if TYPE_CHECKING:
+    from git_theta.merges.decisions import Plan
 
 Stages = Mapping[int, tuple[str, str]]
 """Mode and oid of a path with a conflict by stage: 1 base, 2 ours, 3 theirs."""
@@ -33,9 +37,11 @@ class Conflict:
         base, ours, theirs: oids of the three versions' blobs; base is "" where there is none.
         ours_name, theirs_name: how the sides are called (a branch, a commit).
         root: of the manifest that was left for the work tree; "" where ours has none.
-        tensors: names of the open tensors; none where the file as a whole could not be merged.
+        tensors: names of the open tensors.
+        parts: the same of what is no tensor; neither where the file as a whole could not be merged.
         merged: oid of the manifest of what could be merged; "" where that is nothing.
         applies: whether a change was applied, rather than two lines of work joined.
+        averages: whether the mean of both sides would settle all that is open.
     """
 
     head: str
@@ -49,6 +55,13 @@ class Conflict:
     tensors: tuple[str, ...] = ()
     merged: str = ""
     applies: bool = False
+    parts: tuple[str, ...] = ()
+    averages: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all that is open."""
+        return self.tensors + self.parts
 
 
 def write(repository: Repository, conflict: Conflict) -> None:
@@ -139,6 +152,8 @@ def how_to_resolve(conflict: Conflict) -> str:
     path = shlex.quote(conflict.path)
     if conflict.applies:
         return f"git theta resolve {path} --theirs (with the change), or --ours (without it)"
+    if not conflict.averages:
+        return f"git theta resolve {path} --ours (or --theirs; or one by one: git theta mergetool {path})"
     return f"git theta resolve {path} --strategy average (or --ours, or --theirs)"
 
 
@@ -152,15 +167,30 @@ def warning(repository: Repository, path: str, text: bytes) -> str:
 
 
 def _what(conflict: Conflict) -> str:
-    if not conflict.tensors:
+    if not conflict.names:
         return "it is not merged yet"
-    return f"{_counted(conflict.tensors)} not merged yet"
+    return f"{_counted(conflict)} not merged yet"
 
 
-def _counted(tensors: tuple[str, ...]) -> str:
-    count = len(tensors)
-    shown = ", ".join(tensors[:3]) + (f" and {count - 3} more" if count > 3 else "")
-    return f"{count} tensors are" if count > 3 else f"{shown} {'is' if count == 1 else 'are'}"
+def _counted(conflict: Conflict) -> str:
+    count = len(conflict.names)
+    if count > 3:
+        return f"{open_count(len(conflict.tensors), len(conflict.parts))} are"
+    return f"{', '.join(conflict.names)} {'is' if count == 1 else 'are'}"
+
+
+def open_count(tensors: int, parts: int) -> str:
+    """How much is open, in words."""
+    words = [f"{tensors} tensors"] if tensors or not parts else []
+    if parts:
+        words.append(f"{parts} other value{'s' * (parts != 1)}")
+    return " and ".join(words)
+
+
+def still_open(record: Conflict, plan: Plan) -> Conflict:
+    """The record with what a plan leaves open."""
+    tensors = tuple(decision.name for decision in plan.open_tensors())
+    return replace(record, tensors=tensors, parts=tuple(part.name for part in plan.open_parts()))
 
 
 def _listed(repository: Repository, option: str, path: str) -> list[IndexEntry]:
@@ -197,6 +227,10 @@ def _file(repository: Repository, path: str) -> Path:
 def _read(file: Path) -> Conflict | None:
     try:
         record = json.loads(file.read_text())
-        return Conflict(**{**record, "tensors": tuple(record["tensors"])})
+        return Conflict(**{**record, **_tuples(record)})
     except (ValueError, TypeError, KeyError, OSError):
         return None  # a damaged record must not keep anybody from committing
+
+
+def _tuples(record: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {key: tuple(record.get(key, ())) for key in ("tensors", "parts")}

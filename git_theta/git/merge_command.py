@@ -17,7 +17,7 @@ from typing import Literal
 from git_theta.errors import ThetaError
 from git_theta.git import merge_record
 from git_theta.git.favoured_side import Favoured
-from git_theta.git.merge_driver import explain, summary
+from git_theta.git.merge_driver import explain, open_words, summary
 from git_theta.git.merge_entries import Contested, Head
 from git_theta.git.merge_heads import heads_to_merge, our_head
 from git_theta.git.merge_move import commit_merge, fast_forward, stage_merge
@@ -30,7 +30,7 @@ from git_theta.git.repository import Repository
 from git_theta.merges.apply import Applied
 from git_theta.merges.decisions import Plan
 from git_theta.merges.device import check_name, choose
-from git_theta.merges.places import Layer
+from git_theta.merges.places import COMMAND_LINE, Layer
 from git_theta.merges.rules import Rules, check_matches
 
 Say = Callable[[str], None]
@@ -139,7 +139,7 @@ class Merge:
     def check_rules(self, typed: int) -> None:
         """Raises ThetaError where one of the rules that were typed, the last ones, is about no tensor."""
         if typed and self.checkpoints:
-            names = {decision.name for one in self.checkpoints for decision in one.plan.decisions}
+            names = {name for one in self.checkpoints for name in one.plan.names()}
             rules = self.checkpoints[0].rules.rules[-typed:]
             check_matches(rules, names, [one.about.path for one in self.checkpoints])
 
@@ -242,15 +242,36 @@ class Merge:
     def _undecided(self, one: Planned) -> ThetaError:
         path, names = one.about.path, self._names()
         reasons = explain(one.plan) if one.plan.conflicts() else [f"  {one.plan.skeleton.reason}"]
-        count = len(one.plan.conflicts())
-        lines = [f"{path}: {count} tensors are in conflict; nothing was changed", *reasons]
-        how = f"git theta merge {names} --strategy average (see git theta strategies), or --rule 'GLOB: ours'"
+        lines = [f"{path}: {open_words(one.plan)} in conflict; nothing was changed", *reasons]
+        ways = []
+        left = one.merge.left_by_average(one.plan, one.rules)
+        average = [] if len(left) == len(one.plan.conflicts()) else ["--strategy average"]
+        if not left:
+            ways = [
+                f"git theta merge {names} --strategy average (see git theta strategies), or --rule 'GLOB: ours'"
+            ]
+        elif len(left) <= _SHOWN or len(self.theirs) > 1:
+            sides = [f"--rule {shlex.quote(f'{name}: ours')}" for name in left]
+            ways = [" ".join([f"git theta merge {names}", *(average or _typed(one.rules)), *sides])]
         if len(self.theirs) == 1:
-            how += f"; or git merge {names}, then git theta mergetool {shlex.quote(path)}"
-        return ThetaError("\n".join(lines), how)
+            ways.append(f"git merge {names}, then git theta mergetool {shlex.quote(path)}")
+        return ThetaError("\n".join(lines), "; or ".join(ways))
 
     def _names(self) -> str:
         return " ".join(shlex.quote(head.name) for head in self.theirs)
+
+
+def _typed(rules: Rules) -> list[str]:
+    """What was typed of these rules, as it is typed."""
+    words: list[str] = []
+    if rules.default is not None and rules.default.typed:
+        strategy, *options = shlex.split(str(rules.default))
+        words = ["--strategy", strategy, *(f"-o {shlex.quote(option)}" for option in options)]
+    return words + [
+        f"--rule {shlex.quote(str(rule))}"
+        for rule in rules.rules
+        if rule.choice.origin.startswith(COMMAND_LINE)
+    ]
 
 
 def merge(repository: Repository, request: Request, say: Say) -> int:

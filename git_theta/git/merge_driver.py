@@ -67,14 +67,16 @@ def _merge_versions(repository: Repository, call: Call) -> int:
     record = _record(repository, call, doing, operation.head_after(repository, command))
     conflicts.write(repository, record)  # already here: a driver that is killed has left a conflict, too
     try:
-        plan, applied = _merge(repository, call, doing)
+        plan, applied, averages = _merge(repository, call, doing)
     except ThetaError as error:
         _say(f"{error.message}" if call.path in error.message else f"{call.path}: {error.message}")
         if error.remedy:
             _say(f"hint: {error.remedy}")
         _say_how(record, doing)
         return 1
+    record = replace(record, averages=averages)
     if applied is None:
+        conflicts.write(repository, record)
         _say(f"{call.path}: {plan.skeleton.reason}")
         _say_how(record, doing)
         return 1
@@ -85,15 +87,13 @@ def _merge_versions(repository: Repository, call: Call) -> int:
         _say(
             f"hint: {call.path}: this clone is shallow, and lacks the common ancestor: git fetch --deepen=100"
         )
-    open_tensors = tuple(decision.name for decision in plan.conflicts())
-    if not open_tensors:
+    if not plan.conflicts():
         conflicts.clear(repository, call.path)
         return 0
     merged = _stored(repository, applied.text)
-    conflicts.write(
-        repository, replace(record, root=applied.manifest.root, tensors=open_tensors, merged=merged)
-    )
-    _say_how(record, doing)
+    left = conflicts.still_open(record, plan)
+    conflicts.write(repository, replace(left, root=applied.manifest.root, merged=merged))
+    _say_how(left, doing)
     return 1
 
 
@@ -140,8 +140,8 @@ def explain(plan: Plan) -> list[str]:
     return lines
 
 
-def _merge(repository: Repository, call: Call, doing: Operation) -> tuple[Plan, Applied | None]:
-    """The plan and its result; None where the file as a whole is a conflict."""
+def _merge(repository: Repository, call: Call, doing: Operation) -> tuple[Plan, Applied | None, bool]:
+    """The plan and its result; None where the file as a whole is a conflict. Whether an average would help."""
     settings = repository.config.settings()
     typed = [places.favoured(doing.favoured)] if doing.favoured else []
     rules_of = applied_changes.rules_for if doing.applies else rules_for
@@ -150,18 +150,20 @@ def _merge(repository: Repository, call: Call, doing: Operation) -> tuple[Plan, 
     with closing(merge):
         plan = merge.plan(rules)
         if plan.skeleton.action == "conflict":
-            return plan, None
+            return plan, None, False
         # Else the work tree's file could not be written, which would stop git half-way.
         whole = not (repository.bare or settings.skip_smudge or settings.skip_missing)
         merge.fetch(plan, whole)
+        averages = not merge.left_by_average(plan, rules)
         with ProgressBar(f"Merging {call.path}") as progress:
             try:
-                return plan, merge.apply(plan, progress=progress, warn=_say, checked_out=True)
+                applied = merge.apply(plan, progress=progress, warn=_say, checked_out=True)
             except MissingTorch as error:
                 _say(f"{call.path}: {error.message}")
                 _say(f"hint: {error.remedy}")
                 plan = without_torch(plan, "torch is not installed")
-                return plan, merge.apply(plan, progress=progress, warn=_say, checked_out=True)
+                applied = merge.apply(plan, progress=progress, warn=_say, checked_out=True)
+            return plan, applied, averages
 
 
 def _record(repository: Repository, call: Call, doing: Operation, head: str) -> Conflict:
@@ -224,12 +226,20 @@ def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
         ("added", counts["add"]),
         ("removed", counts["remove"]),
         ("in conflict", counts["conflict"]),
+        ("other values in conflict", len(plan.open_parts())),
     )
     parts += [f"{count} {word}" for word, count in numbers if count]
     lines = [f"{path}: {len(plan.decisions)} tensors: {', '.join(parts) or 'none changed'}"]
     for name, count in applied.not_finite.items():
         lines.append(f"warning: {path}: {count} entries of {name} are not finite in the result")
     return lines + explain(plan)
+
+
+def open_words(plan: Plan) -> str:
+    """How much a plan leaves open."""
+    tensors, parts = len(plan.open_tensors()), len(plan.open_parts())
+    verb = "is" if (tensors, parts) == (0, 1) else "are"
+    return f"{conflicts.open_count(tensors, parts)} {verb}"
 
 
 def _say_how(record: Conflict, doing: Operation) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
 from git_theta import manifest as manifests
 from git_theta.chains import closure
+from git_theta.checkpoints.remainder import Remainder, undivided
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
@@ -25,11 +27,13 @@ from git_theta.git.recovery import missing as missing_error
 from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine, TensorLine
+from git_theta.merges import places
 from git_theta.merges import plan as planning
 from git_theta.merges.apply import Applied, Means, apply
 from git_theta.merges.crew import Progress as MergeProgress
 from git_theta.merges.decisions import Plan
-from git_theta.merges.rules import Rules
+from git_theta.merges.remainders import read_remainder
+from git_theta.merges.rules import Rule, Rules
 from git_theta.merges.sides import Sides, inputs_of
 from git_theta.remotes.progress import Progress
 from git_theta.tensors import Tensor
@@ -75,8 +79,31 @@ class CheckpointMerge:
 
     def plan(self, rules: Rules) -> Plan:
         """The plan by these rules. Raises ThetaError as merges.plan does."""
-        base, *others = self.manifests[: len(self._labels)]
-        return planning.plan(base, [one for one in others if one is not None], rules, self._labels)
+        count = len(self._labels)
+        base, *others = self.manifests[:count]
+        sides = [one for one in others if one is not None]
+        return planning.plan(base, sides, rules, self._labels, self.remainders[:count], self._path)
+
+    def left_by_average(self, plan: Plan, rules: Rules) -> list[str]:
+        """What the mean of the sides would not settle of all that a plan by these rules leaves open."""
+        average = places.resolve([places.command_line(None, (), ["*: average"])]).rules[0]
+        further = (Rule(one.name, average.choice) for one in plan.conflicts())
+        again = self.plan(replace(rules, rules=(*rules.rules, *further)))
+        return [one.name for one in again.conflicts()]
+
+    @cached_property
+    def remainders(self) -> list[Remainder | None]:
+        """What each version holds besides tensors; where that is the same in all, it is not looked into.
+
+        Raises MissingObject where it cannot be had.
+        """
+        known = {one.skeleton for one in self.sides.known}
+        if len(known) == 1:
+            return [undivided(one.skeleton) if one is not None else None for one in self.manifests]
+        sources = [(self._path, one) for one in self.sides.known]
+        _fetch(self._repository, self.sides.oids(known), sources)
+        objects = self._repository.objects
+        return [read_remainder(one, objects) if one is not None else None for one in self.manifests]
 
     def fetch(self, plan: Plan, whole: bool) -> None:
         """Bring here, in one batch, what a plan needs.

@@ -15,7 +15,7 @@ from git_theta.git.blobs import lost
 from git_theta.git.conflict_sides import STAGES, Open
 from git_theta.git.conflicts import Conflict
 from git_theta.git.interrupts import held_back
-from git_theta.git.merge_driver import explain
+from git_theta.git.merge_driver import explain, open_words
 from git_theta.git.merge_settings import rules_for
 from git_theta.git.merging import CheckpointMerge
 from git_theta.git.operation import how_to_finish
@@ -113,13 +113,15 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
     rules = _rules(repository, one, wanted)
     plan = merge.plan(rules)
     if typed := len(wanted.tensors) + len(wanted.rules):
-        names = {decision.name for decision in plan.decisions}
+        names = plan.names()
         check_matches(rules.rules[-typed:], names, [one.path])
     record = one.record
     if record is not None and record.merged:
         *sides, merged = merge.manifests
+        remainder = merge.remainders[-1]
         assert merged is not None
-        plan = continued(plan, sides, merged, record.tensors)
+        assert remainder is not None
+        plan = continued(plan, sides, merged, remainder, record.tensors, record.parts)
     try:
         if plan.skeleton.action == "conflict":
             raise ThetaError(f"{one.path}: {plan.skeleton.reason}", _take_a_side(one))
@@ -136,7 +138,7 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
     still_open = plan.conflicts()
     if still_open:
         _leave_open(repository, one, plan, applied.text)
-        say("\n".join([f"{one.path}: {len(still_open)} tensors are still open:", *explain(plan)]))
+        say("\n".join([f"{one.path}: {open_words(plan)} still open:", *explain(plan)]))
         return False
     settle(repository, one.path, one.stages[STAGES["ours"]][0], applied.text)
     say(f"{one.path}: all {len(plan.decisions)} tensors are merged, and the file is staged.")
@@ -158,10 +160,10 @@ def _leave_open(repository: Repository, one: Open, plan: Plan, text: bytes) -> N
         applies=operation.applies(repository),
     )
     merged = repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
-    names = tuple(decision.name for decision in plan.conflicts())
+    open_now = conflicts.still_open(record, plan)
     with held_back():
         conflict_sides.write_file(repository, one.path, text, repository.work_tree / one.path)
-        conflicts.write(repository, replace(record, root=manifest.root, tensors=names, merged=merged))
+        conflicts.write(repository, replace(open_now, root=manifest.root, merged=merged))
 
 
 def _take_whole(repository: Repository, one: Open, merge: CheckpointMerge, side: str, say: Say) -> None:
