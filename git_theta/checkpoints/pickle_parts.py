@@ -31,9 +31,6 @@ Kind = Literal["tensor", "group", "container", "alias", "value"]
 Place = tuple[str, int, int]
 """Which collection of an object: pairs, items, args, or the attributes (of a state with these numbers)."""
 
-TYPE = ":type"
-"""How the name of a container as a part ends: what it is, apart from what it holds."""
-
 _MOST_PAIRS = (
     1000  # a dict of more, without tensors, is a table (a vocabulary) that means something as a whole
 )

@@ -32,6 +32,9 @@ class Remainder:
     shown: Mapping[str, str] = field(default_factory=dict)
 
 
+TYPE = ":type"
+"""How the name of a container as a part ends: what it is, apart from what it holds."""
+
 WHOLE = "skeleton"
 """The one part of a file whose format says nothing about parts: the bytes around the tensors."""
 

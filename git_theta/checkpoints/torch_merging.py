@@ -12,8 +12,9 @@ from itertools import count
 from typing import TYPE_CHECKING, BinaryIO
 
 from git_theta.checkpoints.pickle_data import UnreadPickle
-from git_theta.checkpoints.pickle_parts import TYPE, Node, collection, emptied, nodes, parts_of
+from git_theta.checkpoints.pickle_parts import Node, collection, emptied, nodes, parts_of
 from git_theta.checkpoints.pickle_values import Value
+from git_theta.checkpoints.remainder import TYPE
 from git_theta.checkpoints.torch_remainder import FLAGS, storages
 from git_theta.checkpoints.torch_skeleton import read_skeleton
 from git_theta.checkpoints.torch_storages import Stored, stored_tensors

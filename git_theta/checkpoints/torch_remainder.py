@@ -8,9 +8,9 @@ from dataclasses import replace
 from blake3 import blake3
 
 from git_theta.checkpoints.pickle_data import UnreadPickle
-from git_theta.checkpoints.pickle_parts import TYPE, Node, digest, frame, inside, nodes, parts_of
+from git_theta.checkpoints.pickle_parts import Node, digest, frame, inside, nodes, parts_of
 from git_theta.checkpoints.pickle_values import Made, PersistentId, Value
-from git_theta.checkpoints.remainder import Remainder
+from git_theta.checkpoints.remainder import TYPE, Remainder
 from git_theta.checkpoints.torch_skeleton import read_skeleton
 from git_theta.checkpoints.torch_tensors import named_tensors, storage_of
 from git_theta.errors import ThetaError

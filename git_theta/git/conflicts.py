@@ -153,7 +153,8 @@ def how_to_resolve(conflict: Conflict) -> str:
     if conflict.applies:
         return f"git theta resolve {path} --theirs (with the change), or --ours (without it)"
     if not conflict.averages:
-        return f"git theta resolve {path} --ours (or --theirs; or one by one: git theta mergetool {path})"
+        apart = f"; or one by one: git theta mergetool {path}" if conflict.names else ""
+        return f"git theta resolve {path} --ours (or --theirs{apart})"
     return f"git theta resolve {path} --strategy average (or --ours, or --theirs)"
 
 

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from git_theta.errors import ThetaError
+from git_theta.errors import MissingObject, ThetaError
 from git_theta.git import applied as applied_changes
 from git_theta.git import attributes, callers, conflicts, operation
 from git_theta.git.conflicts import Conflict
@@ -72,6 +72,8 @@ def _merge_versions(repository: Repository, call: Call) -> int:
         _say(f"{error.message}" if call.path in error.message else f"{call.path}: {error.message}")
         if error.remedy:
             _say(f"hint: {error.remedy}")
+        record = replace(record, averages=isinstance(error, MissingObject))
+        conflicts.write(repository, record)
         _say_how(record, doing)
         return 1
     record = replace(record, averages=averages)
@@ -210,8 +212,11 @@ def _write(file: Path, text: bytes) -> None:
 
 def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
     """What was merged, in lines."""
-    counts = Counter(decision.action for decision in plan.decisions)
-    taken = sum(one.action == "take" and one.state != "unchanged" for one in plan.decisions)
+    counts = Counter(decision.action for decision in plan.decisions if not decision.counter)
+    taken = sum(
+        one.action == "take" and one.state != "unchanged" and not one.counter for one in plan.decisions
+    )
+    counters = sum(one.counter for one in plan.decisions) + sum(one.counter for one in plan.parts)
     strategies = Counter(
         (is_one_sided(decision), decision.combination.strategy.name)
         for decision in plan.decisions
@@ -223,6 +228,7 @@ def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
     ]
     numbers = (
         ("taken from one side", taken),
+        ("counters of the training kept as ours", counters),
         ("added", counts["add"]),
         ("removed", counts["remove"]),
         ("in conflict", counts["conflict"]),

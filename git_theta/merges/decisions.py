@@ -65,6 +65,7 @@ class Decision:
         combination: for combine.
         reason: for a conflict, in words.
         of: where the result has a view, the name there of the tensor that it is a view of.
+        counter: whether several have changed it, and ours is kept because it only keeps count of a training.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Decision:
     combination: Combination | None = None
     reason: str = ""
     of: str = ""
+    counter: bool = False
 
     @property
     def line(self) -> Line | None:
@@ -102,6 +104,7 @@ class PartDecision:
         action: as of tensors; none is computed.
         side: that has the part, or has it no more, as the result; for a conflict ours.
         reason: for a conflict, in words.
+        counter: as of tensors.
     """
 
     name: str
@@ -109,6 +112,7 @@ class PartDecision:
     state: State
     side: int = OURS
     reason: str = ""
+    counter: bool = False
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from git_theta.checkpoints.remainder import Remainder, undivided
 from git_theta.checkpoints.layout import STORAGE
 from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest, TensorLine, ViewLine
+from git_theta.merges.bookkeeping import TrainerState, is_counter
 from git_theta.merges.decisions import (
     BASE,
     OURS,
@@ -83,7 +84,7 @@ def plan(
     made = _in_order(decisions)
     present = {decision.name for decision in made if decision.form is not None}
     like = like_side(manifests, pathname, preferred)
-    parts = decide_parts(manifests, remainders, labels, rules, present, like)
+    parts = decide_parts(manifests, remainders, labels, rules, present, like, planner.trainer)
     skeleton = decide_skeleton(manifests, made, parts, remainders, labels, like)
     if skeleton.action == "conflict" and preferred is not None:  # as for Git: a file that is taken whole
         made = _in_order({key: _whole(decision, preferred) for key, decision in decisions.items()})
@@ -159,6 +160,11 @@ class _Planner:
         self._rules = rules
         self._labels = labels
         self._sides = sides
+        values = [
+            {key: self._value(number, line) for key, line in side.lines.items()}
+            for number, side in enumerate(sides)
+        ]
+        self.trainer = TrainerState(values, remainders)
 
     @property
     def preferred(self) -> int | None:
@@ -169,9 +175,10 @@ class _Planner:
     def decide(self, key: str) -> Decision:
         """What becomes of the tensor with this common name."""
         lines = tuple(side.lines.get(key) for side in self._sides)
-        values = [self._value(side, line) for side, line in enumerate(lines)]
-        changed = [side for side in range(OURS, len(lines)) if values[side] != values[BASE]]
         name = self._result_name(lines)
+        noted = self.trainer.values(name)
+        values = noted or [self._value(side, line) for side, line in enumerate(lines)]
+        changed = [side for side in range(OURS, len(lines)) if values[side] != values[BASE]]
         state = state_of(lines, changed, alike=len({values[side] for side in changed}) == 1)
         if not changed:
             return Decision(name, "take", state, lines)
@@ -184,12 +191,17 @@ class _Planner:
             side = side_taken(choice, changed, values)
             if side is not None:
                 return _taken(name, state, lines, side)
+        kept = is_counter(name) and not (choice is not None and choice.explicit)
+        if (noted or kept) and not alike:
+            return replace(_taken(name, state, lines, OURS), counter=True)
         sides = list(range(OURS, len(lines))) if all_take_part else changed
         combination = self._combination(choice, lines, changed, sides)
         if isinstance(combination, Combination):
             return Decision(name, "combine", state, lines, combination=combination)
         if alike:  # what arithmetic cannot do, Git's rule can
             return _taken(name, state, lines, changed[0])
+        if is_counter(name):
+            return replace(_taken(name, state, lines, OURS), counter=True)
         return Decision(name, "conflict", state, lines, reason=combination)
 
     def settle_views(self, decisions: dict[str, Decision]) -> None:

@@ -16,6 +16,7 @@ from git_theta.checkpoints.remainder import WHOLE, Divisible, Remainder, undivid
 from git_theta.errors import DamagedCheckpoint
 from git_theta.filters import skeleton
 from git_theta.manifest import Manifest
+from git_theta.merges.bookkeeping import TrainerState, is_counter
 from git_theta.merges.decisions import BASE, OURS, THEIRS, Decision, PartDecision, State, listed, state_of
 from git_theta.merges.rules import Choice, Rules
 from git_theta.objects.reader import Objects
@@ -54,6 +55,7 @@ def decide_parts(
     rules: Rules,
     tensors: Collection[str],
     like: int,
+    trainer: TrainerState,
 ) -> tuple[PartDecision, ...]:
     """Decide on every part of every side.
 
@@ -61,10 +63,11 @@ def decide_parts(
         remainders: of all sides, base first.
         tensors: names of those that the result has.
         like: the side whose format the result has.
+        trainer: what is decided together.
     """
     names = sorted({name for one in remainders if one is not None for name in one.parts})
     formats = [one.format if one is not None else "" for one in manifests]
-    decided = [_decided(name, remainders, labels, rules) for name in names]
+    decided = [_decided(name, remainders, labels, rules, trainer) for name in names]
     decided = [_of_format(one, formats, remainders, rules, like) for one in decided]
     return with_containers(decided, remainders, tensors)
 
@@ -159,27 +162,35 @@ def bound(decisions: Sequence[Decision], remainders: Sequence[Remainder | None])
 
 
 def _decided(
-    name: str, remainders: Sequence[Remainder | None], labels: Sequence[str], rules: Rules
+    name: str,
+    remainders: Sequence[Remainder | None],
+    labels: Sequence[str],
+    rules: Rules,
+    trainer: TrainerState,
 ) -> PartDecision:
-    values = [one.parts.get(name) if one is not None else None for one in remainders]
+    parts = [one.parts.get(name) if one is not None else None for one in remainders]
+    noted = trainer.values(name)
+    values = noted or parts
     changed = [side for side in range(OURS, len(values)) if values[side] != values[BASE]]
     alike = len({values[side] for side in changed}) == 1
-    state = state_of(values, changed, alike)
+    state = state_of(parts, changed, alike)
     if not changed:
         return PartDecision(name, "take", state)
     choice = rules.choose(name)
-    everything = takes_all(choice, values)
+    everything = takes_all(choice, parts)
     if alike and not (everything and len(changed) < len(values) - 1):
-        return _taken(name, state, values, changed[0])
+        return _taken(name, state, parts, changed[0])
     if choice is not None and choice.strategy.takes:
         side = side_taken(choice, changed, values)
         if side is not None:
-            return _taken(name, state, values, side)
+            return _taken(name, state, parts, side)
     if alike:
-        return _taken(name, state, values, changed[0])
+        return _taken(name, state, parts, changed[0])
+    if noted or is_counter(name):
+        return replace(_taken(name, state, parts, OURS), counter=True)
     if _NOISE.fullmatch(name):
-        return _taken(name, state, values, OURS)
-    return PartDecision(name, "conflict", state, reason=_reason(name, values, changed, remainders, labels))
+        return _taken(name, state, parts, OURS)
+    return PartDecision(name, "conflict", state, reason=_reason(name, parts, changed, remainders, labels))
 
 
 def _taken(name: str, state: State, values: Sequence[str | None], side: int) -> PartDecision:
