@@ -25,6 +25,7 @@ from git_theta.merges import places
 from git_theta.merges.decisions import Plan
 from git_theta.merges.narrowing import continued
 from git_theta.merges.options import parse, parse_pairs
+from git_theta.merges.skeletons import is_named_for
 from git_theta.merges.rules import Choice, Rule, Rules, check_matches, parse_rows, parse_strategy
 
 Say = Callable[[str], None]
@@ -175,6 +176,13 @@ def _take_whole(repository: Repository, one: Open, merge: CheckpointMerge, side:
         conflicts.clear(repository, one.path)
         say(f"{one.path}: removed, as in {side}.")
         return
+    formats = {other: found.format for other in STAGES if (found := merge.manifests[STAGES[other] - 1])}
+    fitting = [other for other, name in formats.items() if is_named_for(name, one.path)]
+    if fitting and side not in fitting:
+        raise ThetaError(
+            f"{one.path}: {side} is a {manifest.format} file, and would be one of another name",
+            f"git theta resolve {shlex.quote(one.path)} --{fitting[-1]}",
+        )
     settle(repository, one.path, one.stages[STAGES[side]][0], manifests.write(manifest))
     say(f"{one.path}: as {side} has it, and the file is staged.")
 

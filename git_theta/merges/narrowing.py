@@ -9,7 +9,7 @@ from git_theta.checkpoints.remainder import Remainder
 from git_theta.manifest import Manifest, ViewLine
 from git_theta.merges.arithmetic import linear_coefficients
 from git_theta.merges.decisions import OURS, Decision, Line, PartDecision, Plan, lines_of
-from git_theta.merges.remainders import with_containers
+from git_theta.merges.remainders import of_format, with_containers
 from git_theta.merges.skeletons import decide_skeleton
 
 
@@ -73,6 +73,7 @@ def continued(
         ],
         remainders,
         present,
+        of_format(sides, further),
     )
     labels = [*plan.labels, "what was merged before"]
     skeleton = decide_skeleton(sides, decisions, parts, remainders, labels, further)

@@ -69,7 +69,14 @@ def decide_parts(
     formats = [one.format if one is not None else "" for one in manifests]
     decided = [_decided(name, remainders, labels, rules, trainer) for name in names]
     decided = [_of_format(one, formats, remainders, rules, like) for one in decided]
-    return with_containers(decided, remainders, tensors)
+    return with_containers(decided, remainders, tensors, of_format(manifests, like))
+
+
+def of_format(manifests: Sequence[Manifest | None], like: int) -> list[int]:
+    """The sides whose files are of the same format as this one's, ours first, base last."""
+    formats = [one.format if one is not None else "" for one in manifests]
+    found = [side for side, one in enumerate(formats) if one == formats[like]]
+    return sorted(found, key=lambda side: (side == BASE, side))
 
 
 def _of_format(
@@ -86,23 +93,30 @@ def _of_format(
     there, here = remainders[part.side], remainders[like]
     if formats[part.side] == formats[like] or there is None or here is None or part.name not in there.parts:
         return part
-    if part.action == "conflict" or here.parts.get(part.name) == there.parts[part.name]:
+    if here.parts.get(part.name) == there.parts[part.name]:
         return replace(part, side=like)
     technical = part.name in there.containers or part.name in there.flags or _OF_FORMATS.match(part.name)
     if technical or part.name == WHOLE:
         return replace(part, action="take" if part.name in here.parts else "remove", side=like, reason="")
     choice = rules.choose(part.name)
     takes = SIDES.get(choice.strategy.takes or "") if choice is not None else None
-    if takes is not None and formats[takes] == formats[like]:
-        return replace(part, action="remove", side=takes)
-    reason = f"a {formats[part.side]} file has it, and the result is a {formats[like]} file"
-    return replace(part, action="conflict", side=like, reason=f"no tensor: {reason}")
+    if takes is not None and choice is not None and (choice.explicit or formats[takes] == formats[like]):
+        return replace(part, action="remove", side=like)
+    reason = f"a {formats[like]} file cannot hold what a {formats[part.side]} file has here"
+    return replace(part, action="conflict", side=like, reason=f"no tensor: {reason}: each side leaves it out")
 
 
 def with_containers(
-    decisions: Sequence[PartDecision], remainders: Sequence[Remainder | None], tensors: Collection[str]
+    decisions: Sequence[PartDecision],
+    remainders: Sequence[Remainder | None],
+    tensors: Collection[str],
+    sides: Sequence[int],
 ) -> tuple[PartDecision, ...]:
-    """The decisions where containers stay while something is in them, and flags go with their tensors."""
+    """The decisions where containers stay while something is in them, and flags go with their tensors.
+
+    Args:
+        sides: those from which a container can be.
+    """
     kept = {one.name for one in decisions if _side_has(remainders, one.side, one.name)}
     prefixes = {
         name: prefix for one in remainders if one is not None for name, prefix in one.containers.items()
@@ -117,9 +131,8 @@ def with_containers(
         elif one.name in prefixes and one.name not in kept:
             prefix = prefixes[one.name]
             if any(name.startswith(prefix) and name != one.name for name in held):
-                having = [side for side in range(len(remainders)) if _side_has(remainders, side, one.name)]
-                side = next((side for side in having if side != BASE), having[0])
-                one = replace(one, action="take", side=side, reason="")
+                having = [side for side in sides if _side_has(remainders, side, one.name)]
+                one = replace(one, action="take", side=having[0], reason="") if having else one
         found.append(one)
     return tuple(found)
 
