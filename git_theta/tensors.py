@@ -66,6 +66,23 @@ class ArrayTensor:
         return out
 
 
+class Zeros:
+    """A tensor of zeros, as a stand-in: for a base that is not there, or for what models have in common."""
+
+    def __init__(self, dtype: DType, shape: tuple[int, ...]) -> None:
+        self.dtype = dtype
+        self.shape = shape
+        self.items = dtype.nbytes(shape) // dtype.itemsize
+
+    def read(self, start: int, stop: int, out: Bits | None = None) -> Bits:
+        import numpy as np
+
+        if out is None:
+            return np.zeros(stop - start, self.dtype.storage)
+        out.fill(0)
+        return out
+
+
 class Retyped:
     """A tensor's bytes read as another dtype and shape; see `retyped`."""
 

@@ -100,7 +100,8 @@ def emptied(value: Value) -> Value | None:
         return Pairs()
     if not isinstance(value, Made) or value.items or isinstance(value.kwargs, Pairs):
         return None
-    if any(isinstance(one, (list, tuple, Pairs, Made)) for one in (value.args or ())):
+    made_from = value.args if isinstance(value.args, tuple) else (value.args,)
+    if any(isinstance(one, (list, tuple, Pairs, Made)) for one in made_from):
         return None
     states: list[Value] = []
     for state in value.states:

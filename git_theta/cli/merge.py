@@ -81,7 +81,9 @@ def command(
             abort_merge(repository)
             return 0
         if redo is not None:
-            return merge_command.redo(repository, redo, device, click.echo)
+            from git_theta.git import merge_redo
+
+            return merge_redo.redo(repository, redo, device, click.echo)
         request = merge_command.Request(
             revisions,
             _typed(favoured, strategy, options, rules, renames),

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from git_theta.cli.console import style
+from git_theta.diffs import text
 
 if TYPE_CHECKING:
     from git_theta.git.status import Status
+    from git_theta.git.unmerged import Unmerged
+
+_SHOWN = 10  # names of open tensors
 
 
 @click.command
@@ -19,8 +23,9 @@ def command(as_json: bool) -> int:
     """Like git status, for tensors. The exit code is 0 if all is well, and 1 if git-theta is not set up here,
     hooks are missing, or objects are missing.
 
-    Keys of --json: installed, hooks, patterns, staged, unstaged, untracked, missing_objects (number by path),
-    manifests_in_work_tree, stand_ins (texts in place of checkpoints, by path).
+    Keys of --json: installed, hooks, patterns, staged, unstaged, unmerged (what is open by path; none where the
+    whole file is open), untracked, missing_objects (number by path), manifests_in_work_tree, stand_ins (texts in
+    place of checkpoints, by path).
 
     \b
     Example:
@@ -50,6 +55,7 @@ def _lines(status: Status) -> list[str]:
     for title, colour, rows in (
         ("Changes to be committed:", "green", [f"{cost.path}: {cost.text()}" for cost in status.staged]),
         ("Changes not staged for commit:", "red", [f"{e.path}: {e.text()}" for e in status.unstaged]),
+        ("Not merged yet:", "red", [row for one in status.unmerged for row in _open(one)]),
         ("Untracked checkpoints:", "red", status.untracked),
         (
             "Manifests in place of checkpoints (git theta pull writes them):",
@@ -69,6 +75,12 @@ def _lines(status: Status) -> list[str]:
     ):
         if rows:
             lines += ["", title, *(f"    {style(row, colour)}" for row in rows)]
-    if not (status.staged or status.unstaged or status.untracked or status.missing):
+    if not (status.staged or status.unstaged or status.unmerged or status.untracked or status.missing):
         lines += ["", "No checkpoint has changed."]
     return lines
+
+
+def _open(one: Unmerged) -> list[str]:
+    """What is open in a file, and what to type."""
+    names = f": {text.listed(one.names, _SHOWN)}" if one.names else ""
+    return [f"{one.path}: {one.what}{names}", f"    {one.remedy}"]

@@ -1,7 +1,7 @@
 """How far two task vectors agree: what each side of a merge changed of a common base.
 
-Averaging two task vectors that point the same way keeps what both learned; where many entries were moved in
-opposite directions, averages cancel, and methods that elect a sign (TIES, arXiv:2306.01708) drop a side.
+What that means for a merge was measured: see diffs.outlook. What says most is how far the weights themselves
+lie apart, which the task vectors do not see.
 """
 
 from __future__ import annotations
@@ -75,5 +75,52 @@ def together(parts: Iterable[Agreement]) -> Agreement:
         math.hypot(*(part.base_norm for part in parts)),
         math.hypot(*(part.ours_norm for part in parts)),
         math.hypot(*(part.theirs_norm for part in parts)),
+        sum(part.product for part in parts),
+    )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Ours and theirs themselves, or parts of them.
+
+    Attributes:
+        base, ours, theirs: 2-norms of their values.
+        distance: 2-norm of ours minus theirs.
+        product: the inner product of ours and theirs.
+    """
+
+    base: float = 0.0
+    ours: float = 0.0
+    theirs: float = 0.0
+    distance: float = 0.0
+    product: float = 0.0
+
+    @property
+    def cosine(self) -> float | None:
+        """Of the angle between the models; None if one of them is zero."""
+        lengths = self.ours * self.theirs
+        if not 0 < lengths < math.inf or not math.isfinite(self.product):
+            return None
+        return max(-1.0, min(1.0, self.product / lengths))
+
+    @property
+    def relative_distance(self) -> float | None:
+        """Of ours from theirs, as a multiple of the base's norm; None if that is zero or unknown."""
+        return self.distance / self.base if self.base else None
+
+
+def alike(norm: float) -> Weights:
+    """What all have in common, by its norm."""
+    return Weights(norm, norm, norm, 0.0, norm * norm)
+
+
+def all_weights(parts: Iterable[Weights]) -> Weights:
+    """Several parts as one."""
+    parts = list(parts)
+    return Weights(
+        math.hypot(*(part.base for part in parts)),
+        math.hypot(*(part.ours for part in parts)),
+        math.hypot(*(part.theirs for part in parts)),
+        math.hypot(*(part.distance for part in parts)),
         sum(part.product for part in parts),
     )

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from git_theta.diffs.agreement import Agreement
+from git_theta.diffs.agreement import Agreement, Weights
 from git_theta.diffs.report import Layer, Report, Row, Side, Sort, Totals, ordered
 from git_theta.diffs.three_way import TaskRow, ThreeWay
 
@@ -119,7 +119,12 @@ def dump_three_way(report: ThreeWay) -> str:
         "ours": ours,
         "theirs": theirs,
         "verdict": report.verdict,
-        "summary": {**_agreement(report.agreement), "unchanged": report.unchanged},
+        "summary": {
+            **_agreement(report.agreement),
+            **_weights(report.weights),
+            "largest_overlap": report.overlap,
+            "unchanged": report.unchanged,
+        },
         "layers": [{"name": layer.name, **_agreement(layer.agreement)} for layer in report.layers],
         "tensors": [_task_row(row) for row in report.rows],
     }
@@ -137,6 +142,14 @@ def _task_row(row: TaskRow) -> dict[str, Any]:
         "layer": row.layer,
         "unknown": row.unknown or None,
         **_agreement(row.agreement),
+        **_weights(row.weights),
+    }
+
+
+def _weights(found: Weights | None) -> Mapping[str, float | None]:
+    return {
+        "weights_cosine": _finite(found.cosine if found else None),
+        "relative_distance": _finite(found.relative_distance if found else None),
     }
 
 

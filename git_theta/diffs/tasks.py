@@ -1,4 +1,4 @@
-"""Measures how far two task vectors agree, range by range."""
+"""Measures how far two task vectors agree, and how far two models lie apart, range by range."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from git_theta import kernels, scratch
 from git_theta.diffs import blocks
-from git_theta.diffs.agreement import Agreement, together
+from git_theta.diffs.agreement import Agreement, Weights, all_weights, together
+from git_theta.diffs.largest import Magnitudes, magnitudes
 from git_theta.diffs.metrics import ranges
 from git_theta.diffs.sweep import Job, Progress, sweep
 from git_theta.dtypes import DType
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
     Sides = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 K = TypeVar("K")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is found out about a tensor's three versions.
+
+    Attributes:
+        largest: a sample of the changes' sizes.
+    """
+
+    agreement: Agreement
+    weights: Weights
+    largest: tuple[Magnitudes, ...]
 
 
 @dataclass(frozen=True)
@@ -44,16 +58,24 @@ class Trio(Generic[K]):
 
 
 def agreements(
-    trios: Iterable[Trio[K]], *, threads: int | None = None, progress: Progress | None = None
-) -> Iterator[tuple[K, Agreement | ThetaError | OSError]]:
-    """Compare the task vectors of tensors one after the other, on all cores; see diffs.sweep."""
-    return sweep((_job(trio) for trio in trios), threads, progress)
+    trios: Iterable[Trio[K]],
+    *,
+    step: int = 1,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[K, Measured | ThetaError | OSError]]:
+    """Compare the versions of tensors one after the other, on all cores; see diffs.sweep.
+
+    Args:
+        step: see largest.step_for.
+    """
+    return sweep((_job(trio, step) for trio in trios), threads, progress)
 
 
-def _job(trio: Trio[K]) -> Job[K, tuple[Tensor, Tensor, Tensor], Agreement, Agreement]:
+def _job(trio: Trio[K], step: int) -> Job[K, tuple[Tensor, Tensor, Tensor], Measured, Measured]:
     kind = trio.dtype.storage
 
-    def measure(tensors: tuple[Tensor, Tensor, Tensor], start: int, stop: int) -> Agreement:
+    def measure(tensors: tuple[Tensor, Tensor, Tensor], start: int, stop: int) -> Measured:
         count = stop - start
         with (
             scratch.borrow(count, kind) as first,
@@ -65,9 +87,27 @@ def _job(trio: Trio[K]) -> Job[K, tuple[Tensor, Tensor, Tensor], Agreement, Agre
                 if id(tensor) not in read:
                     read[id(tensor)] = tensor.read(start, stop, room)
             base, ours, theirs = (read[id(tensor)] for tensor in tensors)
-            return compare_bits(base, ours, theirs, trio.dtype)
+            return _measured((base, ours, theirs), trio.dtype, start, step)
 
-    return Job(trio.key, trio.open, ranges(trio.items, trio.dtype), measure, together)
+    return Job(trio.key, trio.open, ranges(trio.items, trio.dtype), measure, _put_together)
+
+
+def _measured(sides: tuple[Bits, Bits, Bits], dtype: DType, start: int, step: int) -> Measured:
+    found = compare_bits(*sides, dtype)
+    if dtype.kind != "float":  # a counter or an index is no weight
+        return Measured(found, Weights(), ())
+    _, ours, theirs = sides
+    between = blocks.compare_bits(ours, dtype, theirs, dtype)
+    weights = Weights(found.base_norm, between.old, between.new, between.difference, between.product)
+    return Measured(found, weights, (magnitudes(sides, dtype, start, step),))
+
+
+def _put_together(parts: list[Measured]) -> Measured:
+    return Measured(
+        together(part.agreement for part in parts),
+        all_weights(part.weights for part in parts),
+        tuple(found for part in parts for found in part.largest),
+    )
 
 
 def compare_bits(base: Bits, ours: Bits, theirs: Bits, dtype: DType) -> Agreement:

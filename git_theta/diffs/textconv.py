@@ -7,7 +7,7 @@ exactly the tensors that changed, with their norms before and after.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from git_theta.checkpoints.registry import OPAQUE
 from git_theta.diffs import text
@@ -17,20 +17,30 @@ from git_theta.manifest import TEXT_MAGIC, Manifest
 FIRST_LINE = f"{TEXT_MAGIC.decode()}1"
 
 _DIGITS = 12
+_OPEN = "not merged"
 
 
-def render(manifest: Manifest, norms: Mapping[str, float]) -> str:
+def render(
+    manifest: Manifest, norms: Mapping[str, float], still_open: Collection[str] | None = None
+) -> str:
     """The text: name, dtype, shape, norm, the first digits of the digest and the update kind.
 
     Args:
         norms: 2-norms of stored tensors by digest; those that are missing are shown as "-".
+        still_open: for what a merge has left, the tensors that nobody has decided on; none where that is the
+            file as a whole. They are marked, so that they differ from both sides in Git's combined diff.
     """
     head = f"{FIRST_LINE} {manifest.format}"
+    if still_open is not None and not still_open:
+        head += f"  {_OPEN}"
     if manifest.format == OPAQUE:
         lines = [f"{text.size(manifest.size)}  {manifest.root[:_DIGITS]}"]
     else:
         found = entries(manifest)
-        lines = [_line(found[name], manifest, norms) for name in sorted(found)]
+        by_name = {name: _line(entry, manifest, norms) for name, entry in found.items()}
+        for name in still_open or ():
+            by_name[name] = f"{by_name.get(name, text.printable(name))}  {_OPEN}"
+        lines = [by_name[name] for name in sorted(by_name)]
         lines.append(f"(metadata)  {text.size(manifest.skeleton_size)}  {manifest.skeleton[:_DIGITS]}")
     return "".join(line + "\n" for line in [head, *lines])
 

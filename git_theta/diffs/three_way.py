@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from git_theta.diffs import layers
-from git_theta.diffs.agreement import Agreement, together
+from git_theta.diffs.agreement import Agreement, Weights, alike, all_weights, together
 from git_theta.diffs.compare import Progress, Version, counted, reason
 from git_theta.diffs.entries import Entry, entries, open_entry
-from git_theta.tensors import Tensor
+from git_theta.diffs.outlook import apart, outlook
+from git_theta.tensors import Tensor, Zeros
 
 if TYPE_CHECKING:
     from git_theta.diffs.tasks import Trio
@@ -32,6 +33,7 @@ class TaskRow:
         ours, theirs: what each side did with it.
         same: whether both sides have the same data.
         agreement: None where the three do not have one dtype and shape, or are not all there.
+        weights: how far the sides lie apart; None also for what is no floating point number.
         unknown: why the values could not be compared, or "".
     """
 
@@ -42,6 +44,7 @@ class TaskRow:
     theirs: Fate
     same: bool
     agreement: Agreement | None = None
+    weights: Weights | None = None
     unknown: str = ""
 
     @property
@@ -71,6 +74,8 @@ class ThreeWay:
         labels: of base, ours and theirs.
         rows: sorted by name; tensors that nobody changed are left out.
         agreement: of all rows taken together, those that one side left alone too.
+        weights: of the whole models, also of what nobody changed; None where they are not known.
+        overlap: of the largest 20 % of the changes, in these rows; None where there is nothing to compare.
     """
 
     path: str
@@ -79,25 +84,21 @@ class ThreeWay:
     unchanged: int
     layers: tuple[TaskLayer, ...]
     agreement: Agreement
+    weights: Weights | None = None
+    overlap: float | None = None
+
+    @property
+    def cosine(self) -> float | None:
+        """Of the task vectors, as far as they are floating point numbers."""
+        parts = [row.agreement for row in self.rows if row.weights is not None]
+        return together(part for part in parts if part is not None).cosine
 
     @property
     def verdict(self) -> str:
-        """What this means for a merge, in a sentence. A rule of thumb."""
-        cosine, conflicts = self.agreement.cosine, self.agreement.conflict_fraction
+        """What this means for a merge, in a sentence; see diffs.outlook."""
         if not any(row.both for row in self.rows):
             return "no tensor was changed differently on both sides: nothing has to be reconciled"
-        if cosine is None:
-            return "the sides cannot be compared"
-        if cosine >= 0.3:
-            advice = "the task vectors point the same way: an average keeps most of both"
-        elif cosine > -0.3:
-            advice = "the task vectors are nearly orthogonal: a sum keeps both, an average halves them"
-        else:
-            advice = "the task vectors pull apart: an average cancels much of both"
-        if conflicts is not None and conflicts >= 0.25:
-            advice += f"; {100 * conflicts:.0f}% of the shared entries have conflicting signs, of which"
-            advice += " methods like TIES drop a side"
-        return advice
+        return outlook(self.weights, self.cosine, self.overlap)
 
 
 def compare_three(
@@ -107,6 +108,7 @@ def compare_three(
     *,
     path: str = "",
     only: str | None = None,
+    norms: Callable[[], Mapping[str, float]] | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> ThreeWay:
@@ -114,18 +116,26 @@ def compare_three(
 
     Args:
         only: glob of tensors' names to restrict the comparison to.
+        norms: gives those of the base's stored tensors, by digest, some of which may be missing; asked where
+            what nobody changed matters.
     """
-    from git_theta.diffs.tasks import agreements
+    from git_theta.diffs.largest import Magnitudes, step_for, top_overlap
+    from git_theta.diffs.tasks import Measured, agreements
 
     versions = (base, ours, theirs)
     sides = [entries(version.manifest) if version.manifest else {} for version in versions]
     names = sorted({name for side in sides for name in side if only is None or fnmatchcase(name, only)})
     rows = [_row(name, [side.get(name) for side in sides]) for name in names]
     trios = list(_trios(rows, sides, versions))
-    told = counted(sum(trio.items for trio in trios), progress)
-    for number, answer in agreements(trios, threads=threads, progress=told):
-        if isinstance(answer, Agreement):
-            rows[number] = replace(rows[number], agreement=answer)
+    items = sum(trio.items for trio in trios)
+    largest: list[Magnitudes] = []
+    told = counted(items, progress)
+    for number, answer in agreements(trios, step=step_for(items), threads=threads, progress=told):
+        if isinstance(answer, Measured):
+            weights = answer.weights if answer.largest else None
+            agreement = answer.agreement if base.manifest else None
+            rows[number] = replace(rows[number], agreement=agreement, weights=weights)
+            largest += answer.largest
         else:
             rows[number] = replace(rows[number], unknown=reason(answer))
     changed = tuple(row for row in rows if _is_changed(row))
@@ -136,7 +146,28 @@ def compare_three(
         len(rows) - len(changed),
         _layers(changed),
         together(row.agreement for row in changed if row.agreement is not None),
+        _whole(rows, sides[0], norms),
+        top_overlap(largest) if base.manifest else None,
     )
+
+
+def _whole(
+    rows: Sequence[TaskRow], base: Mapping[str, Entry], norms: Callable[[], Mapping[str, float]] | None
+) -> Weights | None:
+    """How far the whole models lie apart.
+
+    What nobody changed counts where the rest alone says that they were trained apart: two new heads on one
+    frozen body were not. None where its norms are not known then.
+    """
+    changed = all_weights(row.weights for row in rows if row.weights is not None)
+    still = [base[row.name] for row in rows if (row.ours, row.theirs) == ("unchanged", "unchanged")]
+    digests = {one.line.digest for one in still if one.dtype.kind == "float"}
+    if not digests or not apart(changed):
+        return changed
+    known = norms() if norms is not None else {}
+    if not digests <= known.keys():
+        return None
+    return all_weights([changed, *(alike(known[digest]) for digest in digests)])
 
 
 def _row(name: str, found: Sequence[Entry | None]) -> TaskRow:
@@ -177,23 +208,29 @@ def _trios(
     for number, row in enumerate(rows):
         if (row.ours, row.theirs) == ("unchanged", "unchanged"):
             continue
-        found = [side[row.name] for side in sides if row.name in side]
-        if len(found) == 3 and len({(entry.dtype, entry.shape) for entry in found}) == 1:
-            dtype = found[0].dtype
-            if dtype.kind != "raw":
-                yield Trio(number, dtype, found[0].items, _opener(found, versions))
+        there = [
+            (side[row.name], version)
+            for side, version in zip(sides, versions, strict=True)
+            if row.name in side
+        ]
+        same = len({(entry.dtype, entry.shape) for entry, _ in there}) == 1
+        whole = len(there) == 3 or (len(there) == 2 and versions[0].manifest is None)
+        if whole and same:
+            entry, _ = there[0]
+            if entry.dtype.kind != "raw":
+                yield Trio(number, entry.dtype, entry.items, _opener(there))
 
 
-def _opener(
-    found: Sequence[Entry], versions: Sequence[Version]
-) -> Callable[[], tuple[Tensor, Tensor, Tensor]]:
+def _opener(found: Sequence[tuple[Entry, Version]]) -> Callable[[], tuple[Tensor, Tensor, Tensor]]:
+    """Opens base, ours and theirs; zeros for a base that is not there."""
+
     def opened() -> tuple[Tensor, Tensor, Tensor]:
         tensors: dict[object, Tensor] = {}
-        for entry, version in zip(found, versions, strict=True):
+        for entry, version in found:
             if entry.data not in tensors:
                 tensors[entry.data] = open_entry(entry, version.open)
-        base, ours, theirs = (tensors[entry.data] for entry in found)
-        return base, ours, theirs
+        *base, ours, theirs = (tensors[entry.data] for entry, _ in found)
+        return base[0] if base else Zeros(ours.dtype, ours.shape), ours, theirs
 
     return opened
 

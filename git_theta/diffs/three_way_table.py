@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from git_theta.diffs import text
 from git_theta.diffs.agreement import Agreement, together
+from git_theta.diffs.outlook import apart
 from git_theta.diffs.style import Style
 from git_theta.diffs.three_way import TaskLayer, TaskRow, ThreeWay, changed
 
@@ -42,7 +43,8 @@ def render(report: ThreeWay, style: Style, *, tensors: bool = False) -> str:
         lines += ["", style.paint(f"  {text.fit('tensor', name_width)}{titles}", "2")]
         for layer in report.layers:
             lines += _layer_lines(layer, style, name_width, tensors)
-        lines += _line("all", report.agreement, style, name_width, "1")
+        colour = "31" if report.weights is not None and apart(report.weights) else "1"
+        lines += _line("all", report.agreement, style, name_width, colour)
         lines += ["", *_wrapped(_EXPLANATION, style, "2")]
     return "".join(line.rstrip() + "\n" for line in lines)
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from git_theta.checkpoints import registry as formats
 from git_theta.checkpoints.checks import checked
-from git_theta.checkpoints.layout import Format, Layout
+from git_theta.checkpoints.layout import Format, Layout, Span
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
 from git_theta.filters.content import Content
@@ -29,8 +29,9 @@ from git_theta.git.repository import Repository
 from git_theta.objects.writer import TensorWriter
 from git_theta.tensors import Tensor
 from git_theta.updates import registry as kinds
-from git_theta.updates.guides import Guide
+from git_theta.updates.guides import Guide, Replaced
 from git_theta.updates.interface import Base, Proposal, Target
+from git_theta.updates.peft_config import ELSEWHERE
 from git_theta.updates.sideload import guides
 
 _CONFIG = "adapter_config.json"
@@ -77,6 +78,8 @@ class Guided:
         with self._path.open("rb") as file:
             form, layout = self._layout(file)
             spans = {span.name: span for span in layout.spans}
+            for name, guide in self._guides.items():
+                _check_number(spans[name], guide)
             made: dict[str, Tensor] = {
                 name: guide.apply(FileTensor(spans[name], file)) for name, guide in self._guides.items()
             }
@@ -159,6 +162,17 @@ class Guided:
         except ThetaError as error:
             error.message = f"{self._path}: {error.message}"
             raise
+
+
+def _check_number(span: Span, guide: Guide) -> None:
+    """Refuse to compute with codes: quantised weights, say. What is replaced by its like is not computed with."""
+    if isinstance(guide, Replaced) and guide.share == 1 and guide.tensor.dtype == span.dtype:
+        return
+    if span.dtype.kind != "float":
+        raise ThetaError(
+            f"the adapter changes {span.name!r}, which holds {span.dtype.name} and no floating point numbers",
+            ELSEWHERE,
+        )
 
 
 def _config(adapter: Path) -> Mapping[str, Any] | None:

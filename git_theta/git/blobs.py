@@ -10,7 +10,6 @@ import subprocess
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from tempfile import TemporaryFile
 
 from git_theta.errors import ThetaError
 from git_theta.git.attributes import filtered
@@ -148,6 +147,8 @@ def contents(repository: Repository, blobs: Iterable[Blob]) -> Iterator[tuple[Bl
     if not listed:
         return
     pending = deque(listed)
+    from tempfile import TemporaryFile  # slow to import, and a filter seldom comes here
+
     with TemporaryFile() as asked:
         asked.write("".join(f"{blob.oid}\n" for blob in listed).encode())
         asked.seek(0)

@@ -20,6 +20,7 @@ _TAKES_VALUE = {
     "--namespace",
     "--super-prefix",
     "--config-env",
+    "--attr-source",
     "--exec-path",
 }
 _LOOKS_ONLY = {

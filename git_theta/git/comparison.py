@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING
 
 from git_theta.chains import met_again
@@ -15,6 +16,7 @@ from git_theta.diffs.matching import match
 from git_theta.diffs.memory import Memory
 from git_theta.errors import MissingObject, ThetaError
 from git_theta.git.checkpoint import Checkpoint, provide_all
+from git_theta.git.norms import norms
 from git_theta.git.places import SUBMODULE, SYMLINK, Place, link_target, open_place
 from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.repository import Repository
@@ -114,7 +116,14 @@ def compare_three(
         versions = _versions(repository, places, opened, _changed_by_any(manifests, only), visible)
         path = places[1].path
         bar = stack.enter_context(ProgressBar(f"Comparing {path}"))
-        return three_way.compare_three(*versions, path=path, only=only, progress=bar if visible else None)
+        base = opened[0]
+        return three_way.compare_three(
+            *versions,
+            path=path,
+            only=only,
+            norms=partial(norms, repository, base) if base is not None else None,
+            progress=bar if visible else None,
+        )
 
 
 def _open(

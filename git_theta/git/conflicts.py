@@ -7,24 +7,28 @@ driver wrote. A record is void once HEAD has moved, or Git has forgotten the con
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from git_theta.diffs.text import counted
 from git_theta.errors import ThetaError
+from git_theta.git import operation
 from git_theta.git.recorded import parsed
+from git_theta.git.records import Records
 from git_theta.git.repository import IndexEntry, Repository
 
 if TYPE_CHECKING:
-    from git_theta.merges.decisions import Plan
+    from git_theta.merges.decisions import Help, Plan
 
 Stages = Mapping[int, tuple[str, str]]
 """Mode and oid of a path with a conflict by stage: 1 base, 2 ours, 3 theirs."""
+
+
+Settings = tuple[tuple[str, str], ...]
+"""What is said about the merge of a file: keys and values; see Rules.settings."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ class Conflict:
         parts: the same of what is no tensor; neither where the file as a whole could not be merged.
         merged: oid of the manifest of what could be merged; "" where that is nothing.
         applies: whether a change was applied, rather than two lines of work joined.
-        averages: whether the mean of both sides would settle all that is open.
+        settings: what was said about the merge, as Rules.settings gives it, with what was resolved since.
+        helps: what settles the open tensors, or some of them.
     """
 
     head: str
@@ -56,7 +61,8 @@ class Conflict:
     merged: str = ""
     applies: bool = False
     parts: tuple[str, ...] = ()
-    averages: bool = True
+    settings: Settings = ()
+    helps: Help = "strategy"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -64,45 +70,8 @@ class Conflict:
         return self.tensors + self.parts
 
 
-def write(repository: Repository, conflict: Conflict) -> None:
-    """Write a record down; one for the same path is replaced, and those that are void are removed."""
-    folder = _folder(repository)
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in folder.glob("*.json"):
-        old = _read(file)
-        if old is None or old.head != conflict.head:
-            file.unlink(missing_ok=True)
-    file = _file(repository, conflict.path)
-    temporary = file.with_suffix(".new")
-    temporary.write_text(json.dumps(asdict(conflict), indent=1))
-    temporary.replace(file)
-
-
-def find(repository: Repository, path: str) -> Conflict | None:
-    """The record of a path, if there is one and HEAD has not moved since."""
-    found = _read(_file(repository, path))
-    if found is None or found.path != path or found.head != head(repository):
-        return None
-    return found
-
-
-def everything(repository: Repository) -> list[Conflict]:
-    """All records since HEAD has moved, by path."""
-    found = [one for file in _folder(repository).glob("*.json") if (one := _read(file)) is not None]
-    if not found:
-        return []
-    current = head(repository)
-    return sorted((one for one in found if one.head == current), key=lambda one: one.path)
-
-
-def clear(repository: Repository, path: str) -> None:
-    """Forget the record of a path."""
-    _file(repository, path).unlink(missing_ok=True)
-
-
-def head(repository: Repository) -> str:
-    """The commit that HEAD is on; "" before the first one."""
-    return repository.run("rev-parse", "--verify", "-q", "HEAD").stdout.decode().strip()
+_records = Records("conflicts", Conflict)
+write, find, everything, clear = _records.write, _records.find, _records.everything, _records.clear
 
 
 def stages(repository: Repository, path: str) -> Stages:
@@ -113,6 +82,12 @@ def stages(repository: Repository, path: str) -> Stages:
 def resolved_stages(repository: Repository, path: str) -> Stages:
     """Those of a path whose conflict was ended by `git add` or `git theta resolve`, as Git remembers them."""
     return _by_stage(_listed(repository, "--resolve-undo", path))
+
+
+def applies(repository: Repository, path: str) -> bool:
+    """Whether a change is being applied where a path has a conflict, rather than two lines of work joined."""
+    record = find(repository, path)
+    return record.applies if record is not None else operation.applies(repository)
 
 
 def staged(repository: Repository, path: str) -> IndexEntry | None:
@@ -128,9 +103,9 @@ def unsettled(repository: Repository) -> list[Conflict]:
 def as_left(repository: Repository, conflict: Conflict) -> bool:
     """Whether a file is staged as the driver has left it, with its conflict."""
     entry = staged(repository, conflict.path)
-    if entry is None or _root(repository, entry.oid) != conflict.root:
+    if entry is None or root_of(repository, entry.oid) != conflict.root:
         return False
-    if _root(repository, f"{conflict.head}:{conflict.path}") != conflict.root:
+    if root_of(repository, f"{conflict.head}:{conflict.path}") != conflict.root:
         return True
     # Nothing could be merged, so this is also how the file was before.
     undone = resolved_stages(repository, conflict.path)
@@ -152,10 +127,17 @@ def how_to_resolve(conflict: Conflict) -> str:
     path = shlex.quote(conflict.path)
     if conflict.applies:
         return f"git theta resolve {path} --theirs (with the change), or --ours (without it)"
-    if not conflict.averages:
-        apart = f"; or one by one: git theta mergetool {path}" if conflict.names else ""
+    apart = f"; or one by one: git theta mergetool {path}" if conflict.parts else ""
+    if conflict.helps == "side":
         return f"git theta resolve {path} --ours (or --theirs{apart})"
-    return f"git theta resolve {path} --strategy average (or --ours, or --theirs)"
+    if conflict.helps == "rows":
+        return f"git theta resolve {path} --strategy average -o rows=pad (or --ours, or --theirs{apart})"
+    return f"git theta resolve {path} --strategy average (or --ours, or --theirs{apart})"
+
+
+def take_a_side(path: str) -> str:
+    """What to type where a file can only be taken as one side has it."""
+    return f"git theta resolve {shlex.quote(path)} --ours, or --theirs"
 
 
 def warning(repository: Repository, path: str, text: bytes) -> str:
@@ -182,16 +164,17 @@ def _counted(conflict: Conflict) -> str:
 
 def open_count(tensors: int, parts: int) -> str:
     """How much is open, in words."""
-    words = [f"{tensors} tensors"] if tensors or not parts else []
+    words = [counted(tensors, "tensor")] if tensors or not parts else []
     if parts:
-        words.append(f"{parts} other value{'s' * (parts != 1)}")
+        words.append(counted(parts, "other value"))
     return " and ".join(words)
 
 
 def still_open(record: Conflict, plan: Plan) -> Conflict:
     """The record with what a plan leaves open."""
     tensors = tuple(decision.name for decision in plan.open_tensors())
-    return replace(record, tensors=tensors, parts=tuple(part.name for part in plan.open_parts()))
+    parts = tuple(part.name for part in plan.open_parts())
+    return replace(record, tensors=tensors, parts=parts, helps=plan.helps)
 
 
 def _listed(repository: Repository, option: str, path: str) -> list[IndexEntry]:
@@ -209,29 +192,8 @@ def _by_stage(entries: Sequence[IndexEntry]) -> Stages:
     return {entry.stage: (entry.mode, entry.oid) for entry in entries}
 
 
-def _root(repository: Repository, name: str) -> str | None:
+def root_of(repository: Repository, name: str) -> str | None:
     """The root of the manifest in a blob; None where that is none."""
     blob = repository.blob(name)
     manifest = parsed(blob) if blob is not None else None
     return manifest.root if manifest is not None else None
-
-
-def _folder(repository: Repository) -> Path:
-    return repository.git_dir / "theta" / "conflicts"
-
-
-def _file(repository: Repository, path: str) -> Path:
-    name = sha256(path.encode(errors="surrogateescape")).hexdigest()[:40]
-    return _folder(repository) / f"{name}.json"
-
-
-def _read(file: Path) -> Conflict | None:
-    try:
-        record = json.loads(file.read_text())
-        return Conflict(**{**record, **_tuples(record)})
-    except (ValueError, TypeError, KeyError, OSError):
-        return None  # a damaged record must not keep anybody from committing
-
-
-def _tuples(record: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    return {key: tuple(record.get(key, ())) for key in ("tensors", "parts")}

@@ -58,6 +58,14 @@ def _check(repository: Repository, arguments: Sequence[str], given: bytes, say: 
     check_commit(repository)
 
 
+def _prepare_message(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
+    from git_theta.git import provenance
+
+    _check(repository, arguments, given, say)
+    if arguments:
+        provenance.complete(repository, Path(arguments[0]))
+
+
 def _check_patch(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
     from git_theta.git.commit_check import check_commit
     from git_theta.git.operation import how_to_finish
@@ -114,7 +122,7 @@ def _complete_clone(repository: Repository, arguments: Sequence[str], given: byt
 _OWN: Mapping[str, Callable[[Repository, Sequence[str], bytes, Say], None]] = {
     "pre-commit": _check,
     "pre-merge-commit": _check,
-    "prepare-commit-msg": _check,
+    "prepare-commit-msg": _prepare_message,
     "pre-applypatch": _check_patch,
     "pre-push": _push,
     "pre-receive": _receive,

@@ -15,6 +15,7 @@ from dataclasses import replace
 from git_theta import manifest as manifests
 from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject
+from git_theta.git import past_versions
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.recorded import parsed, recorded
 from git_theta.git.repository import Repository
@@ -168,21 +169,8 @@ def _all_versions(repository: Repository, pathname: str, others: Iterable[Manife
     yield from others
     for _, version in recorded(repository, pathname):
         yield version
-    listed = repository.run(
-        *("log", "--all", "--format=", "--raw", "--no-abbrev", "-m", "-z"),
-        *(f"--max-count={_LIMIT}", "--", f":(top,literal){pathname}"),
-    )
-    oids = dict.fromkeys(
-        oid for row in listed.stdout.split(b"\0") if row.startswith(b":") for oid in _oids_of(row)
-    )
-    for oid in oids:
+    for oid in past_versions.blobs(repository, pathname, f"--max-count={_LIMIT}"):
         blob = repository.blob(oid)
         found = parsed(blob) if blob is not None else None
         if found is not None:
             yield found
-
-
-def _oids_of(row: bytes) -> list[str]:
-    """The blobs after and before a change, in a line of `git log --raw`."""
-    fields = row.decode().split(" ")
-    return [oid for oid in (fields[3], fields[2]) if oid.strip("0")]

@@ -19,22 +19,24 @@ from git_theta.git import merge_record
 from git_theta.git.favoured_side import Favoured
 from git_theta.git.merge_driver import explain, open_words, summary
 from git_theta.git.merge_entries import Contested, Head
+from git_theta.git.merge_record import Recorded
 from git_theta.git.merge_heads import heads_to_merge, our_head
 from git_theta.git.merge_move import commit_merge, fast_forward, stage_merge
 from git_theta.git.merge_settings import carried, rules_for
 from git_theta.git.merge_trees import MergedTrees, merge_trees, with_blobs
 from git_theta.git.merging import CheckpointMerge, fetch_changed
 from git_theta.git.progress_bar import ProgressBar
-from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.merges.apply import Applied
 from git_theta.merges.decisions import Plan
-from git_theta.merges.device import check_name, choose
+from git_theta.merges.device import check_name
+from git_theta.merges.named_sides import numbered
+from git_theta.merges.narrowing import device_of
 from git_theta.merges.places import COMMAND_LINE, Layer
 from git_theta.merges.rules import Rules, check_matches
 
 Say = Callable[[str], None]
-RulesOf = Callable[[str], Rules]
+RulesOf = Callable[[str], Rules | None]
 FastForward = Literal["allow", "no", "only"]
 """git's --ff, --no-ff and --ff-only. As with git's -s ours, a strategy that is typed is none to skip."""
 
@@ -63,8 +65,8 @@ class Request:
 
     @property
     def combines(self) -> bool:
-        """Whether a strategy was typed that is for all tensors, whoever changed them."""
-        typed = self.layer.strategy or self.layer.rules
+        """Whether it was typed that all tensors are combined, whoever changed them."""
+        typed = self.layer.strategy or self.layer.rules or self.layer.one_sided == "combine"
         return bool(typed) and not self.favoured and self.layer.one_sided != "take"
 
 
@@ -87,7 +89,7 @@ class Merge:
     """A merge of commits, planned. Use it in a `with`.
 
     Args:
-        rules_of: what is said about a checkpoint, by its path.
+        rules_of: what is said about a checkpoint, by its path; None for one that is to be left aside.
         favoured: as in Request; for checkpoints `rules_of` says it.
         combines: whether checkpoints that one side alone has changed are merged where the rules combine; else
             only where a place says so for the whole file.
@@ -125,9 +127,13 @@ class Merge:
                 theirs,
                 self.scratch,
                 favoured,
-                lambda path: (one := rules_of(path)).combines and (combines or one.one_sided == "combine"),
+                lambda path: _combines(rules_of(path), combines),
             )
-            self.checkpoints = [self._planned(one, rules_of(one.path)) for one in self.trees.contested]
+            self.checkpoints = [
+                self._planned(one, rules)
+                for one in self.trees.contested
+                if (rules := rules_of(one.path)) is not None
+            ]
             self._stack = self._stack.pop_all()
 
     def __enter__(self) -> Merge:
@@ -207,15 +213,9 @@ class Merge:
 
     def record(self) -> list[str]:
         """The trailers that say how this was merged."""
-        combined = any(decision.combination for one in self.checkpoints for decision in one.plan.decisions)
-        device = choose(self._device).type if combined and self._computes() else ""
-        return merge_record.trailers({one.about.path: one.rules for one in self.checkpoints}, device)
-
-    def _computes(self) -> bool:
-        """Whether torch is needed, and so decides on the device."""
-        from git_theta.merges.narrowing import needs_torch
-
-        return any(needs_torch(one.plan) for one in self.checkpoints)
+        device = device_of([one.plan for one in self.checkpoints], self._device)
+        recorded = {one.about.path: Recorded(one.rules.settings()) for one in self.checkpoints}
+        return merge_record.trailers(recorded, device)
 
     def _applied(self, one: Planned, say: Say, checked_out: bool) -> Applied:
         try:
@@ -233,6 +233,7 @@ class Merge:
 
     def _planned(self, about: Contested, rules: Rules) -> Planned:
         labels = ["base", *(name for name, _ in about.versions)]
+        rules = numbered(rules, labels)
         oids = [about.base, *(oid for _, oid in about.versions)]
         contents = [self._repository.blob(oid) if oid else None for oid in oids]
         merge = CheckpointMerge(self._repository, about.path, contents, labels)
@@ -243,16 +244,7 @@ class Merge:
         path, names = one.about.path, self._names()
         reasons = explain(one.plan) if one.plan.conflicts() else [f"  {one.plan.skeleton.reason}"]
         lines = [f"{path}: {open_words(one.plan)} in conflict; nothing was changed", *reasons]
-        ways = []
-        left = one.merge.left_by_average(one.plan, one.rules)
-        average = [] if len(left) == len(one.plan.conflicts()) else ["--strategy average"]
-        if not left:
-            ways = [
-                f"git theta merge {names} --strategy average (see git theta strategies), or --rule 'GLOB: ours'"
-            ]
-        elif len(left) <= _SHOWN or len(self.theirs) > 1:
-            sides = [f"--rule {shlex.quote(f'{name}: ours')}" for name in left]
-            ways = [" ".join([f"git theta merge {names}", *(average or _typed(one.rules)), *sides])]
+        ways = [_how_to_decide(one, names)]
         if len(self.theirs) == 1:
             ways.append(f"git merge {names}, then git theta mergetool {shlex.quote(path)}")
         return ThetaError("\n".join(lines), "; or ".join(ways))
@@ -261,17 +253,18 @@ class Merge:
         return " ".join(shlex.quote(head.name) for head in self.theirs)
 
 
-def _typed(rules: Rules) -> list[str]:
-    """What was typed of these rules, as it is typed."""
+def _typed(rules: Rules) -> str:
+    """What was typed of these rules, as it is typed, after a space."""
     words: list[str] = []
     if rules.default is not None and rules.default.typed:
-        strategy, *options = shlex.split(str(rules.default))
-        words = ["--strategy", strategy, *(f"-o {shlex.quote(option)}" for option in options)]
-    return words + [
-        f"--rule {shlex.quote(str(rule))}"
-        for rule in rules.rules
-        if rule.choice.origin.startswith(COMMAND_LINE)
-    ]
+        words = ["--strategy", shlex.quote(str(rules.default))]
+    typed = (rule for rule in rules.rules if rule.choice.origin.startswith(COMMAND_LINE))
+    return "".join(f" {word}" for word in (*words, *(f"--rule {shlex.quote(str(rule))}" for rule in typed)))
+
+
+def _combines(rules: Rules | None, typed: bool) -> bool:
+    """Whether a file is merged though one side alone has changed it."""
+    return rules is not None and rules.combines and (typed or rules.one_sided == "combine")
 
 
 def merge(repository: Repository, request: Request, say: Say) -> int:
@@ -311,6 +304,23 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
     return 0
 
 
+def _how_to_decide(one: Planned, names: str) -> str:
+    """What to type for what a plan has left open; what was typed stays."""
+    plan, also = one.plan, _typed(one.rules)
+    parts = [f" --rule {shlex.quote(f'{part.name}: ours')}" for part in plan.open_parts()]
+    if parts and not plan.open_tensors():
+        return f"git theta merge {names}{also}" + "".join(parts)
+    if plan.helps == "side":
+        return f"git theta merge {names}{also} --rule 'GLOB: ours'"
+    if plan.helps == "rows":
+        return (
+            f"git theta merge {names}{also} --rule 'GLOB: average rows=pad' (or rows=common, or 'GLOB: ours')"
+        )
+    if plan.helps == "rule":
+        return f"git theta merge {names}{also} --rule 'GLOB: average' (or any strategy, or 'GLOB: ours')"
+    return f"git theta merge {names} --strategy average (see git theta strategies), or --rule 'GLOB: ours'"
+
+
 def _planned(repository: Repository, ours: Head, theirs: Sequence[Head], request: Request) -> Merge:
     def rules_of(path: str) -> Rules:
         return rules_for(repository, path, request.layer)
@@ -346,61 +356,6 @@ def dry_run(repository: Repository, request: Request, say: Say) -> int:
     with _planned(repository, ours, theirs, request) as planned:
         planned.check_rules(len(request.layer.rules))
         return preview(repository, planned, say)
-
-
-def redo(repository: Repository, revision: str, device: str, say: Say) -> int:
-    """Repeat the merge that a commit records, and say whether it gives the same. Returns 1 if not.
-
-    Nothing but objects that nobody names is written.
-
-    Args:
-        device: where to compute; auto is where the commit was made.
-
-    Raises:
-        ThetaError: the commit records no merge, or it cannot be repeated.
-    """
-    found = repository.run("rev-list", "--parents", "-n1", revision, "--")
-    if found.returncode:
-        raise ThetaError(f"there is no commit {revision}", "git log --merges")
-    commit, *parents = found.stdout.decode().split()
-    rules, recorded = merge_record.read(repository, commit)
-    device = recorded if device == "auto" else device
-    if len(parents) < 2:
-        raise ThetaError(f"{revision} is no merge", "git log --merges")
-    heads = [Head(parent[:10], parent) for parent in parents]
-    layers_of = {path: Layer.read(revision, one.settings()) for path, one in rules.items()}
-    with Merge(
-        repository,
-        heads[0],
-        heads[1:],
-        lambda path: rules.get(path, Rules()),
-        device,
-        combines=True,
-        layers_of=layers_of,
-    ) as planned:
-        planned.check_tensors()
-        planned.fetch(checked_out=False)
-        results = planned.carry_out(lambda line: None, checked_out=False)
-    same = [_compare(repository, commit, path, results.get(path), say) for path in sorted({*rules, *results})]
-    return 0 if all(same) else 1
-
-
-def _compare(repository: Repository, commit: str, path: str, again: Applied | None, say: Say) -> bool:
-    """Whether a commit has this result of a merge, and say so."""
-    recorded = parsed(repository.blob(f"{commit}:{path}") or b"")
-    if again is None or recorded is None:
-        why = "the merge has nothing to combine there" if again is None else "the commit has no checkpoint"
-        say(f"{path}: another result: {why}")
-        return False
-    if again.manifest.root == recorded.root:
-        say(f"{path}: the same result, {recorded.root[:12]}")
-        return True
-    before = {line.name: line for line in recorded.tensors}
-    now = {line.name: line for line in again.manifest.tensors}
-    other = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    shown = ", ".join(other[:3]) + (f" and {len(other) - 3} more" if len(other) > 3 else "")
-    say(f"{path}: another result: {shown or 'the bytes around the tensors'}")
-    return False
 
 
 def _is_ancestor(repository: Repository, one: Head, other: Head) -> bool:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from git_theta.diffs.text import counted
 from git_theta.errors import MissingObject, ThetaError
 from git_theta.git import applied as applied_changes
-from git_theta.git import attributes, callers, conflicts, operation
+from git_theta.git import attributes, callers, conflicts, operation, provenance
 from git_theta.git.conflicts import Conflict
 from git_theta.git.merge_settings import rules_for, rules_for_ancestors
 from git_theta.git.merging import CheckpointMerge, manifest_text
@@ -24,14 +26,14 @@ from git_theta.git.operation import Operation
 from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
-from git_theta.merges import places
+from git_theta.merges import factors, places
 from git_theta.merges.apply import Applied
 from git_theta.merges.decisions import BASE, Plan, is_one_sided
 from git_theta.merges.device import MissingTorch
-from git_theta.merges.narrowing import without_torch
+from git_theta.merges.narrowing import device_of, without_torch
 from git_theta.merges.options import NoOptions
 from git_theta.merges.registry import by_name
-from git_theta.merges.rules import Choice, Rule
+from git_theta.merges.rules import Choice, Rule, Rules
 
 _SHOWN = 5  # reasons
 _MARKER_SIZE = 7  # unless the attribute conflict-marker-size says otherwise
@@ -63,22 +65,24 @@ def run(call: Call) -> int:
 
 def _merge_versions(repository: Repository, call: Call) -> int:
     command = callers.merging_command()
-    doing = operation.from_command(repository, command)
+    doing = _doing(repository, call.path, command)
     record = _record(repository, call, doing, operation.head_after(repository, command))
     conflicts.write(repository, record)  # already here: a driver that is killed has left a conflict, too
     try:
-        plan, applied, averages = _merge(repository, call, doing)
+        rules = _rules(repository, call, doing)
+        record = replace(record, settings=tuple(rules.settings()))
+        plan, applied = _merge(repository, call, doing, rules)
     except ThetaError as error:
         _say(f"{error.message}" if call.path in error.message else f"{call.path}: {error.message}")
         if error.remedy:
             _say(f"hint: {error.remedy}")
-        record = replace(record, averages=isinstance(error, MissingObject))
+        if not isinstance(error, MissingObject):
+            record = replace(record, helps="side")
         conflicts.write(repository, record)
         _say_how(record, doing)
         return 1
-    record = replace(record, averages=averages)
     if applied is None:
-        conflicts.write(repository, record)
+        conflicts.write(repository, replace(record, helps="side"))
         _say(f"{call.path}: {plan.skeleton.reason}")
         _say_how(record, doing)
         return 1
@@ -90,6 +94,7 @@ def _merge_versions(repository: Repository, call: Call) -> int:
             f"hint: {call.path}: this clone is shallow, and lacks the common ancestor: git fetch --deepen=100"
         )
     if not plan.conflicts():
+        provenance.note(repository, record, applied.manifest.root, device_of([plan], "auto"))
         conflicts.clear(repository, call.path)
         return 0
     merged = _stored(repository, applied.text)
@@ -97,6 +102,14 @@ def _merge_versions(repository: Repository, call: Call) -> int:
     conflicts.write(repository, replace(left, root=applied.manifest.root, merged=merged))
     _say_how(left, doing)
     return 1
+
+
+def _doing(repository: Repository, path: str, command: Sequence[str]) -> Operation:
+    doing = operation.from_command(repository, command)
+    has_conflict = conflicts.stages(repository, path) or conflicts.resolved_stages(repository, path)
+    if command[:1] in (["checkout"], ["restore"]) and has_conflict:  # which is made again
+        return replace(doing, applies=conflicts.applies(repository, path))
+    return doing
 
 
 def _is_of_ancestors(repository: Repository, call: Call) -> bool:
@@ -142,21 +155,25 @@ def explain(plan: Plan) -> list[str]:
     return lines
 
 
-def _merge(repository: Repository, call: Call, doing: Operation) -> tuple[Plan, Applied | None, bool]:
-    """The plan and its result; None where the file as a whole is a conflict. Whether an average would help."""
-    settings = repository.config.settings()
+def _rules(repository: Repository, call: Call, doing: Operation) -> Rules:
     typed = [places.favoured(doing.favoured)] if doing.favoured else []
     rules_of = applied_changes.rules_for if doing.applies else rules_for
-    rules = rules_of(repository, call.path, *typed)
+    return rules_of(repository, call.path, *typed)
+
+
+def _merge(
+    repository: Repository, call: Call, doing: Operation, rules: Rules
+) -> tuple[Plan, Applied | None]:
+    """The plan and its result; None where the file as a whole is a conflict."""
+    settings = repository.config.settings()
     merge = CheckpointMerge(repository, call.path, call.versions, ("base", doing.ours, doing.theirs))
     with closing(merge):
         plan = merge.plan(rules)
         if plan.skeleton.action == "conflict":
-            return plan, None, False
+            return plan, None
         # Else the work tree's file could not be written, which would stop git half-way.
         whole = not (repository.bare or settings.skip_smudge or settings.skip_missing)
         merge.fetch(plan, whole)
-        averages = not merge.left_by_average(plan, rules)
         with ProgressBar(f"Merging {call.path}") as progress:
             try:
                 applied = merge.apply(plan, progress=progress, warn=_say, checked_out=True)
@@ -165,7 +182,7 @@ def _merge(repository: Repository, call: Call, doing: Operation) -> tuple[Plan, 
                 _say(f"hint: {error.remedy}")
                 plan = without_torch(plan, "torch is not installed")
                 applied = merge.apply(plan, progress=progress, warn=_say, checked_out=True)
-            return plan, applied, averages
+            return plan, applied
 
 
 def _record(repository: Repository, call: Call, doing: Operation, head: str) -> Conflict:
@@ -238,14 +255,42 @@ def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
     lines = [f"{path}: {len(plan.decisions)} tensors: {', '.join(parts) or 'none changed'}"]
     for name, count in applied.not_finite.items():
         lines.append(f"warning: {path}: {count} entries of {name} are not finite in the result")
-    return lines + explain(plan)
+    return lines + about_factors(path, plan) + about_ranks(path, applied) + explain(plan)
+
+
+def about_factors(path: str, plan: Plan) -> list[str]:
+    """Warnings where factors are merged apart, and what would be right."""
+    lines = []
+    if found := factors.apart(plan):
+        lines.append(
+            f"warning: {path}: {counted(len(found), 'pair')} of LoRA factors ({found[0].first}, ...) merged "
+            "apart: what comes out is not the merged product; average and linear merge that with lora=product"
+        )
+    if names := factors.others_apart(plan):
+        lines.append(
+            f"warning: {path}: factors of {counted(len(names), 'update')} ({names[0]}, ...) merged apart: "
+            "what comes out is not the merged update; ours and theirs take one as it is"
+        )
+    return lines
+
+
+def about_ranks(path: str, applied: Applied) -> list[str]:
+    """A warning where our rank cannot hold merged products."""
+    if not applied.lost:
+        return []
+    name = max(applied.lost, key=lambda name: applied.lost[name])
+    return [
+        f"warning: {path}: {len(applied.lost)} merged LoRA products do not fit our rank: up to "
+        f"{100 * applied.lost[name]:.2g} % of them is lost ({name})"
+    ]
 
 
 def open_words(plan: Plan) -> str:
     """How much a plan leaves open."""
     tensors, parts = len(plan.open_tensors()), len(plan.open_parts())
-    verb = "is" if (tensors, parts) == (0, 1) else "are"
-    return f"{conflicts.open_count(tensors, parts)} {verb}"
+    words = [f"{tensors} tensors"] if tensors or not parts else []
+    words += [counted(parts, "other value")] if parts else []
+    return f"{' and '.join(words)} {'is' if (tensors, parts) == (0, 1) else 'are'}"
 
 
 def _say_how(record: Conflict, doing: Operation) -> None:

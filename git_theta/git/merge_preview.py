@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from git_theta.git.comparison import compare_three
-from git_theta.git.merge_driver import explain
+from git_theta.git.merge_driver import about_factors, explain
 from git_theta.git.merge_entries import Contested
 from git_theta.git.places import Place
 from git_theta.git.repository import Repository
@@ -47,7 +47,7 @@ def _show(repository: Repository, one: Planned, say: Callable[[str], None]) -> N
         say(f"  {count:>{width}} {words}")
     if one.plan.skeleton.action == "conflict":
         say(f"  conflict: {one.plan.skeleton.reason}")
-    for line in explain(one.plan):
+    for line in [*about_factors(one.about.path, one.plan), *explain(one.plan)]:
         say(f"  {line}")
     for line in _interference(repository, one.about):
         say(f"  {line}")
@@ -60,20 +60,17 @@ def _action(decision: Decision) -> str:
 
 
 def _interference(repository: Repository, about: Contested) -> list[str]:
-    """For each two sides, how their task vectors go together."""
-    if not about.base:
-        return []
-    base = Place(about.path, about.mode, about.base, label="base")
+    """For each two sides, how they go together, and what that means."""
+    base = Place(about.path, about.mode if about.base else "", about.base, label="base")
     sides = [Place(about.path, about.mode, oid, label=name) for name, oid in about.versions]
     lines = []
     for one, other in combinations(sides, 2):
         found = compare_three(repository, (base, one, other))
-        cosine, conflicts = found.agreement.cosine, found.agreement.conflict_fraction
+        cosine, conflicts = found.cosine, found.agreement.conflict_fraction
         lines.append(
             f"{one.label} and {other.label}: "
             f"cosine {'unknown' if cosine is None else f'{cosine:+.3f}'}, "
             f"sign conflicts {'unknown' if conflicts is None else f'{100 * conflicts:.1f} %'}"
         )
-        if len(sides) == 2:
-            lines += textwrap.wrap(found.verdict, _WIDTH)
+        lines += textwrap.wrap(found.verdict, _WIDTH)
     return lines

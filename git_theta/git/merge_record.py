@@ -6,16 +6,19 @@
     Theta-Rename: OLD -> NEW
     Theta-Rows: common
     Theta-One-sided: combine
+    Theta-Resolution: *.bias: average
+    Theta-Versions: BASE OURS THEIRS
     Theta-Device: cuda
 
-Settings hold for the paths just before them.
+Settings hold for the paths just before them. A resolution is a rule for what was in conflict by all of that,
+the first one first. Versions are blobs, "-" for none: where a commit's parents are not what was merged.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
@@ -24,19 +27,50 @@ from git_theta.merges.places import Layer
 from git_theta.merges.rules import Rules
 
 _PREFIX = "Theta-"
-_PATH, _DEVICE = "Path", "Device"
+_PATH, _DEVICE, _VERSIONS = "Path", "Device", "Versions"
+_NONE = "-"
 
 
-def trailers(rules: Mapping[str, Rules], device: str) -> list[str]:
+@dataclass(frozen=True)
+class Recorded:
+    """How a file was merged.
+
+    Attributes:
+        settings: what was said about it, as Rules.settings gives it.
+        versions: oids of the blobs that were merged, base first, "" for none; empty if these are the versions of
+            the commit's parents.
+    """
+
+    settings: Sequence[tuple[str, str]]
+    versions: tuple[str, ...] = ()
+
+    def layer(self, origin: str) -> Layer:
+        """The settings as a place to look for rules. Merges that say nothing of tensors changed on one side
+        have taken them.
+
+        Args:
+            origin: what messages call it.
+        """
+        layer = Layer.read(origin, self.settings)
+        return replace(layer, one_sided=layer.one_sided or "take")
+
+    def rules(self, origin: str) -> Rules:
+        """The settings as rules. Raises ThetaError where they make no sense."""
+        return places.resolve([self.layer(origin)])
+
+
+def trailers(recorded: Mapping[str, Recorded], device: str) -> list[str]:
     """The lines that record a merge.
 
     Args:
-        rules: of each checkpoint that was merged, by path.
+        recorded: of each checkpoint that was merged, by path.
         device: what was computed on; "" or "cpu" is not mentioned.
     """
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for path, some in rules.items():
-        alike.setdefault(tuple(some.settings()), []).append(path)
+    for path, one in recorded.items():
+        versions = " ".join(oid or _NONE for oid in one.versions)
+        settings = (*one.settings, *([(_VERSIONS, versions)] if versions else []))
+        alike.setdefault(settings, []).append(path)
     lines = []
     for settings, paths in sorted(alike.items(), key=lambda item: not item[0]):  # paths without any last
         lines += [f"{_PREFIX}{_PATH}: {_quoted(path)}" for path in paths]
@@ -47,16 +81,25 @@ def trailers(rules: Mapping[str, Rules], device: str) -> list[str]:
 
 
 def with_trailers(repository: Repository, message: str, lines: list[str]) -> str:
-    """A message with trailers at its end, beside those that are there."""
-    text = message.rstrip("\n")
-    if not lines:
-        return text + "\n"
-    has_some = bool(repository.git("interpret-trailers", "--parse", stdin=text.encode() + b"\n").strip())
-    return text + ("\n" if has_some else "\n\n") + "\n".join(lines) + "\n"
+    """A message with trailers at its end, beside those that are there, and before comments."""
+    text = message.rstrip("\n") + "\n"
+    how = ("--no-divider", "--where=end", "--if-exists=add", "--if-missing=add")
+    given = [f"--trailer={line}" for line in lines]
+    done = repository.git("interpret-trailers", *how, *given, stdin=text.encode(errors="surrogateescape"))
+    return done.decode(errors="surrogateescape")
 
 
-def read(repository: Repository, commit: str) -> tuple[dict[str, Rules], str]:
-    """What a commit says about its merge: rules by path, and the device.
+def without(message: str, paths: Collection[str]) -> str:
+    """A message without what it says about earlier merges, if that is about none but these files."""
+    lines = message.split("\n")
+    named = [line.partition(": ")[2] for line in lines if line.startswith(f"{_PREFIX}{_PATH}: ")]
+    if not named or not {_unquoted(name) for name in named} <= set(paths):
+        return message
+    return "\n".join(line for line in lines if not line.startswith(_PREFIX))
+
+
+def read(repository: Repository, commit: str) -> tuple[dict[str, Recorded], str]:
+    """What a commit says about the merges of its files, by path, and the device.
 
     Raises:
         ThetaError: it says nothing, or something that makes no sense.
@@ -84,19 +127,20 @@ def read(repository: Repository, commit: str) -> tuple[dict[str, Rules], str]:
     if not sections:
         raise ThetaError(
             f"{commit} does not say how checkpoints were merged",
-            "only commits that git theta merge made can be repeated",
+            "git log --grep=^Theta-Path:",
         )
-    rules: dict[str, Rules] = {}
+    recorded: dict[str, Recorded] = {}
     for paths, settings in sections:
-        layer = Layer.read(f"the message of {commit}", settings)
-        # Merges that say nothing of tensors changed on one side have taken them.
-        layer = replace(layer, one_sided=layer.one_sided or "take")
-        rules |= dict.fromkeys(paths, places.resolve([layer]))
-    return rules, device
+        versions = dict(settings).get(_VERSIONS, "").split()
+        others = [(key, value) for key, value in settings if key != _VERSIONS]
+        one = Recorded(others, tuple("" if oid == _NONE else oid for oid in versions))
+        recorded |= dict.fromkeys(paths, one)
+    return recorded, device
 
 
 def _quoted(path: str) -> str:
-    return path if path.isprintable() and not path.startswith('"') else json.dumps(path)
+    plain = path.isprintable() and path == path.strip() and not path.startswith('"')
+    return path if plain else json.dumps(path)
 
 
 def _unquoted(text: str) -> str:

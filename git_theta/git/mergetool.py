@@ -9,6 +9,7 @@ from itertools import groupby
 
 from git_theta.diffs import layers, text
 from git_theta.diffs.three_way import TaskRow
+from git_theta.dtypes import dtype
 from git_theta.errors import ThetaError
 from git_theta.git import conflict_sides, conflicts
 from git_theta.git.comparison import compare_three
@@ -17,6 +18,7 @@ from git_theta.git.conflict_view import THEIRS
 from git_theta.git.places import Place
 from git_theta.git.repository import Repository
 from git_theta.git.resolving import Wanted, resolve
+from git_theta.merges import companions
 from git_theta.merges.rules import parse_rule
 
 Ask = Callable[[str], str | None]
@@ -27,7 +29,8 @@ HELP = """\
 Answer with what to do:  ours, theirs, base, or a strategy with its options: ties density=0.3
                          (o, t, b for short; git theta strategies lists all), or skip (s): leave it open
 and, after an @, for which tensors:  @layer, @all that are left, @GLOB; without it, for this one
-                         for example: average @layer    ours @*.bias    ties @all
+                         for example: theirs @layer    ours @*.bias    ties @all
+Codes and their scales are one tensor: what is answered for one of them counts for all.
 done: carry out what was answered, leave the rest open.   quit: change nothing.   ?: this text"""
 
 _FOR_PARTS = ("ours", "theirs", "base", "skip")
@@ -110,6 +113,8 @@ def _choices(rows: Sequence[Row], ask: Ask, say: Say, patient: bool) -> dict[str
     """What is to be done with each tensor, by name; none for those that stay open."""
     decided: dict[str, str] = {}
     skipped: set[str] = set()
+    dtypes = {row.name: [dtype(row.dtype)] for row in rows if not isinstance(row, PartRow)}
+    together = [set(names) for names in companions.groups(dtypes)]
     for layer, group in groupby(rows, key=lambda row: row.layer):
         members = list(group)
         if all(row.name in decided or row.name in skipped for row in members):
@@ -125,6 +130,7 @@ def _choices(rows: Sequence[Row], ask: Ask, say: Say, patient: bool) -> dict[str
                     return {}
                 left = [other for other in rows if other.name not in decided and other.name not in skipped]
                 meant = [other.name for other in left if _means(answer, row, other)]
+                meant += [name for group in together if not group.isdisjoint(meant) for name in group]
                 if answer.choice not in _FOR_PARTS and isinstance(row, PartRow) and row.name in meant:
                     say(f"{text.printable(row.name)} is no tensor: answer ours, theirs, base or skip")
                 elif not meant:

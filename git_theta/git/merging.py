@@ -33,7 +33,8 @@ from git_theta.merges.apply import Applied, Means, apply
 from git_theta.merges.crew import Progress as MergeProgress
 from git_theta.merges.decisions import Plan
 from git_theta.merges.remainders import read_remainder
-from git_theta.merges.rules import Rule, Rules
+from git_theta.merges.resolutions import planned
+from git_theta.merges.rules import Rules
 from git_theta.merges.sides import Sides, inputs_of
 from git_theta.remotes.progress import Progress
 from git_theta.tensors import Tensor
@@ -82,14 +83,10 @@ class CheckpointMerge:
         count = len(self._labels)
         base, *others = self.manifests[:count]
         sides = [one for one in others if one is not None]
-        return planning.plan(base, sides, rules, self._labels, self.remainders[:count], self._path)
-
-    def left_by_average(self, plan: Plan, rules: Rules) -> list[str]:
-        """What the mean of the sides would not settle of all that a plan by these rules leaves open."""
-        average = places.resolve([places.command_line(None, (), ["*: average"])]).rules[0]
-        further = (Rule(one.name, average.choice) for one in plan.conflicts())
-        again = self.plan(replace(rules, rules=(*rules.rules, *further)))
-        return [one.name for one in again.conflicts()]
+        around = self.remainders[:count]
+        return planned(
+            lambda rules: planning.plan(base, sides, rules, self._labels, around, self._path), rules
+        )
 
     @cached_property
     def remainders(self) -> list[Remainder | None]:
@@ -225,7 +222,7 @@ class CheckpointMerge:
         lines: list[StorageLine] = []
         for decision in plan.decisions:
             combination = decision.combination
-            if combination is None or not combination.strategy.statistics:
+            if combination is None or decision.same_as or not combination.strategy.statistics:
                 continue
             sources = getattr(combination.options, combination.strategy.statistics)
             models = inputs_of(decision)[-len(combination.sides) :]

@@ -55,13 +55,12 @@ def from_command(repository: Repository, command: Sequence[str]) -> Operation:
     if len(theirs) >= 40 and not theirs.strip("0123456789abcdef"):
         theirs = theirs[:_SHORT]
     ours = _branch(repository) if heads else "ours"
-    applying = name in _ALSO_APPLY and applies(repository)
-    return Operation(ours, theirs, how_to_finish(repository), favoured, applying)
+    return Operation(ours, theirs, how_to_finish(repository), favoured, applies=name in _ALSO_APPLY)
 
 
 def applies(repository: Repository) -> bool:
     """Whether the operation that is under way applies changes, or has left those of one that does."""
-    return not (repository.git_dir / "MERGE_HEAD").exists()
+    return not any((repository.git_dir / name).exists() for name in ("MERGE_HEAD", "SQUASH_MSG"))
 
 
 def merged_heads() -> dict[str, str]:
@@ -153,7 +152,7 @@ def _short(name: str) -> str:
 
 
 _ALSO_APPLY = ("apply", "checkout", "switch", "restore", "replay")
-"""Besides these: patches, local changes that go along to another commit, conflicts that are made again."""
+"""Besides these: patches, and local changes that go along to another commit."""
 
 _OTHERS = {
     "cherry-pick": ("the picked commit", "git cherry-pick --continue"),

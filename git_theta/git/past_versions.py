@@ -19,18 +19,29 @@ class Past:
     after: str
 
 
-def of(repository: Repository, path: str) -> Iterator[Past]:
-    """What any branch or tag reaches, newest first; merges are compared with each of their parents."""
-    options = ["--all", "-m", "--full-history", "--raw", "--no-abbrev", "--no-renames", "--format=%H"]
+def of(repository: Repository, path: str, *options: str) -> Iterator[Past]:
+    """What any branch or tag reaches, newest first; merges are compared with each of their parents.
+
+    Where Git cannot read all of it, what it has said until then.
+
+    Args:
+        options: more of `git log`'s.
+    """
+    every = ("--all", "-m", "--full-history", "--raw", "--no-abbrev", "--no-renames", "--format=%H")
     commit = ""
-    for line in (
-        repository.git("log", *options, "--", f":(top,literal){path}").decode(errors="replace").splitlines()
-    ):
+    told = repository.run("log", *every, *options, "--", f":(top,literal){path}").stdout
+    for line in told.decode(errors="replace").splitlines():
         if line.startswith(":"):
             _, _, before, after, _ = line.split(None, 4)
             yield Past(commit, before.strip("0") and before, after.strip("0") and after)
         elif line:
             commit = line
+
+
+def blobs(repository: Repository, path: str, *options: str) -> list[str]:
+    """What the file was in these versions, the latest first, as blobs; each once."""
+    pairs = ((past.after, past.before) for past in of(repository, path, *options))
+    return list(dict.fromkeys(oid for pair in pairs for oid in pair if oid))
 
 
 def last_commit(repository: Repository, path: str) -> str:
@@ -44,9 +55,7 @@ def last_commit(repository: Repository, path: str) -> str:
 
 def with_root(repository: Repository, path: str, root: str) -> str:
     """The blob of a manifest with this root, the file's own or else another's; "" if there is none."""
-    for oid in dict.fromkeys(
-        oid for past in of(repository, path) for oid in (past.after, past.before) if oid
-    ):
+    for oid in blobs(repository, path):
         blob = repository.blob(oid)
         manifest = parsed(blob) if blob is not None else None
         if manifest is not None and manifest.root == root:

@@ -15,6 +15,7 @@ from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.git.attributes import filtered
 from git_theta.git.blobs import SMALLEST, UNREADABLE, Blob, contents, find_manifests, reachable
 from git_theta.git.partial import bring_missing, promisors
+from git_theta.git.remotes import titled
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST
 
@@ -46,7 +47,7 @@ class Push:
     @property
     def title(self) -> str:
         """What messages call the remote."""
-        return self.name if self.name in ("", self.url) else f"{self.name} ({self.url})"
+        return titled(self.name, self.url)
 
 
 @dataclass

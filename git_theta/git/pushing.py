@@ -53,7 +53,7 @@ class Delivery:
             ThetaError: some did not get there.
         """
         if self.objects:
-            remote = open_remote(repository, self.push.title, self.push.url)
+            remote = open_remote(repository, self.push.name, self.push.url)
             with Progress("Uploading objects", self.objects, quiet) as progress:
                 remote.upload(self.objects, repository.store, progress.advance)
 
@@ -71,7 +71,7 @@ def prepare(repository: Repository, plan: Plan, push: Push) -> Delivery:
     if not plan.objects:
         return delivery
     try:
-        there = open_remote(repository, push.title, push.url).has(plan.objects)
+        there = open_remote(repository, push.name, push.url).has(plan.objects)
     except ThetaError as error:
         if not push.refs_follow or _new(repository, push, plan.objects):
             delivery.problems.append(error)

@@ -17,6 +17,7 @@ from git_theta.remotes.interface import Remote
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _UNNAMED = "git-theta-url"
 _HELPER = re.compile(r"[A-Za-z0-9]+::")
+_ERE_SPECIAL, _ESCAPED = re.compile(r"[][\\.*^$+?(){}|]"), r"\\\g<0>"
 SOMEWHERE = "/folder/of/a/clone"
 """What the user has to fill in."""
 _FETCHED = re.compile(r"[0-9a-f]{40,64}\t(?:not-for-merge)?\t(?:(?:[a-z-]+ )*'[^ ]*' of )?(.+)")
@@ -40,7 +41,7 @@ def fetch_order(repository: Repository) -> list[str]:
     names = repository.config.subsections("remote")
     own = repository.config.get(f"branch.{current_branch(repository)}.remote")
     first = [name for name in (own, "origin") if name in names or _is_url(name)]
-    pushed = [url for name in names for url in _push_urls(repository, name)]
+    pushed = [url for name in names for url in _pushed_elsewhere(repository, name)]
     return list(dict.fromkeys([*first, *names, *pushed]))
 
 
@@ -60,14 +61,10 @@ def fetched_urls(repository: Repository) -> list[str]:
     return [url for url in dict.fromkeys(found) if url not in (".", *known)]
 
 
-def _push_urls(repository: Repository, name: str) -> list[str]:
+def _pushed_elsewhere(repository: Repository, name: str) -> list[str]:
     """Where pushes to a remote go, where that is not where fetches come from."""
-    config = repository.config
-    urls = config.all(f"remote.{name}.pushurl") + config.all(f"remote.{name}.url")[1:]
-    if not urls and any(key.endswith(".pushinsteadof") for key in config.section("url")):
-        told = repository.git("remote", "get-url", "--push", "--all", name, check=False)
-        urls = os.fsdecode(told).splitlines()
-    return [url for url in urls if url != config.get(f"remote.{name}.url")]
+    fetched = repository.git("ls-remote", "--get-url", name).decode().rstrip("\n")
+    return [url for url in push_urls(repository, name) if url != fetched]
 
 
 def _abbreviated(url: str) -> str:
@@ -118,13 +115,13 @@ def open_remote(repository: Repository, name: str, url: str = "") -> Remote:
 
     Args:
         name: a configured remote, a path or a url.
-        url: where it is, if that is known: a push can go elsewhere than a fetch.
+        url: where a push to it goes; unless given, what fetches come from.
 
     Raises:
         Unusable: there is no repository there, or it is behind a protocol that git-theta does not speak.
     """
-    if not url:
-        url = repository.git("ls-remote", "--get-url", name).decode().rstrip("\n")
+    pushed = url
+    url = url or repository.git("ls-remote", "--get-url", name).decode().rstrip("\n")
     top = repository.git_dir if repository.bare else repository.work_tree
     path = local_path(url, top.absolute())
     if path is None:
@@ -136,12 +133,35 @@ def open_remote(repository: Repository, name: str, url: str = "") -> Remote:
     from git_theta.remotes.directory import DirectoryRemote
 
     try:
-        return DirectoryRemote(name, _repository_at(path).store)
+        return DirectoryRemote(titled(name, pushed), _repository_at(path).store)
     except ThetaError as error:
-        if name in repository.config.subsections("remote"):
-            mend = f"git remote set-url {shlex.quote(name)} {SOMEWHERE}"
-            raise Unusable(error.message, mend, name) from None
+        if repository.run("remote", "get-url", name).returncode == 0:
+            raise Unusable(error.message, _moving(repository, name, pushed), name) from None
         raise _unusable(repository, error.message) from None
+
+
+def titled(name: str, pushed: str) -> str:
+    """What messages call a remote, where pushes to it can go to several places."""
+    return name if pushed in ("", name) or not name else f"{name} ({pushed})"
+
+
+def _moving(repository: Repository, name: str, pushed: str) -> str:
+    """The command that gives a remote of this repository another url, in place of the one that is of no use.
+
+    Args:
+        pushed: where a push goes; "" if it is about the url that fetches come from.
+    """
+    command = f"git remote set-url {shlex.quote(name)} {SOMEWHERE}"
+    urls = push_urls(repository, name)
+    if pushed not in urls:
+        return command
+    written = repository.config.all(f"remote.{name}.pushurl")
+    if written or pushed not in repository.config.all(f"remote.{name}.url"):
+        command = command.replace("set-url", "set-url --push")
+    if len(urls) == 1 or len(written) == 1:
+        return command
+    old = (written or urls)[urls.index(pushed)]
+    return f"{command} {shlex.quote(f'^{_ERE_SPECIAL.sub(_ESCAPED, old)}$')}"
 
 
 def _unusable(repository: Repository, message: str) -> Unusable:

@@ -10,23 +10,23 @@ from dataclasses import dataclass, replace
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters import stand_ins
-from git_theta.git import applied, checkpoint, conflict_sides, conflicts, operation
+from git_theta.git import applied, checkpoint, conflict_sides, conflicts, provenance, records
 from git_theta.git.blobs import lost
 from git_theta.git.conflict_sides import STAGES, Open
 from git_theta.git.conflicts import Conflict
 from git_theta.git.interrupts import held_back
-from git_theta.git.merge_driver import explain, open_words
+from git_theta.git.merge_driver import about_factors, about_ranks, explain, open_words
 from git_theta.git.merge_settings import rules_for
 from git_theta.git.merging import CheckpointMerge
 from git_theta.git.operation import how_to_finish
 from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.repository import Repository
-from git_theta.merges import places
 from git_theta.merges.decisions import Plan
-from git_theta.merges.narrowing import continued
+from git_theta.merges.narrowing import continued, device_of
 from git_theta.merges.options import parse, parse_pairs
+from git_theta.merges.resolutions import of_conflicts
+from git_theta.merges.rules import Choice, Rule, Rules, check_matches, parse_rows, parse_rule, parse_strategy
 from git_theta.merges.skeletons import is_named_for
-from git_theta.merges.rules import Choice, Rule, Rules, check_matches, parse_rows, parse_strategy
 
 Say = Callable[[str], None]
 _PLACE = "the command line"
@@ -111,13 +111,14 @@ def _resolve(repository: Repository, one: Open, wanted: Wanted, say: Say) -> boo
 
 
 def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wanted, say: Say) -> bool:
-    rules = _rules(repository, one, wanted)
-    plan = merge.plan(rules)
-    if typed := len(wanted.tensors) + len(wanted.rules):
-        names = plan.names()
-        check_matches(rules.rules[-typed:], names, [one.path])
-    record = one.record
-    if record is not None and record.merged:
+    configured, typed = _rules(repository, one, wanted)
+    plan = merge.plan(replace(configured, rules=(*configured.rules, *typed)))
+    if globs := len(wanted.tensors) + len(wanted.rules):
+        check_matches(typed[-globs:], plan.names(), [one.path])
+    record = one.record or _new_record(repository, one)
+    if not record.merged:
+        record = replace(record, settings=tuple(configured.settings()))
+    if record.merged:
         *sides, merged = merge.manifests
         remainder = merge.remainders[-1]
         assert merged is not None
@@ -136,35 +137,53 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
         say(f"The tensors of {one.path} cannot be merged: {error.message}")
         _take_whole(repository, one, merge, wanted.whole_side, say)
         return True
+    for line in about_factors(one.path, plan) + about_ranks(one.path, applied):
+        say(line)
     still_open = plan.conflicts()
+    record = replace(record, settings=(*record.settings, *_resolutions(typed, bool(still_open))))
     if still_open:
-        _leave_open(repository, one, plan, applied.text)
-        say("\n".join([f"{one.path}: {open_words(plan)} still open:", *explain(plan)]))
+        record = _leave_open(repository, record, plan, applied.text)
+        said = [f"{one.path}: {open_words(plan)} still open:", *explain(plan)]
+        say("\n".join([*said, f"To go on: {conflicts.how_to_resolve(record)}"]))
         return False
+    provenance.note(repository, record, applied.manifest.root, device_of([plan], wanted.device))
     settle(repository, one.path, one.stages[STAGES["ours"]][0], applied.text)
     say(f"{one.path}: all {len(plan.decisions)} tensors are merged, and the file is staged.")
     return True
 
 
-def _leave_open(repository: Repository, one: Open, plan: Plan, text: bytes) -> None:
-    """Write what has been merged by now into the work tree, and down for the next time."""
-    manifest = manifests.parse(text)
+def _new_record(repository: Repository, one: Open) -> Conflict:
+    """The record of a conflict that another program than our driver has left."""
     base, ours, theirs = (one.stages.get(stage, ("", ""))[1] for stage in (1, 2, 3))
-    record = one.record or Conflict(
-        conflicts.head(repository),
+    return Conflict(
+        records.head(repository),
         one.path,
         base,
         ours,
         theirs,
         *one.names[1:],
-        manifest.root,
-        applies=operation.applies(repository),
+        root="",
+        applies=conflicts.applies(repository, one.path),
     )
+
+
+def _resolutions(typed: Sequence[Rule], some_open: bool) -> list[tuple[str, str]]:
+    """What was typed, the rule that goes before the others first, for the record of the merge."""
+    choices = {str(rule.choice) for rule in typed}
+    if len(choices) == 1 and not some_open:
+        return [("resolution", f"*: {choices.pop()}")]
+    return [("resolution", str(rule)) for rule in reversed(typed)]
+
+
+def _leave_open(repository: Repository, record: Conflict, plan: Plan, text: bytes) -> Conflict:
+    """Write what has been merged by now into the work tree, and down for the next time."""
+    manifest = manifests.parse(text)
     merged = repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
-    open_now = conflicts.still_open(record, plan)
+    record = replace(conflicts.still_open(record, plan), root=manifest.root, merged=merged)
     with held_back():
-        conflict_sides.write_file(repository, one.path, text, repository.work_tree / one.path)
-        conflicts.write(repository, replace(open_now, root=manifest.root, merged=merged))
+        conflict_sides.write_file(repository, record.path, text, repository.work_tree / record.path)
+        conflicts.write(repository, record)
+    return record
 
 
 def _take_whole(repository: Repository, one: Open, merge: CheckpointMerge, side: str, say: Say) -> None:
@@ -188,7 +207,7 @@ def _take_whole(repository: Repository, one: Open, merge: CheckpointMerge, side:
 
 
 def _take_a_side(one: Open) -> str:
-    return f"git theta resolve {shlex.quote(one.path)} --ours, or --theirs"
+    return conflicts.take_a_side(one.path)
 
 
 def _opened(repository: Repository, one: Open) -> CheckpointMerge:
@@ -208,37 +227,25 @@ def _blob(repository: Repository, one: Open, oid: str) -> bytes | None:
     return blob
 
 
-def _rules(repository: Repository, one: Open, wanted: Wanted) -> Rules:
-    """What is configured, and before that what was typed, as rules: they decide on additions, too."""
-    layer = places.command_line(None, (), wanted.rules)
-    rules_of = applied.rules_for if _applies(repository, one) else rules_for
-    rules = rules_of(repository, one.path, layer)
-    kept = len(rules.rules) - len(wanted.rules)
-    decided = tuple(Rule(rule.pattern, _for_open(rule.choice)) for rule in rules.rules[kept:])
-    rules = replace(rules, rules=(*rules.rules[:kept], *decided))
+def _rules(repository: Repository, one: Open, wanted: Wanted) -> tuple[Rules, tuple[Rule, ...]]:
+    """What is configured; and what was typed, as rules that go before: they decide on additions, too."""
+    rules_of = applied.rules_for if conflicts.applies(repository, one.path) else rules_for
+    configured = rules_of(repository, one.path)
+    parsed = (parse_rule(text, _PLACE) for text in wanted.rules)
+    decided = tuple(Rule(rule.pattern, of_conflicts(rule.choice)) for rule in parsed)
     if not wanted.strategy:
         if wanted.options or wanted.tensors:
             given = "options are given with -o" if wanted.options else "tensors are given with --tensor"
             raise ThetaError(f"{given}, but no merge strategy", "add --strategy NAME, --ours or --theirs")
-        return rules
+        return configured, decided
     strategy, values, rows = parse_strategy(wanted.strategy, _PLACE)
     values |= parse_pairs(wanted.options, "-o")
     rows = values.pop("rows", rows)
-    choice = _for_open(
+    choice = of_conflicts(
         Choice(strategy, parse(strategy, values, _PLACE), parse_rows(rows, _PLACE), True, _PLACE)
     )
     typed = tuple(Rule(glob, choice) for glob in wanted.tensors or ("*",))
-    return replace(rules, rules=(*rules.rules[:kept], *typed, *rules.rules[kept:]))
-
-
-def _for_open(choice: Choice) -> Choice:
-    """A choice about conflicts alone: what only one side has changed is decided."""
-    return replace(choice, one_sided="take")
-
-
-def _applies(repository: Repository, one: Open) -> bool:
-    """Whether a change was being applied when the conflict arose."""
-    return one.record.applies if one.record is not None else operation.applies(repository)
+    return configured, (*typed, *decided)
 
 
 def _check_untouched(repository: Repository, one: Open) -> None:

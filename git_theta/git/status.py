@@ -8,7 +8,7 @@ from functools import partial
 
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
-from git_theta.git import attribute_files, hook_files, misplaced
+from git_theta.git import attribute_files, hook_files, misplaced, unmerged
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.changes import Cost, cost, costs, parse_raw
 from git_theta.git.commit_check import staged
@@ -17,6 +17,7 @@ from git_theta.git.fetching import missing
 from git_theta.git.recorded import ATTRIBUTED, parsed, problem
 from git_theta.git.repository import Repository
 from git_theta.git.setup import SETTINGS
+from git_theta.git.unmerged import Unmerged
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Status:
         hooks_problem: why hooks that are not in place matter; empty if all are.
         patterns: what is tracked, and the file that says so.
         staged, unstaged: checkpoints that changed.
+        unmerged: those with a conflict.
         untracked: checkpoints that were not added yet.
         missing: how many objects of a checkpoint in the index are not here, by path.
         manifests: paths whose manifest is in the work tree in place of the checkpoint.
@@ -58,6 +60,7 @@ class Status:
     patterns: list[tuple[str, str]]
     staged: list[Cost]
     unstaged: list[Unstaged]
+    unmerged: list[Unmerged]
     untracked: list[str]
     missing: dict[str, int]
     manifests: list[str]
@@ -90,6 +93,7 @@ class Status:
                 }
                 for entry in self.unstaged
             ],
+            "unmerged": {one.path: list(one.names) for one in self.unmerged},
             "untracked": self.untracked,
             "missing_objects": self.missing,
             "manifests_in_work_tree": self.manifests,
@@ -125,6 +129,7 @@ def status(repository: Repository) -> Status:
         patterns=attribute_files.tracked_patterns(repository),
         staged=costs(repository, staged(repository), [] if repository.unborn else ["HEAD"]),
         unstaged=_unstaged(repository, texts),
+        unmerged=unmerged.everything(repository),
         untracked=_untracked(repository),
         missing=lacking,
         manifests=left,

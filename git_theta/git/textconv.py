@@ -22,6 +22,7 @@ from git_theta.git.norms import norms
 from git_theta.git.patches import cleaned
 from git_theta.git.purpose import wants_manifests_in_patch
 from git_theta.git.repository import Repository
+from git_theta.git.unmerged import open_in_file
 from git_theta.manifest import Manifest
 
 
@@ -54,7 +55,8 @@ def run(file: Path) -> None:
     manifest = checkpoint.manifest
     if repository is not None and checkpoint.text is None:
         manifest = _as_recorded(repository, manifest)
-    text = textconv.render(manifest, norms(repository, checkpoint))
+    still_open = open_in_file(repository, file, manifest) if repository is not None else None
+    text = textconv.render(manifest, norms(repository, checkpoint), still_open)
     checkpoint.close()
     sys.stdout.buffer.write(text.encode(errors="surrogateescape"))
     sys.stdout.buffer.flush()

@@ -64,6 +64,7 @@ class DeviceBlocks:
     def __init__(self, job: Job, crew: Crew, base: bool, keep: bool, device: torch.device) -> None:
         import torch
 
+        self.name = job.name
         self.elements = job.elements
         self.models = len(job.models)
         self._job = job

@@ -19,13 +19,14 @@ from git_theta.filters.keeper import Keeper
 from git_theta.filters.known import Known
 from git_theta.filters.prepared import Preparation
 from git_theta.manifest import Manifest, TensorLine, ViewLine
-from git_theta.merges import engine, jobs
+from git_theta.merges import engine, jobs, products
 from git_theta.merges.crew import Progress
 from git_theta.merges.decisions import Decision, Plan
 from git_theta.merges.engine import Merged
 from git_theta.merges.frame import Frame
 from git_theta.merges.inputs import Job
 from git_theta.merges.sides import Sides
+from git_theta.merges.surveyed import surveyed
 from git_theta.objects.reader import Objects
 from git_theta.objects.writer import SMALL_BYTES, TensorWriter
 from git_theta.settings import Settings
@@ -63,11 +64,13 @@ class Applied:
     Attributes:
         manifest: complete; `text` is how Git stores it.
         not_finite: tensors with entries that are NaN or infinite and were not so in all models, and how many.
+        lost: of pairs of factors whose product our rank cannot hold, by the first one's name: see products.
     """
 
     manifest: Manifest
     text: bytes
     not_finite: dict[str, int]
+    lost: dict[str, float]
 
 
 def apply(plan: Plan, sides: Sides, means: Means, pathname: str) -> Applied:
@@ -102,13 +105,17 @@ class _Application:
 
     def run(self, pathname: str) -> Applied:
         tensors, views = self._taken()
-        decisions = [decision for decision in self._plan.decisions if decision.action == "combine"]
+        combining = [decision for decision in self._plan.decisions if decision.action == "combine"]
+        decisions = [decision for decision in combining if not (decision.same_as or decision.product)]
         work = self._jobs(decisions)
         nbytes = sum(job.nbytes for job in work) if self._means.checked_out else 0
         with closing(Preparation(self._means.objects.store, nbytes)) as preparation:
             combined, not_finite = self._combined(decisions, work, preparation)
+            lost = self._multiplied(combined, not_finite, preparation)
             self._keeper.finish()
-            applied = self._framed(tensors, views, combined, not_finite, pathname)
+            combined += _copies(combining, [*tensors, *combined])
+            manifest, text = self._framed(tensors, views, combined, pathname)
+            applied = Applied(manifest, text, not_finite, lost)
             preparation.finish(applied.manifest)
             return applied
 
@@ -117,16 +124,13 @@ class _Application:
         tensors: list[TensorLine],
         views: list[ViewLine],
         combined: list[TensorLine],
-        not_finite: dict[str, int],
         pathname: str,
-    ) -> Applied:
+    ) -> tuple[Manifest, bytes]:
         frame = Frame(self._plan, self._sides, self._means.objects, self._means.known, self._means.settings)
         content = sorted([*tensors, *combined], key=_name), sorted(views, key=_name)
         if self._plan.skeleton.action == "write":
-            manifest, text = frame.written(*content, pathname)
-        else:
-            manifest, text = frame.taken(*content, self._keeper)
-        return Applied(manifest, text, not_finite)
+            return frame.written(*content, pathname)
+        return frame.taken(*content, self._keeper)
 
     def _taken(self) -> tuple[list[TensorLine], list[ViewLine]]:
         """What the result has from one of the sides."""
@@ -154,6 +158,12 @@ class _Application:
             for decision in decisions
         ]
 
+    def _measured(self) -> list[Job]:
+        """What is only measured, for strategies that look at whole models."""
+        return [
+            jobs.survey_job(one, lambda _, line: self._sides.tensor(line)) for one in surveyed(self._plan)
+        ]
+
     def _combined(
         self, decisions: Sequence[Decision], work: Sequence[Job], preparation: Preparation
     ) -> tuple[list[TensorLine], dict[str, int]]:
@@ -162,7 +172,12 @@ class _Application:
         not_finite: dict[str, int] = {}
         means = self._means
         merged = engine.merge(
-            work, device=means.device, threads=means.threads, progress=means.progress, warn=means.warn
+            work,
+            beside=self._measured(),
+            device=means.device,
+            threads=means.threads,
+            progress=means.progress,
+            warn=means.warn,
         )
         with closing(merged):
             for decision, result in zip(decisions, merged, strict=True):
@@ -171,6 +186,26 @@ class _Application:
                 if result.not_finite:
                     not_finite[decision.name] = result.not_finite
         return lines, not_finite
+
+    def _multiplied(
+        self, lines: list[TensorLine], not_finite: dict[str, int], preparation: Preparation
+    ) -> dict[str, float]:
+        """Add the factors of merged products, and say what our rank cannot hold of them."""
+        decisions = {decision.name: decision for decision in self._plan.decisions}
+        pairs = dict.fromkeys(one.product for one in self._plan.decisions if one.product)
+        lost: dict[str, float] = {}
+        for pair in pairs:
+            made = products.merged(pair, decisions, self._sides.tensor)
+            for name, tensor in made.tensors.items():
+                digest = blake3(tensor.bits.view("u1").data).hexdigest()
+                self._keeper.gather(self._keeper.keep(Target(name, tensor), digest))
+                preparation.add(digest, tensor)
+                lines.append(TensorLine(name, tensor.dtype, tensor.shape, digest))
+                if not made.finite:
+                    not_finite[name] = tensor.items
+            if made.lost:
+                lost[pair.first] = made.lost
+        return lost
 
     def _keep(self, decision: Decision, merged: Merged) -> TensorLine:
         tensor = merged.tensor
@@ -209,6 +244,18 @@ class _Application:
             "coefficients": [coefficient for coefficient, _ in used],
         }
         return Proposal("combine", tuple(bases), Parameters(values)) if bases else None
+
+
+def _copies(decisions: Sequence[Decision], lines: Sequence[TensorLine]) -> list[TensorLine]:
+    """The tensors that are the same as others in the result."""
+    same_as = {one.name: one.same_as for one in decisions if one.same_as}
+    found = {line.name: line for line in lines}
+    copies = []
+    for name, source in same_as.items():
+        while source in same_as:
+            source = same_as[source]
+        copies.append(replace(found[source], name=name))
+    return copies
 
 
 def _name(line: TensorLine | ViewLine) -> str:

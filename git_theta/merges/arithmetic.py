@@ -27,18 +27,15 @@ class Linear:
     """How a merged tensor follows from its inputs.
 
     Attributes:
-        coefficients: over [base, *models]; inputs with coefficient 0 were not read.
+        coefficients: over [base, *models]; what has coefficient 0 adds nothing.
         arithmetic: what it was computed in.
         regular: whether every entry is this sum, rounded: in none was an input or a result not finite, for
             which there are rules of their own (see inputs.Holes).
-        once: whether sums in float64 are rounded to a dtype of fewer than 32 bits at once. Else, as an update
-            of kind `combine` has it, they are by way of float32, which in rare cases gives its neighbour.
     """
 
     coefficients: tuple[float, ...]
     arithmetic: Arithmetic
     regular: bool = True
-    once: bool = False
 
 
 def linear_coefficients(strategy: Strategy[Any], options: Any, count: int) -> tuple[float, ...] | None:

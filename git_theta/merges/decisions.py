@@ -28,6 +28,9 @@ State = Literal[
     "removed and changed",
 ]
 
+Help = Literal["strategy", "rule", "rows", "side"]
+"""What settles a conflict: any strategy, one that a rule names for it, a policy for rows, or only a side."""
+
 BASE, OURS, THEIRS = 0, 1, 2
 """Numbers of sides: 0 is the common ancestor, 1 ours, 2 and up theirs."""
 
@@ -52,6 +55,22 @@ class Combination:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """The factors of a low-rank update, by name; alpha is "" where the file has none.
+
+    The update is second times first, [out, rank] times [rank, in], times alpha divided by the rank.
+    """
+
+    first: str
+    second: str
+    alpha: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.first, self.second, self.alpha)))
+
+
+@dataclass(frozen=True)
 class Decision:
     """What becomes of one tensor.
 
@@ -64,8 +83,12 @@ class Decision:
         side: for take and add whose value, for a conflict ours.
         combination: for combine.
         reason: for a conflict, in words.
+        helps: for a conflict, what settles it.
         of: where the result has a view, the name there of the tensor that it is a view of.
         counter: whether several have changed it, and ours is kept because it only keeps count of a training.
+        same_as: for combine, the name in the result of the equal tensor that is computed for both; or "".
+        product: for combine, the pair of factors whose products are merged, of which it is one.
+        copied: where the result has what another tensor, which is equal, is on that side: its line there.
     """
 
     name: str
@@ -75,12 +98,18 @@ class Decision:
     side: int = OURS
     combination: Combination | None = None
     reason: str = ""
+    helps: Help = "strategy"
     of: str = ""
+    same_as: str = ""
+    product: Pair | None = None
+    copied: Line | None = None
     counter: bool = False
 
     @property
     def line(self) -> Line | None:
         """The line whose bytes the result takes over; None where it has none, or they are computed."""
+        if self.copied is not None:
+            return self.copied
         return None if self.action in ("remove", "combine") else self.lines[self.side]
 
     @property
@@ -163,6 +192,13 @@ class Plan:
 
     def open_parts(self) -> list[PartDecision]:
         return [part for part in self.parts if part.action == "conflict"]
+
+    @property
+    def helps(self) -> Help:
+        """What settles as many conflicts as can be settled without taking a side."""
+        found = {decision.helps for decision in self.open_tensors()}
+        several: tuple[Help, ...] = ("rows", "strategy", "rule")
+        return next((one for one in several if one in found), "side")
 
     def counts(self) -> dict[tuple[Action, State], int]:
         """How many tensors there are of each kind, most first."""

@@ -20,6 +20,7 @@ from git_theta.diffs.sweep import cores
 from git_theta.merges import device as devices
 from git_theta.merges.accelerator import DeviceBlocks
 from git_theta.merges.arithmetic import Linear, arithmetic_for
+from git_theta.merges.change import write_changes
 from git_theta.merges.crew import Crew, Progress
 from git_theta.merges.host import HostBlocks, write_linear
 from git_theta.merges.inputs import Inputs, Job, copy_rows
@@ -59,6 +60,7 @@ class Merged:
 def merge(
     jobs: Sequence[Job],
     *,
+    beside: Sequence[Job] = (),
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -68,6 +70,7 @@ def merge(
 
     Args:
         jobs: what to merge.
+        beside: further tensors of the models, for strategies that measure all of them (`survey`).
         device: auto, cpu, cuda, cuda:N or mps.
         threads: for reading and for computing on the CPU; by default as many as there are cores.
         progress: told how many bytes of results are done, and how many there are.
@@ -87,7 +90,7 @@ def merge(
         target = devices.choose(device)
     run = _Run(target, threads or cores(), sum(job.nbytes for job in jobs), progress, warn or _to_stderr)
     try:
-        yield from run.results(jobs)
+        yield from run.results(jobs, beside)
     finally:
         run.close()
 
@@ -121,8 +124,8 @@ class _Run:
         self._leaders = ThreadPoolExecutor(max(2, threads), "theta-merge-tensor", each_thread)
         self._pending: deque[Future[_Made]] = deque()
 
-    def results(self, jobs: Sequence[Job]) -> Iterator[Merged]:
-        surveys = self._surveys(jobs)
+    def results(self, jobs: Sequence[Job], beside: Sequence[Job]) -> Iterator[Merged]:
+        surveys = self._surveys(jobs, beside)
         limit = 2 * max((job.nbytes for job in jobs), default=0) + _AHEAD
         under_way = 0
         waiting = deque(zip(jobs, surveys, strict=True))
@@ -154,25 +157,24 @@ class _Run:
         if self._target is not None:
             devices.load_torch().set_num_threads(self._torch_threads)
 
-    def _surveys(self, jobs: Sequence[Job]) -> list[Any]:
-        """What each job's strategy found out about all tensors that are merged with the same options."""
-        groups: dict[tuple[str, Any, tuple[int, ...], int], list[int]] = {}
-        for place, job in enumerate(jobs):
-            if job.elements and job.strategy.surveys(job.options):
-                key = job.strategy.name, job.options, job.sides, len(job.models)
-                groups.setdefault(key, []).append(place)
-        found: list[Any] = [None] * len(jobs)
-        for (_, options, *_), places in groups.items():
-            strategy: Strategy[Any] = jobs[places[0]].strategy
+    def _surveys(self, jobs: Sequence[Job], beside: Sequence[Job]) -> list[Any]:
+        """What each job's strategy found out about all tensors of its models."""
+        asking = [job if job.elements and job.strategy.surveys(job.options) else None for job in jobs]
+        asked = {_models(job) for job in asking if job}
+        groups: dict[Any, list[Job]] = {key: [] for key in asked}
+        for job in sorted([*filter(None, asking), *beside], key=lambda one: one.name):
+            if job.elements and _models(job) in asked:
+                groups[_models(job)].append(job)
+        found = {key: self._survey(group) for key, group in groups.items()}
+        return [found[_models(job)] if job else None for job in asking]
 
-            def survey(target: torch.device, places: list[int] = places) -> Any:
-                tensors = [self._blocks(jobs[place], target, keep=False) for place in places]
-                return strategy.survey(tensors, options)  # noqa: B023  called at once
+    def _survey(self, group: Sequence[Job]) -> Any:
+        strategy, options = group[0].strategy, group[0].options
 
-            result = self._on_device(survey)
-            for place in places:
-                found[place] = result
-        return found
+        def survey(target: torch.device) -> Any:
+            return strategy.survey([self._blocks(job, target, keep=False) for job in group], options)
+
+        return self._on_device(survey)
 
     def _merge(self, job: Job, survey: Any) -> _Made:
         buffer = scratch.take(job.nbytes)
@@ -193,6 +195,9 @@ class _Run:
         if not job.elements:
             return None, 0
         fixed = _fixed(job)
+        if fixed is not None and job.strategy.adds_changes and job.base is not None:
+            inputs = Inputs([job.base, *job.models], slice(1, 1 + len(job.models)), job.dtype)
+            return Linear(fixed.values, "f64", regular=False), write_changes(inputs, self._crew, out)
         if fixed is not None:
             return self._linear(job, fixed, None, out)
         return self._on_device(lambda target: self._compute(job, survey, target, out))
@@ -201,21 +206,24 @@ class _Run:
         self, job: Job, coefficients: Coefficients, measured: Inputs | None, out: Bits
     ) -> tuple[Linear, int]:
         """Compute a linear combination, of inputs that may have been read before."""
-        pairs = list(zip(coefficients.values, (job.base, *job.models), strict=True))
-        tensors = [tensor for coefficient, tensor in pairs if coefficient and tensor is not None]
-        dtypes = [job.dtype, *(tensor.dtype for tensor in tensors)]
-        arithmetic = "f64" if job.strategy.exact else arithmetic_for(dtypes)
-        once = job.strategy.exact and job.dtype.itemsize < 4
-        linear = Linear(coefficients.values, arithmetic, once=once)
+        pairs = [
+            (coefficient, tensor)
+            for coefficient, tensor in zip(coefficients.values, (job.base, *job.models), strict=True)
+            # A model that was found to count for nothing may be so because it holds no numbers.
+            if tensor is not None and (coefficient or (measured and tensor is not job.base))
+        ]
+        tensors = [tensor for _, tensor in pairs]
+        arithmetic = arithmetic_for([job.dtype, *(tensor.dtype for tensor in tensors)])
+        linear = Linear(coefficients.values, arithmetic)
         if not tensors:
             out.fill(0)
             return linear, 0
-        first = int(bool(pairs[0][0]) and len(tensors) > 1)  # a base alone stands for the models
+        first = int(tensors[0] is job.base and len(tensors) > 1)  # a base alone stands for the models
         models = slice(first, len(tensors))
         inputs = measured.only(tensors, models) if measured else Inputs(tensors, models, job.dtype)
-        used = Linear(tuple(filter(None, coefficients.values)), arithmetic, once=once)
+        used = Linear(tuple(coefficient for coefficient, _ in pairs), arithmetic)
         regular, bad = write_linear(inputs, used, self._crew, out)
-        return replace(linear, regular=regular and not once), bad
+        return replace(linear, regular=regular), bad
 
     def _compute(self, job: Job, survey: Any, target: torch.device, out: Bits) -> tuple[Linear | None, int]:
         strategy, options = job.strategy, job.options
@@ -266,6 +274,11 @@ class _Writable(Blocks, Protocol):
 
 def _fixed(job: Job) -> Coefficients | None:
     return job.strategy.coefficients(job.options, len(job.models))
+
+
+def _models(job: Job) -> tuple[str, Any, tuple[int, ...], int]:
+    """What jobs have in common whose tensors are measured together."""
+    return job.strategy.name, job.options, job.sides, len(job.models)
 
 
 def _one_thread() -> None:

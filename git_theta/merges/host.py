@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from git_theta import kernels, scratch
-from git_theta.merges.arithmetic import Linear, float_type, round_to_odd
+from git_theta.merges.arithmetic import Linear, float_type
 from git_theta.merges.crew import Crew
 from git_theta.merges.inputs import Holes, Inputs, Job, number_type, read_tensors, unit_length, write_result
 from git_theta.merges.interface import Block
@@ -37,17 +37,18 @@ _LINEAR_BLOCK = 128 << 10
 def write_linear(inputs: Inputs, linear: Linear, crew: Crew, out: Bits) -> tuple[bool, int]:
     """Fill `out` with a linear combination of inputs, one coefficient each; see merges.arithmetic.
 
+    Inputs with coefficient 0 add nothing, but where they are not finite, the result is not either.
+
     Returns:
         Whether every entry is regular (see Linear), and how many entries are NaN or infinite, and were not
         so in all models alike.
     """
     kind = float_type(linear.arithmetic)
     used = [place for place, coefficient in enumerate(linear.coefficients) if coefficient]
+    unused = [place for place, coefficient in enumerate(linear.coefficients) if not coefficient]
     coefficients = tuple(linear.coefficients[place] for place in used)
-    compiled = 1 <= len(used) <= kernels.MOST_INPUTS and in_kernels(inputs.result)
-    compiled = (
-        compiled and not linear.once and all(tensor.dtype == inputs.result for tensor in inputs.tensors)
-    )
+    compiled = not unused and len(used) <= kernels.MOST_INPUTS and in_kernels(inputs.result)
+    compiled = compiled and all(tensor.dtype == inputs.result for tensor in inputs.tensors)
 
     def task(start: int, stop: int) -> tuple[bool, int]:
         part = out[start:stop]
@@ -56,7 +57,7 @@ def write_linear(inputs: Inputs, linear: Linear, crew: Crew, out: Bits) -> tuple
             if compiled:
                 found = _all_at_once(tuple(arrays[place] for place in used), coefficients, kind, part)
             if found is None:
-                found = _block_by_block(inputs, used, coefficients, kind, arrays, part, linear.once)
+                found = _block_by_block(inputs, used, coefficients, unused, kind, arrays, part)
         crew.advance(part.nbytes)
         return found
 
@@ -76,10 +77,10 @@ def _block_by_block(
     inputs: Inputs,
     used: Sequence[int],
     coefficients: Sequence[float],
+    unused: Sequence[int],
     kind: np.dtype[Any],
     arrays: Sequence[Bits],
     out: Bits,
-    once: bool,
 ) -> tuple[bool, int]:
     """One range of any dtypes, with holes; as `write_linear`."""
     regular, bad = True, 0
@@ -91,9 +92,11 @@ def _block_by_block(
                 widened(arrays[place][first:last], inputs.tensors[place].dtype, values) for place in used
             )
             weighted_sum(coefficients, numbers, result)
-            if once:
-                round_to_odd(result)
-            holes = None if np.isfinite(result).all() else inputs.holes(arrays, first, last, kind)
+            rest = (
+                widened(arrays[place][first:last], inputs.tensors[place].dtype, values) for place in unused
+            )
+            finite = np.isfinite(result).all() and all(np.isfinite(one).all() for one in rest)
+            holes = None if finite else inputs.holes(arrays, first, last, kind)
             regular &= holes is None
             bad += write_result(result, holes, inputs.result, out[first:last])
     return regular, bad
@@ -115,6 +118,7 @@ class HostBlocks:
         self._crew = crew
         self._kind = number_type([tensor.dtype for tensor in tensors], job.dtype)
         self.inputs = Inputs(tensors, models, job.dtype, row, keep)
+        self.name = job.name
         self.elements = job.elements
         self.models = len(job.models)
 

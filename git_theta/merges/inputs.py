@@ -188,9 +188,7 @@ class Inputs:
         values = self.values(arrays, start, stop, room)
         mask = ~np.logical_and.reduce([np.isfinite(one) for one in values])
         models = [one[mask] for one in values[self.models]]
-        same = np.ones(models[0].size, np.bool_)
-        for other in models[1:]:
-            same &= (other == models[0]) | (np.isnan(other) & np.isnan(models[0]))
+        same = agree(models)
         if self.tensors[self.models][0].dtype == self.result:
             bits: Bits = arrays[self.models][0][start:stop][mask]
         else:
@@ -203,6 +201,14 @@ def read_tensors(job: Job, base: bool) -> tuple[list[Tensor], slice]:
     """The tensors that a job reads, base first if it is needed, and which of them are models."""
     first = [job.base] if base and job.base is not None else []
     return [*first, *job.models, *job.statistics], slice(len(first), len(first) + len(job.models))
+
+
+def agree(models: Sequence[Floats]) -> NDArray[np.bool_]:
+    """Where all models have the same value, or NaN."""
+    same = np.ones(models[0].size, np.bool_)
+    for other in models[1:]:
+        same &= (other == models[0]) | (np.isnan(other) & np.isnan(models[0]))
+    return same
 
 
 def nan_bits(dtype: DType) -> np.unsignedinteger[Any]:
@@ -236,14 +242,14 @@ def write_result(values: Floats, holes: Holes | None, dtype: DType, out: Bits) -
     from_float(values, dtype, out, overflow="saturate")
     if holes is not None:
         out[holes.mask] = 0
-    bad = int(np.count_nonzero(_not_finite(out, dtype)))
+    bad = int(np.count_nonzero(not_finite(out, dtype)))
     if holes is not None:
         out[holes.mask] = holes.bits
         bad += holes.lost
     return bad
 
 
-def _not_finite(bits: Bits, dtype: DType) -> NDArray[np.bool_]:
+def not_finite(bits: Bits, dtype: DType) -> NDArray[np.bool_]:
     """Which items are NaN or infinite."""
     marked: NDArray[np.bool_]
     if dtype.name.endswith("FNUZ"):

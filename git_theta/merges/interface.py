@@ -60,10 +60,12 @@ class Blocks(Protocol):
     """All blocks of one tensor; they can be gone through as often as needed.
 
     Attributes:
+        name: of the tensor.
         elements: of the tensor.
         models: how many there are.
     """
 
+    name: str
     elements: int
     models: int
 
@@ -96,7 +98,8 @@ class Strategy(Generic[O]):
         least, most: how many models it can merge; None for any number.
         takes: for strategies that take one side as it is, which; they apply to tensors of any dtype.
         statistics: the option that names a checkpoint of statistics per model, or "".
-        exact: for linear combinations, whether they are computed in float64 whatever the inputs' dtype.
+        adds_changes: for the linear combination that adds all changes up, whether it is computed entry by
+            entry (merges.change), in float64 whatever the inputs' dtype.
     """
 
     name: ClassVar[str]
@@ -110,7 +113,7 @@ class Strategy(Generic[O]):
     most: ClassVar[int | None] = None
     takes: ClassVar[Takes | None] = None
     statistics: ClassVar[str] = ""
-    exact: ClassVar[bool] = False
+    adds_changes: ClassVar[bool] = False
 
     def needs_base(self, options: O) -> bool:
         """Whether the result depends on the base."""
@@ -129,10 +132,14 @@ class Strategy(Generic[O]):
         return None
 
     def survey(self, tensors: Sequence[Blocks], options: O) -> Any:
-        """Measure all tensors that are merged with these options, before the first is merged.
+        """Measure all tensors of the models, before the first is merged with these options.
+
+        Args:
+            tensors: in the order of their names: also those that are not merged, or otherwise, if the base
+                and all models have them as numbers of one shape.
 
         Returns:
-            What `prepare` is given for each of them; None where nothing is to be measured.
+            What `prepare` is given for each tensor that is merged; None where nothing is to be measured.
         """
         return None
 

@@ -20,7 +20,7 @@ def interference(ours: Tensor, theirs: Tensor, base: Tensor, threads: int | None
     """
     trio = Trio("", ours.dtype, ours.items, lambda: (base, ours, theirs))
     for _, answer in agreements([trio], threads=threads):
-        if not isinstance(answer, Agreement):
+        if isinstance(answer, Exception):
             raise answer
-        return answer
+        return answer.agreement
     raise AssertionError("one question, one answer")

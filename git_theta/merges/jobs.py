@@ -10,7 +10,8 @@ from git_theta.errors import ThetaError
 from git_theta.manifest import TensorLine
 from git_theta.merges.decisions import BASE, OURS, Decision
 from git_theta.merges.inputs import Job
-from git_theta.tensors import Tensor
+from git_theta.merges.surveyed import Surveyed
+from git_theta.tensors import Tensor, Zeros
 
 if TYPE_CHECKING:
     from git_theta.tensors import Bits
@@ -66,6 +67,28 @@ def job(
         statistics,
         further,
         combination.sides,
+    )
+
+
+def survey_job(one: Surveyed, open_tensor: Callable[[int, TensorLine], Tensor]) -> Job:
+    """A job that is measured, and never computed; `open_tensor` is as for `job`."""
+    combination, like = one.combination, one.lines[0]
+    base: Tensor
+    if one.unchanged:
+        base = Zeros(like.dtype, like.shape)
+        models: tuple[Tensor, ...] = (base,) * len(combination.sides)
+    else:
+        tensors = zip((BASE, *combination.sides), one.lines, strict=True)
+        base, *others = (_rows(open_tensor(side, line), 0, one.height) for side, line in tensors)
+        models = tuple(others)
+    return Job(
+        one.name,
+        combination.strategy,
+        combination.options,
+        base,
+        models,
+        like.dtype,
+        sides=combination.sides,
     )
 
 

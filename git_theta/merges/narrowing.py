@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from git_theta.checkpoints.remainder import Remainder
 from git_theta.manifest import Manifest, ViewLine
 from git_theta.merges.arithmetic import linear_coefficients
 from git_theta.merges.decisions import OURS, Decision, Line, PartDecision, Plan, lines_of
+from git_theta.merges.device import choose
 from git_theta.merges.remainders import of_format, with_containers
 from git_theta.merges.skeletons import decide_skeleton
 
@@ -18,6 +19,11 @@ def needs_torch(plan: Plan) -> list[Decision]:
     return [decision for decision in plan.decisions if _needs_torch(decision)]
 
 
+def device_of(plans: Iterable[Plan], device: str) -> str:
+    """What plans are computed on where torch has to do it; "" else: then all devices give the same."""
+    return choose(device).type if any(map(needs_torch, plans)) else ""
+
+
 def without_torch(plan: Plan, reason: str) -> Plan:
     """The plan with conflicts in place of the combinations that need torch.
 
@@ -25,7 +31,7 @@ def without_torch(plan: Plan, reason: str) -> Plan:
         reason: why they cannot be made, in words.
     """
     decisions = (
-        replace(decision, action="conflict", side=OURS, combination=None, reason=reason)
+        replace(decision, action="conflict", side=OURS, combination=None, reason=reason, same_as="")
         if _needs_torch(decision)
         else decision
         for decision in plan.decisions
@@ -47,8 +53,11 @@ def continued(
         manifests: of the plan's sides, base first.
         merged: what has been merged. In the new plan it is a further side, after the others.
         remainder: what that has besides tensors.
-        still_open, open_parts: names of tensors and of parts.
+        still_open, open_parts: names of tensors and of parts. A factor whose product is merged opens the
+            other one again.
     """
+    pairs = {decision.product for decision in plan.decisions if decision.name in still_open}
+    still_open = {*still_open, *(name for pair in pairs if pair is not None for name in pair.names)}
     before: dict[str, Line] = {line.name: line for line in lines_of(merged)}
     further = len(manifests)
     decisions = []
@@ -93,6 +102,9 @@ def _settled(decision: Decision, line: Line | None, side: int) -> Decision:
         side=side,
         combination=None,
         reason="",
+        same_as="",
+        product=None,
+        copied=None,
         of=line.of if isinstance(line, ViewLine) else "",
     )
 

@@ -39,6 +39,34 @@ def order_statistics(
     Returns:
         The values of those ranks, exactly.
     """
+    return [[one.value for one in found] for found in ranked(tensors, values, ranks)]
+
+
+@dataclass(frozen=True)
+class Ties:
+    """How many entries of a block have a value."""
+
+    tensor: int
+    start: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The value of a rank.
+
+    Attributes:
+        above: how many of the entries with that value have at least that rank.
+        ties: where all entries with that value are, by tensor and block, in order.
+    """
+
+    value: float
+    above: int
+    ties: tuple[Ties, ...]
+
+
+def ranked(tensors: Sequence[Blocks], values: Values, ranks: Sequence[Sequence[int]]) -> list[list[Ranked]]:
+    """As `order_statistics`, with where the entries are that have these values."""
     count = sum(tensor.elements for tensor in tensors)
     samples = _samples(tensors, values, max(1, count // _SAMPLE))
     brackets = [
@@ -46,11 +74,11 @@ def order_statistics(
         for series, wanted in enumerate(ranks)
         for rank in wanted
     ]
-    found: dict[tuple[int, int], float] = {}
+    found: dict[tuple[int, int], Ranked] = {}
     while brackets:
         retried = []
-        for bracket, part in zip(brackets, _count(tensors, values, brackets), strict=True):
-            answer = part.find(bracket)
+        for bracket, parts in zip(brackets, _count(tensors, values, brackets), strict=True):
+            answer = _find(bracket, parts)
             if isinstance(answer, _Bracket):
                 retried.append(answer)
             else:
@@ -71,27 +99,41 @@ class _Bracket:
 
 @dataclass(frozen=True)
 class _Part:
-    """How values lie to a bracket: counts below its ends, and at most at them, and those strictly inside."""
+    """How a block's values lie to a bracket: counts below its ends, and at most at them, and those inside."""
 
+    tensor: int
+    start: int
     below_low: int
     up_to_low: int
     below_high: int
     up_to_high: int
     inside: NDArray[Any]
 
-    def find(self, bracket: _Bracket) -> float | _Bracket:
-        """The value of the rank, or where to look instead."""
-        rank = bracket.rank
-        if rank < self.below_low:
-            return _Bracket(bracket.series, rank, -math.inf, bracket.low)
-        if rank < self.up_to_low:
-            return bracket.low
-        if rank < self.below_high:
-            place = rank - self.up_to_low
-            return float(np.partition(self.inside, place)[place])
-        if rank < self.up_to_high:
-            return bracket.high
-        return _Bracket(bracket.series, rank, bracket.high, math.inf)
+
+def _find(bracket: _Bracket, parts: Sequence[_Part]) -> Ranked | _Bracket:
+    """The value of the rank, or where to look instead."""
+    rank = bracket.rank
+    up_to_low = sum(part.up_to_low for part in parts)
+    up_to_high = sum(part.up_to_high for part in parts)
+    if rank < sum(part.below_low for part in parts):
+        return _Bracket(bracket.series, rank, -math.inf, bracket.low)
+    if rank < up_to_low:
+        counts = [part.up_to_low - part.below_low for part in parts]
+        return Ranked(bracket.low, up_to_low - rank, _ties(parts, counts))
+    if rank < sum(part.below_high for part in parts):
+        inside, place = np.concatenate([part.inside for part in parts]), rank - up_to_low
+        value = np.partition(inside, place)[place]
+        counts = [int(np.count_nonzero(part.inside == value)) for part in parts]
+        return Ranked(float(value), int(np.count_nonzero(inside <= value)) - place, _ties(parts, counts))
+    if rank < up_to_high:
+        counts = [part.up_to_high - part.below_high for part in parts]
+        return Ranked(bracket.high, up_to_high - rank, _ties(parts, counts))
+    return _Bracket(bracket.series, rank, bracket.high, math.inf)
+
+
+def _ties(parts: Sequence[_Part], counts: Sequence[int]) -> tuple[Ties, ...]:
+    pairs = zip(parts, counts, strict=True)
+    return tuple(Ties(part.tensor, part.start, count) for part, count in pairs if count)
 
 
 def _samples(tensors: Sequence[Blocks], values: Values, step: int) -> list[NDArray[Any]]:
@@ -115,30 +157,30 @@ def _bracket(sample: NDArray[Any], share: float, series: int, rank: int) -> _Bra
     )
 
 
-def _count(tensors: Sequence[Blocks], values: Values, brackets: Sequence[_Bracket]) -> list[_Part]:
-    def measure(block: Block) -> list[_Part]:
-        series = values(block)
-        return [_place(series[bracket.series], bracket.low, bracket.high) for bracket in brackets]
+def _count(
+    tensors: Sequence[Blocks], values: Values, brackets: Sequence[_Bracket]
+) -> list[tuple[_Part, ...]]:
+    """For each bracket how the values of all blocks lie to it."""
 
-    parts = [part for tensor in tensors for part in tensor.map(measure)]
-    return [_joined(of_bracket) for of_bracket in zip(*parts, strict=True)]
+    def measured(number: int, tensor: Blocks) -> list[list[_Part]]:
+        def measure(block: Block) -> list[_Part]:
+            series = values(block)
+            return [_place(number, block.start, series[bracket.series], bracket) for bracket in brackets]
 
+        return tensor.map(measure)
 
-def _joined(parts: Sequence[_Part]) -> _Part:
-    return _Part(
-        sum(part.below_low for part in parts),
-        sum(part.up_to_low for part in parts),
-        sum(part.below_high for part in parts),
-        sum(part.up_to_high for part in parts),
-        np.concatenate([part.inside for part in parts]),
-    )
+    parts = [part for number, tensor in enumerate(tensors) for part in measured(number, tensor)]
+    return list(zip(*parts, strict=True))
 
 
-def _place(values: torch.Tensor, low: float, high: float) -> _Part:
+def _place(tensor: int, start: int, values: torch.Tensor, bracket: _Bracket) -> _Part:
+    low, high = bracket.low, bracket.high
     flat = values.reshape(-1)
     if flat.device.type == "cpu":  # NumPy compares several times as fast as torch here
         array = flat.numpy()
         return _Part(
+            tensor,
+            start,
             int(np.count_nonzero(array < low)),
             int(np.count_nonzero(array <= low)),
             int(np.count_nonzero(array < high)),
@@ -149,7 +191,8 @@ def _place(values: torch.Tensor, low: float, high: float) -> _Part:
 
     masks = (flat < low, flat <= low, flat < high, flat <= high)
     below_low, up_to_low, below_high, up_to_high = torch.stack([mask.sum() for mask in masks]).tolist()
-    return _Part(below_low, up_to_low, below_high, up_to_high, _host(flat[masks[2] & ~masks[1]]))
+    inside = _host(flat[masks[2] & ~masks[1]])
+    return _Part(tensor, start, below_low, up_to_low, below_high, up_to_high, inside)
 
 
 def _host(values: torch.Tensor) -> NDArray[Any]:

@@ -47,6 +47,7 @@ class Layer:
         values: options by canonical name.
         one_sided: what becomes of tensors that some side has not changed; "" if nothing is said.
         apply: the strategy that changes are applied with; "" if nothing is said.
+        resolutions: rules for what is in conflict else, as the record of a merge has them.
         strict: whether an option that the strategy does not have is wrong, even if another place names
             the strategy.
     """
@@ -60,14 +61,15 @@ class Layer:
     one_sided: str = ""
     apply: str = ""
     strict: bool = False
+    resolutions: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, origin: str, pairs: Iterable[tuple[str, str]], strict: bool = False) -> Layer:
-        """A layer from (key, value): strategy, rule, rename, rows, one-sided, apply, or an option; a later
-        value wins.
+        """A layer from (key, value): strategy, rule, rename, rows, one-sided, apply, resolution, or an
+        option; a later value wins.
         """
         single: dict[str, str] = {}
-        several: dict[str, list[str]] = {"rule": [], "rename": []}
+        several: dict[str, list[str]] = {"rule": [], "rename": [], "resolution": []}
         for key, value in pairs:
             name = canonical(key)
             if name in several:
@@ -77,8 +79,8 @@ class Layer:
         strategy, rows = single.pop("strategy", "").strip(), single.pop("rows", "")
         one_sided, apply = single.pop("one-sided", ""), single.pop("apply", "").strip()
         values = parse_pairs((f"{key}={value}" for key, value in single.items()), origin)
-        rules, renames = tuple(several["rule"]), tuple(several["rename"])
-        return cls(origin, strategy, values, rules, renames, rows, one_sided, apply, strict)
+        rules, renames, resolutions = map(tuple, several.values())
+        return cls(origin, strategy, values, rules, renames, rows, one_sided, apply, strict, resolutions)
 
 
 def command_line(
@@ -169,6 +171,7 @@ def resolve(layers: Sequence[Layer]) -> Rules:
         tuple(parse_rename(text, layer.origin) for layer in layers for text in layer.renames),
         rows,
         one_sided,
+        tuple(parse_rule(text, layer.origin) for layer in layers for text in layer.resolutions),
     )
 
 

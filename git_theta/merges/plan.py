@@ -12,6 +12,7 @@ has another value than the base, or has it where the base has not, or the revers
     different dtypes                      combine, in our dtype, if a rule says so, else a conflict
     different shapes                      combine if a policy for rows is set and fits, else a conflict
     no floating point numbers, or views   a conflict
+    codes of a quantised tensor, scales   one side's for all that belong together, else a conflict
 
 The strategies ours, theirs and base settle every one of these conflicts. Only the sides that changed a tensor
 take part in its combination, with their own weights; all sides do where the choice is `one-sided=combine`.
@@ -28,12 +29,14 @@ from git_theta.checkpoints.remainder import Remainder, undivided
 from git_theta.checkpoints.layout import STORAGE
 from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest, TensorLine, ViewLine
+from git_theta.merges import companions, equals, factors, groups, kinds, rows
 from git_theta.merges.bookkeeping import TrainerState, is_counter
 from git_theta.merges.decisions import (
     BASE,
     OURS,
     Combination,
     Decision,
+    Help,
     Line,
     Plan,
     SkeletonDecision,
@@ -42,10 +45,12 @@ from git_theta.merges.decisions import (
     listed,
     state_of,
 )
+from git_theta.merges.named_sides import numbered
 from git_theta.merges.options import fit
-from git_theta.merges.remainders import SIDES, decide_parts, side_taken, takes_all
-from git_theta.merges.rules import Choice, Rename, Rows, Rules
+from git_theta.merges.remainders import SIDES, decide_parts, side_taken, takes_a_side, takes_all
+from git_theta.merges.rules import Choice, Rename, Rules
 from git_theta.merges.skeletons import decide_skeleton, like_side
+from git_theta.merges.strategies.named_side import NamedSide
 
 
 def plan(
@@ -72,19 +77,24 @@ def plan(
     if labels is None:
         theirs = ["theirs"] if len(sides) == 2 else [f"theirs {number}" for number in range(1, len(sides))]
         labels = ["base", "ours", *theirs]
+    rules = numbered(rules, labels)
     named = [_named(side, rules.renames, label) for side, label in zip((base, *sides), labels, strict=True)]
     manifests = (base, *sides)
     remainders = remainders or [undivided(one.skeleton) if one is not None else None for one in manifests]
     planner = _Planner(rules, tuple(labels), named, remainders)
     keys = sorted({key for side in named for key in side.lines})
     decisions = {key: planner.decide(key) for key in keys}
+    planner.settle_groups(decisions)
+    factors.merge_products(decisions, rules, labels)
     planner.settle_views(decisions)
     planner.drop_storages(decisions)
+    equals.keep_equal(decisions, planner.is_ruled_apart)
     preferred = planner.preferred
     made = _in_order(decisions)
     present = {decision.name for decision in made if decision.form is not None}
     like = like_side(manifests, pathname, preferred)
     parts = decide_parts(manifests, remainders, labels, rules, present, like, planner.trainer)
+    made, parts = kinds.decide_once(made, parts, remainders, labels, rules)
     skeleton = decide_skeleton(manifests, made, parts, remainders, labels, like)
     if skeleton.action == "conflict" and preferred is not None:  # as for Git: a file that is taken whole
         made = _in_order({key: _whole(decision, preferred) for key, decision in decisions.items()})
@@ -169,7 +179,7 @@ class _Planner:
     @property
     def preferred(self) -> int | None:
         """The side that is taken for everything that is not merged: where a strategy like `ours` decides."""
-        side = self._number(self._rules.default.strategy.takes) if self._rules.default is not None else None
+        side = self._number(self._rules.default)
         return side if side is not None and self._sides[side].lines else None
 
     def decide(self, key: str) -> Decision:
@@ -177,8 +187,8 @@ class _Planner:
         lines = tuple(side.lines.get(key) for side in self._sides)
         name = self._result_name(lines)
         noted = self.trainer.values(name)
-        values = noted or [self._value(side, line) for side, line in enumerate(lines)]
-        changed = [side for side in range(OURS, len(lines)) if values[side] != values[BASE]]
+        values = noted or self._values(lines)
+        changed = _changed(values)
         state = state_of(lines, changed, alike=len({values[side] for side in changed}) == 1)
         if not changed:
             return Decision(name, "take", state, lines)
@@ -187,7 +197,7 @@ class _Planner:
         alike = len({values[side] for side in changed}) == 1
         if alike and not (all_take_part and len(changed) < len(lines) - 1):
             return _taken(name, state, lines, changed[0])
-        if choice is not None and choice.strategy.takes:
+        if choice is not None and takes_a_side(choice):
             side = side_taken(choice, changed, values)
             if side is not None:
                 return _taken(name, state, lines, side)
@@ -198,11 +208,34 @@ class _Planner:
         combination = self._combination(choice, lines, changed, sides)
         if isinstance(combination, Combination):
             return Decision(name, "combine", state, lines, combination=combination)
-        if alike:  # what arithmetic cannot do, Git's rule can
+        if alike and not _too_many(choice, sides):  # what arithmetic cannot do, Git's rule can
             return _taken(name, state, lines, changed[0])
         if is_counter(name):
             return replace(_taken(name, state, lines, OURS), counter=True)
-        return Decision(name, "conflict", state, lines, reason=combination)
+        reason, helps = combination
+        return Decision(name, "conflict", state, lines, reason=reason, helps=helps)
+
+    def settle_groups(self, decisions: dict[str, Decision]) -> None:
+        """Decide once about tensors that mean something only together: a side's for all, or a conflict.
+
+        Of rules, the last one counts that matches any of them.
+        """
+        dtypes = {key: [line.dtype for line in one.lines if line] for key, one in decisions.items()}
+        for keys in companions.groups(dtypes):
+            members = [decisions[key] for key in keys]
+            values = [tuple(self._values(one.lines)) for one in members]
+            if not groups.are_apart(members, values):
+                continue
+            of_sides: list[object] = list(zip(*values, strict=True))
+            changed = _changed(of_sides)
+            side = changed[0] if len({of_sides[number] for number in changed}) == 1 else None
+            choice = self._rules.choose(*(one.name for one in members))
+            if choice is not None and takes_a_side(choice):
+                side = side_taken(choice, changed, of_sides)
+            who = listed([self._labels[number] for number in changed])
+            for key, one in zip(keys, members, strict=True):
+                taken = side is not None and _taken(one.name, one.state, one.lines, side)
+                decisions[key] = taken or groups.conflict(one, who)
 
     def settle_views(self, decisions: dict[str, Decision]) -> None:
         """Name the tensors that views are of; where one is gone or has another form, both conflict."""
@@ -242,18 +275,28 @@ class _Planner:
             lines = zip(self._sides, decision.lines, strict=True)
             if any(line and line.name in _shown_in(side) for side, line in lines):
                 decisions[key] = replace(decision, action="remove", combination=None, reason="")
+    def is_ruled_apart(self, one: Decision, other: Decision) -> bool:
+        """Whether a rule chooses something for one of two equal tensors that is not chosen for the other."""
+        choice = self._rules.choose(one.name)
+        return choice is not None and choice.explicit and choice != self._rules.choose(other.name)
 
     def _side_of_both(self, view: Decision, shown: Decision) -> int | None:
         """The side that a view and what it shows are taken from, where one is to be taken for both."""
         choices = [self._rules.choose(one.name) for one in (view, shown)]
-        wanted = {choice.strategy.takes if choice is not None else None for choice in choices}
-        side = self._number(wanted.pop()) if len(wanted) == 1 else None
+        wanted = {self._number(choice) for choice in choices}
+        side = wanted.pop() if len(wanted) == 1 else None
         done = all(one.side == side and one.action in ("take", "add", "remove") for one in (view, shown))
         return None if done else side
 
-    def _number(self, takes: str | None) -> int | None:
+    def _number(self, choice: Choice | None) -> int | None:
         """The side that a strategy takes; None where it takes none, or there are several of theirs."""
+        if choice is not None and isinstance(choice.strategy, NamedSide):
+            return choice.strategy.number
+        takes = choice.strategy.takes if choice is not None else None
         return SIDES.get(takes or "") if len(self._sides) == len(SIDES) else None
+
+    def _values(self, lines: Sequence[Line | None]) -> list[object]:
+        return [self._value(side, line) for side, line in enumerate(lines)]
 
     def _value(self, side: int, line: Line | None) -> object:
         """What makes tensors equal: dtype, shape and data; for views, which part of what they show.
@@ -302,48 +345,53 @@ class _Planner:
 
     def _combination(
         self, choice: Choice | None, lines: Sequence[Line | None], changed: list[int], sides: list[int]
-    ) -> Combination | str:
-        """How to combine what sides have of which some changed it, or why that is a conflict."""
+    ) -> Combination | tuple[str, Help]:
+        """How to combine what sides have of which some changed it; or why there is a conflict, what helps."""
         who = listed([self._labels[side] for side in changed])
         removed = [self._labels[side] for side in changed if lines[side] is None]
         if removed:
             others = [self._labels[side] for side in changed if lines[side] is not None]
-            return f"removed by {listed(removed)}, changed by {listed(others)}"
+            return f"removed by {listed(removed)}, changed by {listed(others)}", "side"
         if choice is None:
             state = "changed" if lines[BASE] is not None else "added"
-            return f"{state} differently by {who}, and no strategy is chosen"
+            return f"{state} differently by {who}, and no strategy is chosen", rows.what_helps(lines, changed)
         strategy = choice.strategy
         if strategy.takes:
-            return f"changed differently by {who}: {strategy.name} is not one of them"
+            return f"changed differently by {who}: {strategy.name} is not one of them", "strategy"
         if lines[BASE] is None and not choice.explicit:
-            return f"added differently by {who}, and no rule says what to do with it"
+            return f"added differently by {who}, and no rule says what to do with it", "rule"
         options = fit(strategy, choice.options, len(lines) - 1, [side - 1 for side in sides])
         needed = [*((BASE,) if strategy.needs_base(options) else ()), *sides]
         if lines[needed[0]] is None:
-            return f"{strategy.name} needs the common ancestor, which does not have this tensor"
+            return f"{strategy.name} needs the common ancestor, which does not have this tensor", "rule"
         if self._is_bound(lines):
-            return f"changed differently by {who}, and its bytes mean nothing without what describes them"
+            reason = "and its bytes mean nothing without what describes them"
+            return f"changed differently by {who}, {reason}", "side"
         found = [line for line in (lines[side] for side in needed) if isinstance(line, TensorLine)]
         if len(found) < len(needed):
-            return f"changed differently by {who}, and a view of another tensor on some side"
+            return f"changed differently by {who}, and a view of another tensor on some side", "side"
         wrong = next((line.dtype.name for line in found if line.dtype.kind != "float"), None)
         if wrong:
-            return f"changed differently by {who}, and {wrong} is not merged by arithmetic"
+            return f"changed differently by {who}, and {wrong} is not merged by arithmetic", "side"
+        if not choice.knows_rows and len(rows.longer(lines, changed)) > 1:
+            compared = self._compared([BASE, *changed], lines, "shape")
+            return f"{who} have new rows ({compared}), and no rule says what to do with them", "rows"
         of_models = found[-len(sides) :]
         if len({line.dtype for line in of_models}) > 1 and not choice.explicit:
-            return f"dtypes differ ({self._compared(changed, lines, 'dtype')}), and no rule says what to do"
-        if not strategy.least <= len(sides) <= (strategy.most or len(sides)):
+            differ = self._compared(changed, lines, "dtype")
+            return f"dtypes differ ({differ}), and no rule says what to do", "rule"
+        if len(sides) < strategy.least or _too_many(choice, sides):
             names = listed([self._labels[side] for side in sides])
-            return f"{strategy.name} cannot merge {len(sides)} models ({names})"
+            return f"{strategy.name} cannot merge {len(sides)} models ({names})", "strategy"
         ours = lines[OURS]
         like = ours if isinstance(ours, TensorLine) else of_models[0]
-        shape = _common_shape([line.shape for line in found], choice.rows, like.shape)
+        shape = rows.common_shape([line.shape for line in found], choice.rows, like.shape)
         if shape is None:
             policy = f"rows={choice.rows} does not apply" if choice.rows else "no policy for rows is chosen"
-            return f"shapes differ ({self._compared(needed, lines, 'shape')}), and {policy}"
-        differ = len({line.shape for line in found}) > 1
-        rows = choice.rows if differ else None
-        return Combination(strategy, options, tuple(sides), rows, like.dtype, shape)
+            helps = rows.what_helps(lines, needed)
+            return f"shapes differ ({self._compared(needed, lines, 'shape')}), and {policy}", helps
+        policy_used = choice.rows if len({line.shape for line in found}) > 1 else None
+        return Combination(strategy, options, tuple(sides), policy_used, like.dtype, shape)
 
     def _compared(self, sides: Sequence[int], lines: Sequence[Line | None], what: str) -> str:
         words = []
@@ -355,11 +403,23 @@ class _Planner:
         return ", ".join(words)
 
 
+def _too_many(choice: Choice | None, sides: Sequence[int]) -> bool:
+    """Whether a strategy that computes cannot merge so many models."""
+    if choice is None or choice.strategy.takes:
+        return False
+    return choice.strategy.most is not None and len(sides) > choice.strategy.most
+
+
 def _whole(decision: Decision, side: int) -> Decision:
     """What a side has, under its own name, as where its file is taken as it is."""
     line = decision.lines[side]
     taken = _taken(line.name if line else decision.name, decision.state, decision.lines, side)
     return replace(taken, of=line.of) if isinstance(line, ViewLine) else taken
+
+
+def _changed(values: Sequence[object]) -> list[int]:
+    """The sides that have another value than the base."""
+    return [side for side in range(OURS, len(values)) if values[side] != values[BASE]]
 
 
 def _taken(name: str, state: State, lines: tuple[Line | None, ...], side: int) -> Decision:
@@ -372,20 +432,9 @@ def _conflict(decision: Decision, reason: str) -> Decision:
     """A conflict in place of another decision; one that is a conflict already stays as it is."""
     if decision.action == "conflict":
         return decision
-    return replace(decision, action="conflict", side=OURS, combination=None, reason=reason)
+    return replace(decision, action="conflict", side=OURS, combination=None, reason=reason, helps="side")
 
 
-def _common_shape(
-    shapes: Sequence[tuple[int, ...]], rows: Rows | None, ours: tuple[int, ...]
-) -> tuple[int, ...] | None:
-    """The shape of the result; None where shapes differ and no policy applies."""
-    if len(set(shapes)) == 1:
-        return shapes[0]
-    if rows is None or not all(shapes) or len({shape[1:] for shape in shapes}) > 1:
-        return None
-    heights = [shape[0] for shape in shapes]
-    height = {"common": min(heights), "pad": max(heights), "ours": ours[0]}[rows]
-    return height, *shapes[0][1:]
 
 
 def _check_complete(decisions: Sequence[Decision], manifests: Sequence[Manifest | None]) -> None:

@@ -12,18 +12,23 @@ from git_theta.plugins import Registry
 APPLY = "apply"
 """What operations that apply a change use."""
 
+SIDE = "side"
+"""Takes the side that its option names."""
+
 GROUP = "git_theta.plugins.merges"
 
 
 def by_name(name: str) -> Strategy[Any]:
     """The strategy of that name; hyphens and underscores, upper and lower case are the same.
 
-    Besides those that `names` lists, there is `apply`.
+    Besides those that `names` lists, there are `apply` and `side`.
 
     Raises:
         ThetaError: there is none, or it cannot be loaded. Lists the known ones.
     """
-    return _apply() if canonical(name) == APPLY else _registry.by_name(canonical(name))
+    if canonical(name) == APPLY:
+        return _apply()
+    return _side() if canonical(name) == SIDE else _registry.by_name(canonical(name))
 
 
 @cache
@@ -31,6 +36,13 @@ def _apply() -> Strategy[Any]:
     from git_theta.merges.strategies.applied import Apply
 
     return Apply()
+
+
+@cache
+def _side() -> Strategy[Any]:
+    from git_theta.merges.strategies.named_side import NamedSide
+
+    return NamedSide()
 
 
 def names() -> list[str]:

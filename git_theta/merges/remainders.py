@@ -19,6 +19,7 @@ from git_theta.manifest import Manifest
 from git_theta.merges.bookkeeping import TrainerState, is_counter
 from git_theta.merges.decisions import BASE, OURS, THEIRS, Decision, PartDecision, State, listed, state_of
 from git_theta.merges.rules import Choice, Rules
+from git_theta.merges.strategies.named_side import NamedSide
 from git_theta.objects.reader import Objects
 
 SIDES = {"base": BASE, "ours": OURS, "theirs": THEIRS}
@@ -137,8 +138,15 @@ def with_containers(
     return tuple(found)
 
 
+def takes_a_side(choice: Choice) -> bool:
+    """Whether a choice is for what one side has, as it is."""
+    return bool(choice.strategy.takes) or isinstance(choice.strategy, NamedSide)
+
+
 def side_taken(choice: Choice, changed: Sequence[int], values: Sequence[object]) -> int | None:
     """The side that a strategy like `ours` takes; None if that is not clear."""
+    if isinstance(choice.strategy, NamedSide):
+        return choice.strategy.number
     if choice.strategy.takes == "base":
         return BASE
     if choice.strategy.takes == "ours":
@@ -193,7 +201,7 @@ def _decided(
     everything = takes_all(choice, parts)
     if alike and not (everything and len(changed) < len(values) - 1):
         return _taken(name, state, parts, changed[0])
-    if choice is not None and choice.strategy.takes:
+    if choice is not None and takes_a_side(choice):
         side = side_taken(choice, changed, values)
         if side is not None:
             return _taken(name, state, parts, side)

@@ -45,6 +45,7 @@ class Choice:
         origin: where it is said, for messages.
         one_sided: what is said about tensors that some side has not changed; None for nothing.
         typed: whether it was typed on the command line.
+        knows_rows: whether a rule says what to do with rows for this tensor.
     """
 
     strategy: Strategy[Any]
@@ -54,6 +55,7 @@ class Choice:
     origin: str
     one_sided: OneSided | None = None
     typed: bool = False
+    knows_rows: bool = False
 
     def __str__(self) -> str:
         words = render(self.strategy, self.options)
@@ -106,6 +108,7 @@ class Rules:
         rows: the policy for different numbers of rows, where a choice has none of its own.
         one_sided: the same about tensors that some side has not changed; unless anything is said, they are
             taken (see `combining`).
+        resolutions: for tensors that are in conflict by all of that; the first one that settles it counts.
     """
 
     default: Choice | None = None
@@ -113,13 +116,17 @@ class Rules:
     renames: tuple[Rename, ...] = ()
     rows: Rows | None = None
     one_sided: OneSided | None = None
+    resolutions: tuple[Rule, ...] = ()
 
-    def choose(self, name: str) -> Choice | None:
-        """The choice for a tensor, or None where nothing is said."""
-        matching = (rule.choice for rule in reversed(self.rules) if rule.matches(name))
+    def choose(self, *names: str) -> Choice | None:
+        """The choice for a tensor, or for several that are one; None where nothing is said."""
+        matching = (rule.choice for rule in reversed(self.rules) if any(map(rule.matches, names)))
         choice = next(matching, self.default)
         return choice and replace(
-            choice, rows=choice.rows or self.rows, one_sided=self._about_one_sided(choice)
+            choice,
+            rows=choice.rows or self.rows,
+            one_sided=self._about_one_sided(choice),
+            knows_rows=choice.explicit and choice.rows is not None,
         )
 
     @property
@@ -156,7 +163,8 @@ class Rules:
         pairs += [("rule", f"{rule}{also(rule.choice)}") for rule in self.rules]
         pairs += [("one-sided", usual)] if usual else []
         pairs += [("rename", str(rename)) for rename in self.renames]
-        return pairs + ([("rows", self.rows)] if self.rows else [])
+        pairs += [("rows", self.rows)] if self.rows else []
+        return pairs + [("resolution", str(rule)) for rule in self.resolutions]
 
 
 def check_matches(rules: Sequence[Rule], names: Collection[str], paths: Sequence[str]) -> None:
@@ -192,6 +200,8 @@ def parse_strategy(text: str, origin: str) -> tuple[Strategy[Any], dict[str, str
         strategy = registry.by_name(name)
     except ThetaError as error:
         raise ThetaError(f"{origin}: {error.message}", error.remedy) from None
+    if strategy.name == registry.SIDE and pairs and "=" not in pairs[0]:
+        pairs[0] = f"name={pairs[0]}"
     values = parse_pairs(pairs, origin)
     return strategy, values, values.pop("rows", "")
 

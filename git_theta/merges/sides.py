@@ -8,6 +8,7 @@ from git_theta.chains import closure
 from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.merges.decisions import BASE, Decision, Plan
+from git_theta.merges.surveyed import surveyed
 from git_theta.objects.index import Lines
 from git_theta.objects.reader import Objects
 from git_theta.tensors import Tensor
@@ -48,8 +49,9 @@ class Sides:
         return self._objects.tensor(line.digest, self.lines(line.digest), line.dtype, line.shape, shared)
 
     def inputs(self, plan: Plan) -> list[TensorLine]:
-        """The tensors that the plan's combinations are computed from."""
-        return [line for decision in plan.decisions for line in inputs_of(decision)]
+        """The tensors that the plan's combinations are computed from, or that are measured for these."""
+        computed = [line for decision in plan.decisions for line in inputs_of(decision)]
+        return computed + [line for one in surveyed(plan) if not one.unchanged for line in one.lines]
 
     def oids(self, digests: Collection[str]) -> dict[str, int]:
         """Sizes of the objects that these digests need, by oid."""
@@ -57,9 +59,9 @@ class Sides:
 
 
 def inputs_of(decision: Decision) -> list[TensorLine]:
-    """The tensors that a decision's combination is computed from; none where it has none."""
+    """The tensors that a decision's combination is computed from; none where nothing is computed."""
     combination = decision.combination
-    if combination is None:
+    if combination is None or decision.same_as:
         return []
     base = (BASE,) if combination.strategy.needs_base(combination.options) else ()
     found = (decision.lines[side] for side in base + combination.sides)

@@ -29,6 +29,7 @@ class WholeBlocks:
     def __init__(self, job: Job, crew: Crew, base: bool, device: torch.device) -> None:
         tensors, models = read_tensors(job, base)
         self.inputs = Inputs(tensors, models, job.dtype)
+        self.name = job.name
         self.elements = job.elements
         self.models = len(job.models)
         self._job = job

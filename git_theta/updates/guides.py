@@ -170,6 +170,29 @@ class Replaced:
 
 
 @dataclass(frozen=True)
+class ReplacedRows:
+    """Rows of a matrix that the adapter holds whole, and the share of the way there from the base's."""
+
+    kind: ClassVar[str] = "delta"
+    rows: tuple[int, ...]
+    tensor: Tensor
+    share: float = 1.0
+
+    def times(self, weight: float) -> Guide:
+        return replace(self, share=weight)
+
+    def propose(self, target: Target, base: Base) -> Iterable[Proposal]:
+        yield Proposal("delta", (base,))
+
+    def apply(self, base: Tensor) -> ArrayTensor:
+        bits = np.array(base.read(0, base.items)).reshape(base.shape)
+        before = ArrayTensor(base.dtype, self.tensor.shape, bits[list(self.rows)].ravel().data)
+        after = Replaced(self.tensor, self.share).apply(before)
+        bits[list(self.rows)] = after.bits.reshape(self.tensor.shape)
+        return ArrayTensor(base.dtype, base.shape, bits.ravel().data)
+
+
+@dataclass(frozen=True)
 class Redirected:
     """DoRA: base + product, with every row (or column) brought to a length of its own (arXiv:2402.09353).
 

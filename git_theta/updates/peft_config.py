@@ -10,18 +10,34 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, sqrt
 from typing import Any
 
 from git_theta.errors import ThetaError
 
 # Ways to begin a LoRA in which peft takes the first product away from the weights, which are others then.
 _CHANGED_WEIGHTS = ("pissa", "olora", "corda", "loftq", "lora_ga")
+_TYPES = ("LORA", "IA3", "TRAINABLE_TOKENS")
+# Settings of LoRA's relatives that compute in other ways, or cannot be merged.
+_NO_PLAIN_LORA = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "monteclora_config",
+    "use_bdlora",
+    "velora_config",
+)
 ELSEWHERE = "apply the adapter with the library that made it; git add then finds the update itself"
 
 
-def check_weights(config: Mapping[str, Any]) -> None:
-    """Refuse adapters that are for other weights than the model's."""
+def check_understood(config: Mapping[str, Any]) -> None:
+    """Refuse adapters of other kinds, and those that are for other weights than the model's."""
+    kind = config.get("peft_type")
+    if kind is not None and kind not in _TYPES:
+        raise ThetaError(f"the adapter is of a kind that is not understood (peft_type is {kind!r})", ELSEWHERE)
+    for key in _NO_PLAIN_LORA:
+        if config.get(key):
+            raise ThetaError(f"the adapter is of a kind that is not understood ({key} is set)", ELSEWHERE)
     begun = config.get("init_lora_weights")
     if isinstance(begun, str) and begun.startswith(_CHANGED_WEIGHTS):
         raise ThetaError(
@@ -43,6 +59,12 @@ class Config:
     stabilised: bool
     transposed: bool
     directed: bool
+
+    def scale(self, rank: int) -> float:
+        """How much a product of this rank counts; 1 where nothing is said."""
+        if self.alpha is None:
+            return 1.0
+        return self.alpha / (sqrt(rank) if self.stabilised else rank)
 
     @staticmethod
     def of(config: Mapping[str, Any] | None, module: str) -> Config:
@@ -67,6 +89,18 @@ def _of_pattern(config: Mapping[str, Any], patterns: str, module: str, otherwise
         if _fits(rf"(.*\.)?({pattern})$", module, patterns, re.match):
             return value
     return otherwise
+
+
+def token_rows(config: Mapping[str, Any] | None, module: str) -> list[int]:
+    """The rows of an embedding that were trained: trainable_token_indices, or token_indices of their own kind."""
+    own, beside = ((config or {}).get(key) for key in ("token_indices", "trainable_token_indices"))
+    given = own if own is not None else beside
+    if isinstance(given, dict):
+        names = [name for name in given if module == name or module.endswith(f".{name}")]
+        given = given[names[0]] if names else None
+    if not isinstance(given, list) or not all(isinstance(row, int) for row in given):
+        raise ValueError("adapter_config.json does not say which of its rows were trained")
+    return given
 
 
 def by_input(config: Mapping[str, Any] | None, module: str) -> bool | None:

@@ -5,7 +5,9 @@ Understood, by the names of an adapter's tensors:
     base_model.model.<module>.lora_A.weight, .lora_B.weight      LoRA, as Hugging Face peft saves it
     base_model.model.<module>.lora_embedding_A, _B               the same for embeddings
     base_model.model.<module>.ia3_l                              (IA)³, as peft saves it
+    base_model.model.<module>.lora_B.bias                        a change of the module's bias (lora_bias)
     base_model.model.<module>.lora_magnitude_vector              DoRA's lengths
+    base_model.model.<module>[.token_adapter].trainable_tokens_delta    rows of an embedding
     base_model.model.<module>.weight                             modules_to_save: whole tensors
     <tensor>/R, <tensor>/C                                       low-rank factors of the original Git-Theta
     <tensor>/ia3                                                 its (IA)³ vectors
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from math import prod, sqrt
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -32,17 +34,20 @@ from git_theta.updates.guides import (
     Guide,
     Redirected,
     Replaced,
+    ReplacedRows,
     Scaled,
     Successive,
     floats,
 )
-from git_theta.updates.peft_config import ELSEWHERE, Config, by_input, check_weights
+from git_theta.updates.peft_config import Config, by_input, check_understood, token_rows
 
 _PEFT = "base_model.model."
 # Modules that peft puts around those of the model; their names are in those of tensors that it saves whole.
 _WRAPPERS = re.compile(r"\.(base_layer|modules_to_save\.default|modules_to_save)(?=\.)")
 _PARTS = (
     (re.compile(r"(.+)\.lora_(A|B)(?:\.[^.]+)?\.weight"), "lora"),
+    (re.compile(r"(.+)\.lora_B(?:\.[^.]+)?\.(bias)"), "lora"),
+    (re.compile(r"(.+?)(?:\.token_adapter)?\.(trainable_tokens)_delta(?:\.[^.]+)?"), "tokens"),
     (re.compile(r"(.+)\.lora_(embedding_[AB])(?:\.[^.]+)?"), "lora"),
     (re.compile(r"(.+)\.lora_(magnitude)_vector(?:\.[^.]+)?(?:\.weight)?"), "lora"),
     (re.compile(r"(.+)\.(ia3_l)(?:\.[^.]+)?"), "ia3"),
@@ -50,7 +55,6 @@ _PARTS = (
     (re.compile(r"(.+)/(ia3)"), "vector"),
     (re.compile(r"(.+)/(indices|data|values|indptr|shape)"), "sparse"),
 )
-_REFUSED = ("lora_bias", ".lora_B.bias")
 
 
 def guides(
@@ -67,7 +71,7 @@ def guides(
     Raises:
         ThetaError: a tensor of the adapter is not understood, or does not fit the model.
     """
-    check_weights(config or {})
+    check_understood(config or {})
     found: dict[tuple[str, str], dict[str, Tensor]] = {}
     for name, tensor in adapter.items():
         place, kind, part = _part(name)
@@ -99,10 +103,6 @@ def _twice(name: str) -> ThetaError:
 def _part(name: str) -> tuple[str, str, str]:
     """The module or tensor that an adapter's tensor is for, what it belongs to, and which part it is."""
     bare = name.removeprefix(_PEFT)
-    if any(word in name for word in _REFUSED):
-        raise ThetaError(
-            f"the adapter's tensor {name!r} is of a kind that is not understood (a LoRA's bias)", ELSEWHERE
-        )
     for pattern, kind in _PARTS:
         match = pattern.fullmatch(bare)
         if match:
@@ -126,7 +126,9 @@ def _guides(
     shape = model[name]
     try:
         if kind == "lora":
-            return {name: _lora(parts, Config.of(config, place), shape)}
+            return _lora(parts, Config.of(config, place), name, model)
+        if kind == "tokens":
+            return {name: _tokens(parts["trainable_tokens"], token_rows(config, place), shape)}
         if kind == "factors":
             return {name: _product(floats(parts["R"]), floats(parts["C"]), shape, scaled=True)}
         if kind == "ia3":
@@ -173,7 +175,21 @@ def _find(place: str, model: Mapping[str, tuple[int, ...]]) -> str:
     )
 
 
-def _lora(parts: Mapping[str, Tensor], config: Config, shape: tuple[int, ...]) -> Guide:
+def _lora(
+    parts: Mapping[str, Tensor], config: Config, name: str, model: Mapping[str, tuple[int, ...]]
+) -> dict[str, Guide]:
+    found = {name: _product_of(parts, config, model[name])}
+    if "bias" in parts:
+        bias, change = f"{name.removesuffix('.weight')}.bias", floats(parts["bias"]).ravel()
+        if model.get(bias) != change.shape or not np.isfinite(change).all():
+            raise ValueError(f"it changes {bias!r}, which the model has not like this, or holds NaN or infinities")
+        if config.alpha is None:
+            raise ValueError(f"it changes {bias!r}, and no adapter_config.json says how much")
+        found[bias] = AddedSparsely(np.arange(change.size), change * config.scale(parts["A"].shape[0]))
+    return found
+
+
+def _product_of(parts: Mapping[str, Tensor], config: Config, shape: tuple[int, ...]) -> Guide:
     embedding = "embedding_A" in parts
     a, b = (parts["embedding_A"], parts["embedding_B"]) if embedding else (parts["A"], parts["B"])
     right, left = floats(a), floats(b)
@@ -181,8 +197,7 @@ def _lora(parts: Mapping[str, Tensor], config: Config, shape: tuple[int, ...]) -
     if config.rank is not None and config.rank != rank:
         raise ValueError(f"its rank is {rank}, and adapter_config.json says {config.rank}")
     right, left = right.reshape(rank, -1), left.reshape(left.shape[0], rank)
-    if config.alpha is not None:
-        left = left * (config.alpha / (sqrt(rank) if config.stabilised else rank))
+    left = left * config.scale(rank)
     turned = embedding or config.transposed
     if turned:
         left, right = right.T, left.T
@@ -230,6 +245,14 @@ def _ia3(
     if not feedforward and model.get(bias) == (vector.size,):
         found[bias] = Scaled(0, vector.ravel())
     return found
+
+
+def _tokens(tensor: Tensor, rows: list[int], shape: tuple[int, ...]) -> ReplacedRows:
+    if len(shape) != 2 or tensor.shape != (len(rows), shape[1]):
+        raise ValueError(f"it has rows {list(tensor.shape)}, and adapter_config.json names {len(rows)}")
+    if len(set(rows)) != len(rows) or not all(0 <= row < shape[0] for row in rows):
+        raise ValueError("a row is named twice, or lies past its end")
+    return ReplacedRows(tuple(rows), tensor)
 
 
 def _scale(vector: NDArray[np.float64], shape: tuple[int, ...]) -> Scaled:

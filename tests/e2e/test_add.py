@@ -194,6 +194,24 @@ def test_modules_to_save_have_the_bytes_of_the_adapter(repo: GitRepo, tmp_path: 
     assert (repo.path / "model.safetensors").read_bytes() == data
 
 
+def test_an_adapter_is_not_added_to_codes(repo: GitRepo, tmp_path: Path) -> None:
+    """Quantised weights: what they mean is not in them. The file stays as it was."""
+    data = safetensors_bytes({"q.weight": np.ones((4, 4), np.uint8)})
+    repo.write("model.safetensors", data)
+    repo.commit("base")
+    adapter = tmp_path / "adapter_model.safetensors"
+    parts = {"A": np.ones((1, 4), np.float32), "B": np.ones((4, 1), np.float32)}
+    lora = {f"base_model.model.q.lora_{part}.weight": value for part, value in parts.items()}
+    adapter.write_bytes(safetensors_bytes(lora))
+    said = repo.refused("git", "theta", "add", "model.safetensors", "--update-data", str(adapter), "--apply")
+    assert "'q.weight', which holds U8" in said
+    assert (repo.path / "model.safetensors").read_bytes() == data
+    whole = {"base_model.model.q.weight": np.full((4, 4), 2, np.uint8)}
+    adapter.write_bytes(safetensors_bytes(whole))
+    repo.theta("add", "model.safetensors", "--update-data", str(adapter), "--apply")
+    assert (repo.path / "model.safetensors").read_bytes() == safetensors_bytes({"q.weight": next(iter(whole.values()))})
+
+
 def test_a_part_of_an_adapter_is_applied(adapted: tuple[GitRepo, Path]) -> None:
     repo, adapter = adapted
     repo.theta("add", "model.safetensors", "--update-data", str(adapter), "--apply", "--scale", "0.25")

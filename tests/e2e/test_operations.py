@@ -171,6 +171,22 @@ def test_half_precision_is_rounded_once(repo: GitRepo) -> None:
     assert (repo.path / MODEL).read_bytes() == safetensors_bytes({"w": wanted})
 
 
+def test_entries_that_one_side_changed_are_taken_bit_by_bit(repo: GitRepo) -> None:
+    """A mask of infinities, a NaN, the sign of a zero; and back, as they were."""
+    inf, nan = np.inf, np.nan
+    base = np.array([1, -inf, -inf, 0.5, -0.0, 0, -0.0, nan, 3], np.float32)
+    theirs = np.array([2, -inf, 7, nan, -0.0, -0.0, 0, nan, 4], np.float32)
+    ours = np.array([5, 9, -inf, 0.5, 0, 0, -0.0, 1, 3], np.float32)
+    _forked(repo, *(safetensors_bytes({"w": one}) for one in (base, ours, theirs)))
+    said = repo.git("cherry-pick", "theirs").stderr
+    assert "1 entries of w are not finite" in said  # theirs made NaN of one
+    wanted = np.array([6, 9, 7, nan, 0, -0.0, 0, 1, 4], np.float32)
+    assert (repo.path / MODEL).read_bytes() == safetensors_bytes({"w": wanted})
+    assert repo.status() == []
+    repo.git("revert", "--no-edit", "HEAD")
+    assert (repo.path / MODEL).read_bytes() == safetensors_bytes({"w": ours})
+
+
 @pytest.mark.parametrize("place", ["config", "file", "environment"])
 def test_another_way_to_apply_can_be_chosen(repo: GitRepo, place: str) -> None:
     file = "[merge]\n\tstrategy = ours\n" + ("\tapply = average\n" if place == "file" else "")
@@ -218,6 +234,7 @@ def test_what_cannot_be_applied_advises_no_average(repo: GitRepo) -> None:
 def grown(repo: GitRepo, **branches: bytes) -> None:
     """A commit with zeros on main, and branches from there."""
     commit(repo, MODEL, model(u=0, w=0), "base")
+    repo.git("tag", "base")
     for name, data in branches.items():
         repo.git("checkout", "-q", "-b", name, "main")
         repo.write(MODEL, data)

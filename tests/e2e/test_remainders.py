@@ -198,3 +198,13 @@ def test_ordered_state_dicts_keep_what_torch_notes_in_them(repo: GitRepo) -> Non
     assert list(found) == ["a.w", "c.w", "b.w"] or list(found) == ["a.w", "b.w", "c.w"]
     assert set(found._metadata) == {"", "b.w", "c.w"}
     assert shlex.split(repo.git("log", "-1", "--format=%s").stdout)
+
+
+def test_status_and_diff_show_what_is_open(repo: GitRepo) -> None:
+    sides(repo, *({"w": torch.ones(4), "epoch": n} for n in (1, 2, 4)))
+    repo.refused("git", "merge", "theirs")
+    said = repo.theta("status").stdout
+    assert f"{NAME}: 1 other value: epoch" in said
+    assert "epoch  not merged" in repo.git("diff").stdout
+    repo.remedy(said, f"git theta resolve {NAME} --ours")
+    assert loaded(repo)["epoch"] == 2

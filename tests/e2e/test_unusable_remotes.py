@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -168,3 +169,34 @@ def test_remotes_of_other_names(pushed: GitRepo) -> None:
     pushed.git("config", "--global", "clone.defaultRemoteName", "upstream")
     other = pushed.clone("two", "--reference", str(clone.path), "--dissociate")
     check(other)
+
+
+@pytest.mark.parametrize("urls", ["lost", "one|lost", "one|lost (1)+[a].git"])
+@pytest.mark.parametrize("kind", ["pushurl", "url"])
+def test_push_url_where_nothing_is(history: GitRepo, pushed: GitRepo, urls: str, kind: str) -> None:
+    """That url is mended, and no other."""
+    folder = history.path.parent
+    for name in ("new.git", "one", "more.git"):
+        history.git("init", "-q", "--bare", f"../{name}")
+    places = [str(folder / name) for name in urls.split("|")]
+    history.git("config", "--unset-all", f"remote.origin.{kind}", check=False)
+    for place in places:
+        history.git("config", "--add", f"remote.origin.{kind}", place)
+    new, lost = str(folder / "new.git"), next(place for place in places if "/lost" in place)
+    said = history.refused("git", "theta", "push")
+    option = "--push " if kind == "pushurl" else ""
+    escaped = re.sub(r"[][.+()]", r"\\\g<0>", lost)
+    old = "" if len(places) == 1 else f" '^{escaped}$'"
+    history.remedy(said, f"git remote set-url {option}origin {SOMEWHERE}{old}", put={SOMEWHERE: new})
+    now = [new if place == lost else place for place in places]
+    assert history.git("config", "--get-all", f"remote.origin.{kind}").stdout.splitlines() == now
+    history.theta("push")
+    history.git("push", "-q", "origin", "main")
+    clone = GitRepo(folder / "clone")
+    history.git("clone", "-q", new, str(clone.path))
+    assert clone.digest(MODEL) == digest(version(1))
+
+
+def test_push_to_a_typed_url_where_nothing_is(history: GitRepo, pushed: GitRepo) -> None:
+    said = history.refused("git", "theta", "push", str(history.path.parent / "lost"))
+    assert f"git remote add objects {SOMEWHERE}" in said

@@ -33,8 +33,10 @@ def linear(base, models, weight=(), normalize=True):
     return total / sum(weights) if normalize else total
 
 
-def interpolate(base, models, alpha=None, beta=None, a=None, b=None):
+def interpolate(base, models, alpha=None, beta=None, a=None, b=None, form=None):
     ours, theirs = models
+    if form == 3:
+        return base + beta * (theirs - ours)
     if beta is not None:
         return ours + beta * (theirs - base)
     if a is not None or b is not None:
@@ -75,7 +77,7 @@ def nuslerp(base, models, weight=(), nuslerp_flatten=True, nuslerp_row_wise=Fals
     if nuslerp_flatten:
         return origin + turn(*vectors)
     rows = [v.reshape(v.shape[0], -1) if v.ndim > 1 else v.reshape(1, -1) for v in vectors]
-    if nuslerp_row_wise:
+    if nuslerp_row_wise and models[0].ndim > 1:
         merged = np.stack([turn(x, y) for x, y in zip(rows[0].T, rows[1].T, strict=True)]).T
     else:
         merged = np.stack([turn(x, y) for x, y in zip(*rows, strict=True)])
@@ -141,11 +143,11 @@ def weighted_sum(vectors, weights, normalize):
     return total / sum(weights) if normalize else total
 
 
-def keep_between(vector, smallest, largest):
-    """Without the `smallest` smallest and `largest` largest entries, but with all that tie with kept ones."""
-    order = np.sort(np.abs(vector), axis=None)
-    low, high = order[smallest], order[order.size - 1 - largest]
-    return np.where((np.abs(vector) >= low) & (np.abs(vector) <= high), vector, 0)
+def keep_after(values, dropped, kept):
+    """Marks the `kept` largest entries after the `dropped` largest; of equal ones the first are larger."""
+    mask = np.zeros(values.size, bool)
+    mask[np.argsort(-values, axis=None, kind="stable")[dropped : dropped + kept]] = True
+    return mask.reshape(values.shape)
 
 
 def rescaled(new, old, rescale):
@@ -159,7 +161,7 @@ def ties(
     count, vectors = len(models), []
     for m, d in zip(models, each(density, count), strict=True):
         tau = m - base
-        kept = keep_between(tau, tau.size - max(1, half_up(d * tau.size)), 0)
+        kept = np.where(keep_after(np.abs(tau), 0, max(1, half_up(d * tau.size))), tau, 0)
         vectors.append(rescaled(kept, tau, rescale))
     return base + lambda_ * consensus(vectors, each(weight, count), normalize, elect)
 
@@ -168,10 +170,9 @@ def breadcrumbs_vectors(base, models, density, gamma, rescale):
     count, vectors = len(models), []
     for m, d, g in zip(models, each(density, count), each(gamma, count), strict=True):
         tau = m - base
-        largest = half_up(min(g, 1 - d) * tau.size)
-        smallest = min(half_up(max(0.0, 1 - d - g) * tau.size), tau.size - 1)
-        largest = min(largest, tau.size - 1 - smallest)
-        vectors.append(rescaled(keep_between(tau, smallest, largest), tau, rescale))
+        kept = max(1, half_up(d * tau.size))
+        largest = min(half_up(g * tau.size), tau.size - kept)
+        vectors.append(rescaled(np.where(keep_after(np.abs(tau), largest, kept), tau, 0), tau, rescale))
     return vectors
 
 
@@ -295,8 +296,7 @@ def sce(base, models, select_topk=1.0):
     vectors = np.stack([m - base for m in models])
     variance = ((vectors - vectors.mean(axis=0)) ** 2).mean(axis=0)
     kept = max(1, half_up(select_topk * variance.size))
-    least = np.sort(variance, axis=None)[variance.size - kept]
-    vectors = np.where(variance >= least, vectors, 0)
+    vectors = np.where(keep_after(variance, 0, kept), vectors, 0)
     energies = [(v**2).sum() for v in vectors]
     total = sum(energies)
     weights = [e / total if total else 1 / len(models) for e in energies]

@@ -19,7 +19,7 @@ from diff_examples import (
     version,
 )
 
-from git_theta.diffs import blocks, tasks, three_way_table
+from git_theta.diffs import blocks, largest, tasks, three_way_table
 from git_theta.diffs.agreement import Agreement, together
 from git_theta.diffs.style import Style
 from git_theta.diffs.three_way import ThreeWay, compare_three
@@ -200,9 +200,12 @@ def test_views_of_other_parts_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("theirs", "words"),
     [
-        (0.9, "point the same way"),
-        (-0.9, "pull apart"),
-        (0.0, "nearly orthogonal"),
+        (0.9, "an average is safe (cosine of the task vectors +0.9"),
+        (-0.9, "an average cancels much of both"),
+        (
+            0.0,
+            "the largest 20% of the changes overlap by 19%: in tests, averages of such pairs lost 19 points",
+        ),
     ],
 )
 def test_verdicts(theirs: float, words: str) -> None:
@@ -211,7 +214,92 @@ def test_verdicts(theirs: float, words: str) -> None:
     mixed = theirs * step + math.sqrt(max(0.0, 1 - abs(theirs))) * other
     report = compare(*({"a": tensor("F32", side)} for side in (base, base + 0.1 * step, base + 0.1 * mixed)))
     assert words in report.verdict
-    assert ("conflicting signs" in report.verdict) == (theirs <= 0)
+    assert report.verdict.endswith("only an evaluation tells") == (theirs <= 0)
+
+
+def changed_at(places: range, values: float) -> np.ndarray:
+    """1,000 small changes, large ones at some places."""
+    change = 1e-3 * np.cos(np.arange(1000))
+    change[places] = values * np.where(np.arange(len(places)) % 2, 1, -1)
+    return change
+
+
+@pytest.mark.parametrize(
+    ("shift", "words"), [(50, "no accuracy"), (100, "2.5 points"), (130, "6.5 points"), (150, "19 points")]
+)
+def test_the_overlap_of_the_largest_fifth_of_changes(shift: int, words: str) -> None:
+    """Of 200 large changes each, 200 - shift are at the same places; the signs there are half alike."""
+    base = np.linspace(1, 2, 1000)
+    ours, theirs = changed_at(range(200), 0.1), changed_at(range(shift, shift + 200), 0.1)
+    theirs *= np.where(np.arange(1000) // 2 % 2, -1, 1)
+    pairs = ((0 * base, 1), (ours, 10**9), (theirs, 10**9 + 1))
+    report = compare(
+        *({"a": tensor("F64", base + change), "n": tensor("I64", np.full(3, n))} for change, n in pairs)
+    )
+    assert report.overlap == (200 - shift) / 200
+    assert f"overlap by {100 - shift // 2}%: in tests, averages of such pairs lost {words}" in report.verdict
+
+
+def test_models_that_were_trained_apart() -> None:
+    rng = np.random.default_rng(0)
+    base, ours, theirs = rng.standard_normal((3, 4000))
+    report = compare(*({"a": tensor("F32", side)} for side in (base, ours, theirs)))
+    cosine = ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)
+    distance = np.linalg.norm(ours - theirs) / np.linalg.norm(base)
+    assert report.weights is not None
+    assert report.weights.cosine == pytest.approx(cosine, abs=1e-6)
+    assert report.weights.relative_distance == pytest.approx(distance, rel=1e-6)
+    words = "trained apart: an average will not work (cosine of the weights"
+    assert words in report.verdict
+    # Their task vectors have a cosine of one half: they share what the base has not.
+    assert report.cosine == pytest.approx(0.5, abs=0.05)
+    red = three_way_table.render(report, Style(100, True)).splitlines()
+    assert any("\x1b[31m" in line and " all " in line for line in red)
+    far = compare(*({"a": tensor("F32", side)} for side in (base, 5 * base, 3 * base)))
+    assert (
+        "trained apart: an average will not work (cosine of the weights +1.00, distance 2.00" in far.verdict
+    )
+    near = compare(*({"a": tensor("F32", side)} for side in (base, base + ours / 9, base + theirs / 9)))
+    assert "trained apart" not in near.verdict
+
+
+def test_models_without_a_common_base_that_were_trained_apart() -> None:
+    rng = np.random.default_rng(0)
+    ours, theirs = ({"a": tensor("F32", side)} for side in rng.standard_normal((2, 4000)))
+    report = compare_three(absent(), version(ours), version(theirs))
+    assert report.verdict.startswith("trained apart: an average will not work (cosine of the weights")
+    assert report.agreement == Agreement()
+    assert report.overlap is None
+
+
+def test_new_heads_on_one_body_were_not_trained_apart() -> None:
+    """What nobody changed counts by its recorded norm."""
+    rng = np.random.default_rng(0)
+    body = rng.standard_normal(4000)
+    sides = [{"body": tensor("F32", body), "head": tensor("F32", rng.standard_normal(400))} for _ in range(3)]
+    versions = [version(side) for side in sides]
+    base = versions[0].manifest
+    assert base is not None
+    known = {line.digest: float(np.linalg.norm(body)) for line in base.tensors if line.name == "body"}
+    report = compare_three(*versions, norms=lambda: known)
+    assert report.weights is not None
+    whole = [np.concatenate([values(side["body"]), values(side["head"])]) for side in sides]
+    cosine = whole[1] @ whole[2] / np.linalg.norm(whole[1]) / np.linalg.norm(whole[2])
+    assert report.weights.cosine == pytest.approx(cosine, abs=1e-5)
+    assert "only an evaluation tells" in report.verdict or "is safe" in report.verdict
+    assert compare_three(*versions).weights is None
+
+
+def test_a_sample_says_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    base, one, other, common = rng.standard_normal((4, 200, 512))
+    sides = [{"a": tensor("BF16", base + change / 9)} for change in (0 * base, one + common, other + common)]
+    exact = compare(*sides).overlap
+    monkeypatch.setattr(largest, "_SAMPLE", 20_000)
+    sampled = compare(*sides).overlap
+    assert exact is not None
+    assert sampled != exact
+    assert sampled == pytest.approx(exact, abs=0.03)
 
 
 def test_a_verdict_when_only_one_side_changed() -> None:

@@ -130,7 +130,7 @@ def test_stored_tensors_are_read_once_where_they_fit():
     assert [read.read_items for read in turned.models] == [turned.elements] * 2
     many = random_job("ties", count=9, wrap=Stored, density=(0.2,))
     result(many)
-    assert many.base.read_items == 3 * many.elements
+    assert many.base.read_items == 4 * many.elements  # once more for which of equal changes are kept
 
 
 def test_only_what_counts_is_read():
@@ -303,6 +303,22 @@ def test_what_is_not_finite(name, kind):
     assert np.isfinite(values[7:]).all()
     if name in ("average", "task-arithmetic", "magmax", "nearswap", "ram"):
         assert bits[7:].tobytes() == plain[7:].tobytes()
+
+
+@pytest.mark.parametrize(("kind", "values"), [("BF16", [NAN, NAN, NAN]), ("F32", [1, -1, NAN])])
+@pytest.mark.parametrize("name", ["model-stock", "multislerp", "karcher"])
+def test_a_model_that_was_found_to_count_for_nothing_does_not_lose_its_nan(name, kind, values):
+    """Model Stock stays at the base between opposite changes; spherical means leave out what is zero."""
+    theirs = values if name == "model-stock" else [0 * x for x in values]
+    strategy = registry.by_name(name)
+    base, ours = tensor([0, 0, 0], kind), tensor([1, 1, 1], kind)
+    for count in (2, 12):  # by compiled loops, and by others
+        models = (ours, tensor(theirs, kind), *[ours] * (count - 2))
+        options = fit(strategy, strategy.options(), count)
+        [made] = merge([Job("w", strategy, options, base, models, dtype(kind))])
+        lost = np.isnan(values)
+        np.testing.assert_array_equal(np.isnan(numbers(made.tensor)), lost)
+        assert made.not_finite == lost.sum()
 
 
 def test_results_too_large():

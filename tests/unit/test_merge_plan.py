@@ -216,16 +216,16 @@ def test_the_same_bytes_in_another_shape_are_a_change():
 @pytest.mark.parametrize(
     ("rows", "shapes", "strategy", "result"),
     [
-        (None, [(4, 2), (6, 2), (5, 2)], "average", None),
-        ("common", [(4, 2), (6, 2), (5, 2)], "average", (5, 2)),
-        ("pad", [(4, 2), (6, 2), (5, 2)], "average", (6, 2)),
-        ("ours", [(4, 2), (6, 2), (5, 2)], "average", (6, 2)),
-        ("ours", [(4, 2), (5, 2), (6, 2)], "average", (5, 2)),
-        ("common", [(4, 2), (6, 2), (5, 2)], "ties", (4, 2)),
+        (None, [(6, 2), (6, 2), (5, 2)], "average", None),
+        ("common", [(6, 2), (6, 2), (5, 2)], "average", (5, 2)),
+        ("pad", [(6, 2), (6, 2), (5, 2)], "average", (6, 2)),
+        ("ours", [(6, 2), (6, 2), (5, 2)], "average", (6, 2)),
+        ("ours", [(5, 2), (5, 2), (6, 2)], "average", (5, 2)),
+        ("common", [(4, 2), (6, 2), (3, 2)], "ties", (3, 2)),
         ("pad", [(4, 2), (3, 2), (5, 2)], "ties", (5, 2)),
-        (None, [(4, 2), (5, 2), (5, 2)], "average", (5, 2)),
-        (None, [(4, 2), (5, 2), (5, 2)], "ties", None),
-        ("ours", [(4, 2), (5, 2), (5, 2)], "ties", (5, 2)),
+        (None, [(4, 2), (3, 2), (3, 2)], "average", (3, 2)),
+        (None, [(4, 2), (3, 2), (3, 2)], "ties", None),
+        ("ours", [(4, 2), (3, 2), (3, 2)], "ties", (3, 2)),
         ("pad", [(4, 2), (4, 2), (4, 3)], "average", None),
         ("pad", [(4,), (3,), (5,)], "average", (5,)),
         ("pad", [(), (), (5,)], "average", None),
@@ -240,6 +240,28 @@ def test_different_numbers_of_rows(rows, shapes, strategy, result):
     else:
         assert (decision.combination.shape, decision.form[1]) == (result, result)
         assert decision.combination.rows == rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "shapes", "strategy", "result"),
+    [
+        ("common", [(4, 2), (6, 2), (5, 2)], "average", (5, 2)),
+        ("pad", [(4, 2), (6, 2), (5, 2)], "average", (6, 2)),
+        ("ours", [(4, 2), (5, 2), (6, 2)], "average", (5, 2)),
+        ("common", [(4, 2), (6, 2), (5, 2)], "ties", (4, 2)),
+        ("pad", [(4, 2), (5, 2), (5, 2)], "average", (5, 2)),
+        ("ours", [(4, 2), (5, 2), (5, 2)], "ties", (5, 2)),
+        ("pad", [(4,), (5,), (6,)], "average", (6,)),
+    ],
+)
+def test_rows_that_both_added(rows, shapes, strategy, result):
+    lines = [line("w", value, shape=shape) for value, shape in zip("abc", shapes, strict=True)]
+    for chosen in (rules(strategy, rows=rows), rules(strategy), rules(None, f"w: {strategy}", rows=rows)):
+        decision = three(*lines, chosen)
+        assert (decision.action, decision.helps) == ("conflict", "rows")
+        assert "have new rows" in decision.reason
+    assert three(*lines, rules(None, f"w: {strategy} rows={rows}")).combination.shape == result
+    assert three(None, *lines[1:], rules(None, f"w: average rows={rows}")).action == "combine"
 
 
 def test_tied_tensors_are_merged_once():

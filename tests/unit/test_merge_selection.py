@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from merge_reference import uniform as reference_uniform
 
 from git_theta.merges import order_statistics as module
+from git_theta.merges.cuts import above, cuts
 from git_theta.merges.interface import Block
 from git_theta.merges.order_statistics import order_statistics
 from git_theta.merges.randomness import uniform
@@ -19,14 +20,15 @@ class ListBlocks:
 
     def __init__(self, *parts):
         self.parts = [torch.from_numpy(np.asarray(part, np.float32)) for part in parts]
+        self.starts = [sum(part.numel() for part in self.parts[:number]) for number in range(len(parts))]
         self.elements = sum(part.numel() for part in self.parts)
         self.models = 1
         self.passes = 0
 
     def map(self, function, step=1):
         self.passes += 1
-        blocks = [Block("w", 0, None, [part[::step]]) for part in self.parts if part[::step].numel()]
-        return [function(block) for block in blocks]
+        pairs = zip(self.starts, self.parts, strict=True)
+        return [function(Block("w", start, None, [part[::step]])) for start, part in pairs if part.numel()]
 
 
 def values(block):
@@ -78,6 +80,37 @@ def test_a_misleading_sample_costs_one_pass_more(monkeypatch):
 def test_several_tensors_are_ranked_together():
     [found, _] = order_statistics([ListBlocks([5, 1]), ListBlocks([4, 2], [3])], values, [[0, 2, 4], []])
     assert found == [1, 3, 5]
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    tensors=st.lists(
+        st.lists(
+            st.lists(st.sampled_from([0.0, 1.0, 1.0, -1.0, 1.5, -2.0]), min_size=1, max_size=12),
+            min_size=1,
+            max_size=4,
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    share=st.floats(0, 1),
+)
+def test_exactly_so_many_are_above_a_cut_the_first_ones_of_equal_ones(tensors, share):
+    blocks = [ListBlocks(*parts) for parts in tensors]
+    flat = np.array([value for parts in tensors for part in parts for value in part])
+    count = max(1, round(share * flat.size))
+    found = cuts(blocks, lambda block: [block.models[0].abs()], [[count]])
+    kept = np.concatenate(
+        [
+            above(part, cut, start).numpy()
+            for one, [[cut]] in zip(blocks, found, strict=True)
+            for start, part in zip(one.starts, one.parts, strict=True)
+        ]
+    )
+    expected = np.zeros_like(flat)
+    chosen = np.argsort(-np.abs(flat), kind="stable")[:count]
+    expected[chosen] = flat[chosen]
+    np.testing.assert_array_equal(kept, expected)
 
 
 def test_uniform_numbers_are_those_of_the_definition():

@@ -10,6 +10,7 @@ from git_theta.dtypes import DType, dtype
 from git_theta.errors import ThetaError
 from git_theta.tensors import ArrayTensor
 from git_theta.updates import chooser, sideload
+from git_theta.updates.guides import Guide
 from git_theta.updates.interface import Target
 
 BF16, F32 = dtype("BF16"), dtype("F32")
@@ -21,7 +22,7 @@ def factor(*shape: int, seed: int, d: DType = F32) -> ArrayTensor:
     return weights(d, shape, seed, 0.1)
 
 
-def check(guide: sideload.Guide, before: ArrayTensor, expected: np.ndarray) -> None:
+def check(guide: Guide, before: ArrayTensor, expected: np.ndarray) -> None:
     """The guide applies as expected, and then predicts what it gave."""
     applied = guide.apply(before)
     assert applied.shape == before.shape
@@ -215,7 +216,40 @@ def test_an_adapter_is_applied_in_part() -> None:
             np.testing.assert_allclose(applied, start + share * (goal - start), rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.parametrize("weight", [1.0, 0.5])
+def test_bias_of_a_lora(weight: float) -> None:
+    """It counts as much as the product."""
+    before, change = factor(96, seed=5), factor(96, seed=6)
+    model = {NAME: (96, 80), "model.layers.0.q_proj.bias": (96,)}
+    found = sideload.guides(LORA | {f"{PEFT}.lora_B.bias": change}, {"r": 4, "lora_alpha": 12}, model)
+    assert list(found) == list(model)
+    guide = found["model.layers.0.q_proj.bias"].times(weight)
+    check(guide, before, numbers_of(before) + weight * 3 * numbers_of(change))
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("emb.token_adapter.trainable_tokens_delta", {"trainable_token_indices": {"x": [0], "emb": [7, 2]}}),
+        ("emb.token_adapter.trainable_tokens_delta", {"trainable_token_indices": [7, 2]}),
+        ("emb.trainable_tokens_delta", {"peft_type": "TRAINABLE_TOKENS", "token_indices": [7, 2]}),
+    ],
+)
+@pytest.mark.parametrize("d", [BF16, F32], ids=lambda d: d.name)
+def test_trained_tokens(name: str, config: dict[str, object], d: DType) -> None:
+    """peft holds the rows themselves."""
+    before, rows = weights(d, (9, 80)), factor(2, 80, seed=1)
+    guide = sideload.guides({f"base_model.model.model.{name}": rows}, config, {"model.emb.weight": (9, 80)})
+    expected = numbers_of(before).astype(np.float64)
+    expected[[7, 2]] = numbers_of(rows)
+    check(guide["model.emb.weight"], before, expected)
+    half = (numbers_of(before).astype(np.float64) + expected) / 2
+    check(guide["model.emb.weight"].times(0.5), before, half)
+
+
 LORA = {f"{PEFT}.lora_A.weight": factor(4, 80, seed=1), f"{PEFT}.lora_B.weight": factor(96, 4, seed=2)}
+BIASED = {NAME: (96, 80), "model.layers.0.q_proj.bias": (96,)}
+TOKENS = {f"{PEFT}.trainable_tokens_delta": factor(2, 80, seed=1)}
 INDICES = tensor_of(np.array([5, 7680], np.int64), dtype("I64"), (2,))
 
 
@@ -226,6 +260,15 @@ INDICES = tensor_of(np.array([5, 7680], np.int64), dtype("I64"), (2,))
         ({f"{PEFT}.lora_magnitude_vector": factor(80, seed=1)}, None, None, "no part 'A'"),
         (LORA, {"use_dora": True}, None, "no part 'magnitude'"),
         (LORA | {f"{PEFT}.lora_magnitude_vector": factor(80, seed=1)}, None, None, "80 magnitudes"),
+        (LORA, {"peft_type": "LOHA"}, None, "peft_type is 'LOHA'"),
+        (LORA, {"alora_invocation_tokens": [1]}, None, "alora_invocation_tokens is set"),
+        (LORA | {f"{PEFT}.lora_B.bias": factor(96, seed=1)}, {"r": 4}, None, "the model has not like this"),
+        (LORA | {f"{PEFT}.lora_B.bias": factor(96, seed=1)}, None, BIASED, "says how much"),
+        ({f"{PEFT}.trainable_tokens_delta": factor(2, 80, seed=1)}, None, None, "which of its rows"),
+        (TOKENS, {"token_indices": [1, 2, 3]}, None, "names 3"),
+        (TOKENS, {"token_indices": [1, 1]}, None, "named twice"),
+        (TOKENS, {"token_indices": [1, 96]}, None, "past its end"),
+        (TOKENS, {"trainable_token_indices": {"other": [1, 2]}}, None, "which of its rows"),
         (LORA, {"r": 8}, None, "its rank is 4, and adapter_config.json says 8"),
         (LORA, {"r": 8, "rank_pattern": {"(q": 4}}, None, "no regular expression"),
         (LORA, {"alpha_pattern": [3]}, None, "alpha_pattern is"),

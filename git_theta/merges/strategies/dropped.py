@@ -72,7 +72,7 @@ class DareTies(DroppingStrategy[DropOptions]):
     summary = "As dare-linear, but an entry's changes are added up only where they have the elected sign."
     formula = "τ̂ᵢ as in dare-linear; θ = base + λ Σ_A wᵢτ̂ᵢ over A = {i: sign(wᵢτ̂ᵢ) = sign(Σ wⱼτ̂ⱼ) ≠ 0}"
     reference = "DARE, 2023, arXiv:2311.03099, with the election of TIES, arXiv:2306.01708"
-    use = "As dare-linear, where the changes disagree in sign."
+    use = "As dare-linear, for tasks that conflict strongly."
     options = DropOptions
 
     def merged(self, vectors: Sequence[torch.Tensor], options: DropOptions) -> torch.Tensor:
@@ -142,7 +142,7 @@ class Della(_DellaStrategy[DellaOptions]):
     formula = (
         "τ̂ᵢ as in della-linear; θ = base + λ Σ_A wᵢτ̂ᵢ / Σ_A wᵢ over A = {i: sign(wᵢτ̂ᵢ) = sign(Σ wⱼτ̂ⱼ) ≠ 0}"
     )
-    use = "As della-linear, where the changes disagree in sign."
+    use = "As della-linear, for tasks that conflict strongly."
     options = DellaOptions
 
     def merged(self, vectors: Sequence[torch.Tensor], options: DellaOptions) -> torch.Tensor:

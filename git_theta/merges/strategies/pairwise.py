@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from git_theta.merges import sums
+from git_theta.merges.cuts import Cut, above
 from git_theta.merges.interface import Block, Blocks, Strategy, Unit
 from git_theta.merges.options import NoOptions, option
 from git_theta.merges.order_statistics import order_statistics
-from git_theta.merges.strategies.trimmed import Band, trim
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ class ArceeFusion(Strategy[NoOptions]):
         ours, theirs = block.models
         if state <= 0:
             return theirs.clone()
-        taken = trim(_importance(block), Band(state, None)).sign_().to(ours.dtype)
+        taken = above(_importance(block), Cut(state), block.start).sign_().to(ours.dtype)
         return theirs * taken + ours * (1 - taken)
 
 

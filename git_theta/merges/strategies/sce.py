@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from git_theta.merges import sums
+from git_theta.merges.cuts import Cut, above, cuts
 from git_theta.merges.interface import Block, Blocks, Strategy
 from git_theta.merges.options import option
-from git_theta.merges.order_statistics import order_statistics
 from git_theta.merges.strategies.consensus import (
     agreeing_sum,
     elected_sign,
     onto_base,
     task_vectors,
 )
-from git_theta.merges.strategies.trimmed import Band, share_of, trim
+from git_theta.merges.strategies.trimmed import share_of
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +30,9 @@ class SceOptions:
 
 @dataclass(frozen=True)
 class Selected:
-    """The least variance of an entry that is kept (None: all are), and the models' weights."""
+    """Above which variances entries are kept (None: all are), and the models' weights."""
 
-    variance: float | None
+    variance: Cut | None
     weights: tuple[float, ...]
 
 
@@ -54,8 +54,7 @@ class Sce(Strategy[SceOptions]):
         kept = max(1, share_of(blocks.elements, options.select_topk))
         variance = None
         if kept < blocks.elements:
-            ranks = [[blocks.elements - kept]]
-            [[variance]] = order_statistics([blocks], lambda block: [_variance(task_vectors(block))], ranks)
+            [[[variance]]] = cuts([blocks], lambda block: [_variance(task_vectors(block))], [[kept]])
 
         def energies(block: Block) -> list[float]:
             return [sums.total(vector.square_()) for vector in _selected(block, variance)]
@@ -73,6 +72,9 @@ class Sce(Strategy[SceOptions]):
 
 
 def _variance(vectors: list[torch.Tensor]) -> torch.Tensor:
+    """Of each entry over the models; never quite 0, so that models that agree can be selected, too."""
+    import torch
+
     mean = vectors[0].clone()
     for vector in vectors[1:]:
         mean += vector
@@ -80,13 +82,13 @@ def _variance(vectors: list[torch.Tensor]) -> torch.Tensor:
     result = (vectors[0] - mean).square_()
     for vector in vectors[1:]:
         result += (vector - mean).square_()
-    return result.div_(len(vectors))
+    return result.div_(len(vectors)).clamp_(min=torch.finfo(result.dtype).tiny)
 
 
-def _selected(block: Block, least: float | None) -> list[torch.Tensor]:
+def _selected(block: Block, least: Cut | None) -> list[torch.Tensor]:
     vectors = task_vectors(block)
-    if least is not None and least > 0:
-        mask = trim(_variance(vectors), Band(least, None)).sign_()
+    if least is not None:
+        mask = above(_variance(vectors), least, block.start).sign_()
         for vector in vectors:
             vector *= mask
     return vectors

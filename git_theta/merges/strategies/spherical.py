@@ -54,7 +54,9 @@ class NuslerpOptions:
     )
     nuslerp_flatten: bool = option(True, "take each tensor as one vector")
     nuslerp_row_wise: bool = option(
-        False, "without flatten: vectors run along the first dimension, x[:, j], instead of x[i, :]"
+        False,
+        "without flatten: vectors run along the first dimension, x[:, j], instead of x[i, :]; "
+        "what has one dimension is one vector",
     )
     task_vectors: bool = option(False, "interpolate the task vectors and add the base again")
 
@@ -95,7 +97,8 @@ class Nuslerp(Strategy[NuslerpOptions]):
             assert block.base is not None
             base = block.base.reshape(ours.shape)
             ours, theirs = ours - base, theirs - base
-        along = 0 if options.nuslerp_row_wise else 1
+        whole = block.models[0].ndim < 2  # one vector, whatever it would run along
+        along = 0 if options.nuslerp_row_wise and not whole else 1
         t = _turn(options)
         one, other = sums.widest(ours), sums.widest(theirs)
         lengths = (one * one).sum(along, keepdim=True).sqrt() * (other * other).sum(

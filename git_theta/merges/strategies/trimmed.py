@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-import numpy as np
-
 from git_theta.merges import sums
+from git_theta.merges.cuts import Cut, above, cuts
 from git_theta.merges.interface import Block, Blocks, Strategy
 from git_theta.merges.options import option
-from git_theta.merges.order_statistics import order_statistics
 from git_theta.merges.strategies.consensus import (
     elected_mean,
     iterate_task_vectors,
@@ -26,10 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Band:
-    """Which magnitudes of one model's task vector are kept: low <= |τ| <= high; None is no bound."""
+    """Which magnitudes of one model's task vector are kept: above low, not above high; None is no bound."""
 
-    low: float | None
-    high: float | None
+    low: Cut | None
+    high: Cut | None
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class TrimOptions:
     rescale: bool = option(False, "scale each trimmed task vector to its old sum of magnitudes")
     lambda_: float = option(1.0, "factor on the merged task vector")
     trim: Literal["tensor", "global"] = option(
-        "tensor", "rank magnitudes within each tensor, or over all tensors merged with these options"
+        "tensor", "rank magnitudes within each tensor, or over all tensors of the model"
     )
 
 
@@ -57,16 +55,16 @@ T = TypeVar("T", bound=TrimOptions)
 
 
 class TrimmingStrategy(Strategy[T], Generic[T]):
-    """Trims each task vector by the ranks of its magnitudes, then merges what is left."""
+    """Trims each task vector by the ranks of its magnitudes, then merges what is left.
+
+    Of equal magnitudes, those at the first positions count as larger: exactly so many are kept as are to be.
+    """
 
     base = "required"
     least = 1
 
-    def ranks(self, options: T, model: int, count: int) -> tuple[int | None, int | None]:
-        """The ranks of the smallest and the largest magnitude that are kept, of `count` > 0 in all.
-
-        None where nothing is cut off.
-        """
+    def kept(self, options: T, model: int, count: int) -> tuple[int, int]:
+        """How many of the largest of `count` > 0 magnitudes are dropped, and how many after them are kept."""
         raise NotImplementedError
 
     def merged(self, vectors: Sequence[torch.Tensor], options: T) -> torch.Tensor:
@@ -76,17 +74,18 @@ class TrimmingStrategy(Strategy[T], Generic[T]):
     def surveys(self, options: T) -> bool:
         return options.trim == "global"
 
-    def survey(self, tensors: Sequence[Blocks], options: T) -> tuple[Band, ...]:
-        return self._bands(tensors, options)
+    def survey(self, tensors: Sequence[Blocks], options: T) -> Mapping[str, tuple[Band, ...]]:
+        bands = self._bands(tensors, options)
+        return {tensor.name: found for tensor, found in zip(tensors, bands, strict=True)}
 
-    def prepare(self, blocks: Blocks, options: T, survey: tuple[Band, ...] | None) -> Trimmed:
-        bands = survey or self._bands([blocks], options)
+    def prepare(self, blocks: Blocks, options: T, survey: Mapping[str, tuple[Band, ...]] | None) -> Trimmed:
+        bands = survey[blocks.name] if survey is not None else self._bands([blocks], options)[0]
         if not options.rescale:
             return Trimmed(bands, (1.0,) * blocks.models)
 
         def magnitudes(block: Block) -> list[float]:
             vectors = task_vectors(block)
-            kept = [trim(vector, band) for vector, band in zip(vectors, bands, strict=True)]
+            kept = [trim(vector, band, block.start) for vector, band in zip(vectors, bands, strict=True)]
             return [sums.total(one.abs()) for one in [*vectors, *kept]]
 
         found = sums.over_blocks(blocks, magnitudes)
@@ -94,45 +93,44 @@ class TrimmingStrategy(Strategy[T], Generic[T]):
         return Trimmed(bands, tuple(b / a if a else 1.0 for b, a in zip(before, after, strict=True)))
 
     def combine(self, block: Block, options: T, state: Trimmed) -> torch.Tensor:
-        vectors = [
-            trim(vector, band) if factor == 1 else trim(vector, band) * factor
-            for vector, band, factor in zip(
-                iterate_task_vectors(block), state.bands, state.factors, strict=True
-            )
-        ]
+        vectors = []
+        for vector, band, factor in zip(iterate_task_vectors(block), state.bands, state.factors, strict=True):
+            kept = trim(vector, band, block.start)
+            vectors.append(kept if factor == 1 else kept * factor)
         return onto_base(block, self.merged(vectors, options), options.lambda_)
 
-    def _bands(self, tensors: Sequence[Blocks], options: T) -> tuple[Band, ...]:
+    def _bands(self, tensors: Sequence[Blocks], options: T) -> list[tuple[Band, ...]]:
+        """For each tensor what is kept of each model."""
         count = sum(tensor.elements for tensor in tensors)
-        ends = [self.ranks(options, model, count) for model in range(tensors[0].models)]
+        ends = []
+        for model in range(tensors[0].models):
+            dropped, kept = self.kept(options, model, count)
+            ends.append((dropped + kept if dropped + kept < count else None, dropped or None))
         cut = [model for model, pair in enumerate(ends) if pair != (None, None)]
         if not cut:
-            return (Band(None, None),) * len(ends)
+            return [(Band(None, None),) * len(ends)] * len(tensors)
 
         def magnitudes(block: Block) -> list[torch.Tensor]:
             assert block.base is not None
             return [(block.models[model] - block.base).abs_() for model in cut]
 
-        wanted = [[rank for rank in ends[model] if rank is not None] for model in cut]
-        values = [iter(one) for one in order_statistics(tensors, magnitudes, wanted)]
-        bands = [Band(None, None)] * len(ends)
-        for model, found in zip(cut, values, strict=True):
-            bands[model] = Band(*(None if rank is None else next(found) for rank in ends[model]))
-        return tuple(bands)
+        wanted = [[end for end in ends[model] if end is not None] for model in cut]
+        bands = []
+        for of_tensor in cuts(tensors, magnitudes, wanted):
+            found = dict(zip(cut, map(iter, of_tensor), strict=True))
+            bands.append(
+                tuple(
+                    Band(*(None if end is None else next(found[model]) for end in pair))
+                    for model, pair in enumerate(ends)
+                )
+            )
+        return bands
 
 
-def trim(vector: torch.Tensor, band: Band) -> torch.Tensor:
-    """The entries with a magnitude in the band; the others become 0."""
-    from torch.nn.functional import hardshrink
-
-    result = vector
-    if band.low is not None and band.low > 0:
-        # hardshrink keeps what is larger than its bound.
-        kind = np.float64 if vector.element_size() == 8 else np.float32
-        result = hardshrink(vector, float(np.nextafter(kind(band.low), kind(0))))
-    if band.high is not None:
-        result = result - hardshrink(vector, band.high)
-    return result
+def trim(vector: torch.Tensor, band: Band, start: int) -> torch.Tensor:
+    """The entries with a magnitude in the band; the others become 0. `start` is as for cuts.above."""
+    result = vector if band.low is None else above(vector, band.low, start)
+    return result if band.high is None else result - above(vector, band.high, start)
 
 
 def share_of(count: int, share: float) -> int:
@@ -163,13 +161,13 @@ class Ties(TrimmingStrategy[TiesOptions]):
     )
     reference = "TIES-Merging, 2023, arXiv:2306.01708"
     use = (
-        "Fine-tunes whose changes disagree in sign (see the predicted interference), or more than two models."
+        "Tasks that conflict strongly, where electing signs helps; elsewhere an average was better (see "
+        "docs/merging.md)."
     )
     options = TiesOptions
 
-    def ranks(self, options: TiesOptions, model: int, count: int) -> tuple[int | None, int | None]:
-        kept = max(1, share_of(count, options.density[model]))
-        return (count - kept if kept < count else None), None
+    def kept(self, options: TiesOptions, model: int, count: int) -> tuple[int, int]:
+        return 0, max(1, share_of(count, options.density[model]))
 
     def merged(self, vectors: Sequence[torch.Tensor], options: TiesOptions) -> torch.Tensor:
         return elected_mean(vectors, options.weight, options.elect, options.normalize)
@@ -193,13 +191,9 @@ class Breadcrumbs(TrimmingStrategy[BreadcrumbsOptions]):
     use = "Many fine-tunes, where single large changes hurt."
     options = BreadcrumbsOptions
 
-    def ranks(self, options: BreadcrumbsOptions, model: int, count: int) -> tuple[int | None, int | None]:
-        density = options.density[model]
-        largest = share_of(count, min(options.gamma[model], 1.0 - density))
-        smallest = share_of(count, max(0.0, 1.0 - density - options.gamma[model]))
-        smallest = min(smallest, count - 1)
-        largest = min(largest, count - 1 - smallest)
-        return (smallest or None), (count - 1 - largest if largest else None)
+    def kept(self, options: BreadcrumbsOptions, model: int, count: int) -> tuple[int, int]:
+        kept = max(1, share_of(count, options.density[model]))
+        return min(share_of(count, options.gamma[model]), count - kept), kept
 
     def merged(self, vectors: Sequence[torch.Tensor], options: BreadcrumbsOptions) -> torch.Tensor:
         return linear_sum(vectors, options.weight, options.normalize)
@@ -209,7 +203,7 @@ class BreadcrumbsTies(Breadcrumbs):
     name = "breadcrumbs-ties"
     summary = "As breadcrumbs, but an entry's changes are added up only where they have the elected sign."
     formula = "τ̂ᵢ as in breadcrumbs; θ = base + λ Σ_A wᵢτ̂ᵢ over A = {i: sign(wᵢτ̂ᵢ) = sign(Σ wⱼτ̂ⱼ) ≠ 0}"
-    use = "As breadcrumbs, where the changes disagree in sign."
+    use = "As breadcrumbs, for tasks that conflict strongly."
 
     def merged(self, vectors: Sequence[torch.Tensor], options: BreadcrumbsOptions) -> torch.Tensor:
         return elected_mean(vectors, options.weight, "mass", options.normalize)

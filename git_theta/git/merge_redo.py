@@ -1,0 +1,110 @@
+"""`git theta merge --redo`: repeats what the message of a commit says about its merges, and compares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+
+from git_theta.errors import ThetaError
+from git_theta.git import merge_record
+from git_theta.git.merge_command import Merge
+from git_theta.git.merge_entries import Head
+from git_theta.git.merge_record import Recorded
+from git_theta.git.merging import CheckpointMerge
+from git_theta.git.recorded import parsed
+from git_theta.git.repository import Repository
+from git_theta.merges.apply import Applied
+
+Say = Callable[[str], None]
+
+
+def redo(repository: Repository, revision: str, device: str, say: Say) -> int:
+    """Repeat the merges that a commit records, and say whether they give the same. Returns 1 if not.
+
+    Nothing but objects that nobody names is written.
+
+    Args:
+        device: where to compute; auto is where the commit was made.
+
+    Raises:
+        ThetaError: the commit records no merge, or it cannot be repeated.
+    """
+    found = repository.run("rev-list", "--parents", "-n1", revision, "--")
+    if found.returncode:
+        raise ThetaError(f"there is no commit {revision}", "git log --merges")
+    commit, *parents = found.stdout.decode().split()
+    recorded, computed_on = merge_record.read(repository, commit)
+    device = computed_on if device == "auto" else device
+    of_parents = {path: one for path, one in recorded.items() if not one.versions}
+    if of_parents and len(parents) < 2:
+        raise ThetaError(f"{revision} is no merge", "git log --merges")
+    results = _of_parents(repository, revision, parents, of_parents, device, say) if of_parents else {}
+    for path, one in recorded.items():
+        if one.versions:
+            results[path] = _of_versions(repository, revision, path, one, device)
+    same = [_compare(repository, commit, path, results.get(path), say) for path in sorted(recorded)]
+    return 0 if all(same) else 1
+
+
+def _of_parents(
+    repository: Repository,
+    revision: str,
+    parents: list[str],
+    recorded: Mapping[str, Recorded],
+    device: str,
+    say: Say,
+) -> dict[str, Applied]:
+    """The merge of a commit's parents again."""
+    heads = [Head(parent[:10], parent) for parent in parents]
+    origin = f"the message of {revision}"
+    with Merge(
+        repository,
+        heads[0],
+        heads[1:],
+        lambda path: recorded[path].rules(origin) if path in recorded else None,
+        device,
+        combines=True,
+        layers_of={path: one.layer(origin) for path, one in recorded.items()},
+    ) as planned:
+        for other in planned.trees.contested:
+            if other.path not in recorded:
+                say(f"{other.path}: the commit does not say how it was merged")
+        planned.check_tensors()
+        planned.fetch(checked_out=False)
+        return planned.carry_out(lambda line: None, checked_out=False)
+
+
+def _of_versions(repository: Repository, revision: str, path: str, one: Recorded, device: str) -> Applied:
+    """The merge of these versions again: of a change that was applied, or of a squashed merge."""
+    blobs = [repository.blob(oid) if oid else None for oid in one.versions]
+    for oid, blob in zip(one.versions, blobs, strict=True):
+        if oid and blob is None:
+            raise ThetaError(
+                f"{path} cannot be merged again: its version {oid[:12]} is not here any more",
+                "fetch the branch that the change was taken from, then this again",
+            )
+    merge = CheckpointMerge(repository, path, blobs, ("base", "ours", "theirs"))
+    with closing(merge):
+        plan = merge.plan(one.rules(f"the message of {revision}"))
+        if plan.skeleton.action == "conflict" or plan.conflicts():
+            raise ThetaError(f"{path}: what {revision} says leaves some tensors in conflict", f"git log -1 {revision}")
+        merge.fetch(plan, whole=False)
+        return merge.apply(plan, device=device)
+
+
+def _compare(repository: Repository, commit: str, path: str, again: Applied | None, say: Say) -> bool:
+    """Whether a commit has this result of a merge, and say so."""
+    recorded = parsed(repository.blob(f"{commit}:{path}") or b"")
+    if again is None or recorded is None:
+        why = "the merge has nothing to combine there" if again is None else "the commit has no checkpoint"
+        say(f"{path}: another result: {why}")
+        return False
+    if again.manifest.root == recorded.root:
+        say(f"{path}: the same result, {recorded.root[:12]}")
+        return True
+    before = {line.name: line for line in recorded.tensors}
+    now = {line.name: line for line in again.manifest.tensors}
+    other = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    shown = ", ".join(other[:3]) + (f" and {len(other) - 3} more" if len(other) > 3 else "")
+    say(f"{path}: another result: {shown or 'the bytes around the tensors'}")
+    return False

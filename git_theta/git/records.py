@@ -1,0 +1,97 @@
+"""What is written down about single files until HEAD moves: a small JSON file for each, below theta/."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from git_theta.git.repository import Repository
+
+
+class Record(Protocol):
+    """A frozen dataclass.
+
+    Attributes:
+        head: the commit that HEAD is on while the record counts; "" before the first one.
+        path: of the file, from the top of the work tree.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def head(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+class Records(Generic[AnyRecord]):
+    """The records of one kind.
+
+    Args:
+        kind: the name of their folder.
+        read: makes a record from its fields, lists as tuples; raises TypeError for others.
+    """
+
+    def __init__(self, kind: str, read: type[AnyRecord]) -> None:
+        self._kind = kind
+        self._read_fields = read
+
+    def write(self, repository: Repository, record: AnyRecord) -> None:
+        """Write a record down; one for the same path is replaced, and those that are void are removed."""
+        self._folder(repository).mkdir(parents=True, exist_ok=True)
+        for file, old in self._all(repository):
+            if old is None or old.head != record.head:
+                file.unlink(missing_ok=True)
+        file = self._file(repository, record.path)
+        temporary = file.with_suffix(".new")
+        temporary.write_text(json.dumps(asdict(record), indent=1))
+        temporary.replace(file)
+
+    def find(self, repository: Repository, path: str) -> AnyRecord | None:
+        """The record of a path, if there is one and HEAD has not moved since."""
+        found = self._read(self._file(repository, path))
+        return found if found and found.path == path and found.head == head(repository) else None
+
+    def everything(self, repository: Repository) -> list[AnyRecord]:
+        """All records since HEAD has moved, by path."""
+        found = [record for _, record in self._all(repository) if record is not None]
+        current = head(repository) if found else ""
+        return sorted((one for one in found if one.head == current), key=lambda one: one.path)
+
+    def clear(self, repository: Repository, path: str) -> None:
+        """Forget the record of a path."""
+        self._file(repository, path).unlink(missing_ok=True)
+
+    def _all(self, repository: Repository) -> Iterator[tuple[Path, AnyRecord | None]]:
+        for file in self._folder(repository).glob("*.json"):
+            yield file, self._read(file)
+
+    def _read(self, file: Path) -> AnyRecord | None:
+        try:
+            return self._read_fields(**{key: _tupled(value) for key, value in json.loads(file.read_text()).items()})
+        except (ValueError, TypeError, AttributeError, OSError):
+            return None  # a damaged record must not keep anybody from committing
+
+    def _folder(self, repository: Repository) -> Path:
+        return repository.git_dir / "theta" / self._kind
+
+    def _file(self, repository: Repository, path: str) -> Path:
+        name = sha256(path.encode(errors="surrogateescape")).hexdigest()[:40]
+        return self._folder(repository) / f"{name}.json"
+
+
+def head(repository: Repository) -> str:
+    """The commit that HEAD is on; "" before the first one."""
+    return repository.run("rev-parse", "--verify", "-q", "HEAD").stdout.decode().strip()
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(map(_tupled, value)) if isinstance(value, list) else value

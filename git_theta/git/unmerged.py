@@ -1,0 +1,58 @@
+"""What is open in checkpoints with a conflict, as `git theta status` and Git's combined diff show it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from git_theta.git import conflicts
+from git_theta.git.recorded import ATTRIBUTED
+from git_theta.git.repository import Repository
+from git_theta.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Unmerged:
+    """A checkpoint that a merge has left open.
+
+    Attributes:
+        names: of the open tensors, then of what else is open; none where the file as a whole is.
+        what: how many there are, in words.
+        remedy: how to decide on them.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    what: str
+    remedy: str
+
+
+def everything(repository: Repository) -> list[Unmerged]:
+    """All checkpoints with a conflict, and those that were staged as a merge had left them, by path."""
+    listed = repository.git(
+        "-C", str(repository.work_tree.absolute()), "ls-files", "-u", "-z", "--full-name", "--", ATTRIBUTED
+    )
+    paths = {os.fsdecode(row.partition(b"\t")[2]) for row in listed.split(b"\0")[:-1]}
+    paths |= {record.path for record in conflicts.unsettled(repository)}
+    return [_unmerged(repository, path) for path in sorted(paths)]
+
+
+def open_in_file(repository: Repository, file: Path, manifest: Manifest) -> tuple[str, ...] | None:
+    """What is open in a file of the work tree that is as a merge has left it; None if it is not."""
+    top = repository.work_tree.absolute()
+    absolute = Path(os.path.abspath(file))
+    if not absolute.is_relative_to(top):
+        return None
+    record = conflicts.find(repository, absolute.relative_to(top).as_posix())
+    if record is None or record.root != manifest.root or not conflicts.stages(repository, record.path):
+        return None
+    return record.names
+
+
+def _unmerged(repository: Repository, path: str) -> Unmerged:
+    record = conflicts.find(repository, path)
+    if record is None:
+        return Unmerged(path, (), "the whole file", conflicts.take_a_side(path))
+    what = conflicts.open_count(len(record.tensors), len(record.parts)) if record.names else "the whole file"
+    return Unmerged(path, record.names, what, conflicts.how_to_resolve(record))

@@ -1,0 +1,29 @@
+"""Deciding on what a plan leaves in conflict, and on nothing else."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable
+from dataclasses import replace
+
+from git_theta.merges.decisions import Plan
+from git_theta.merges.rules import Choice, Rule, Rules
+
+
+def planned(plan: Callable[[Rules], Plan], rules: Rules) -> Plan:
+    """The plan by rules, in which each of their resolutions is about what is still in conflict before it."""
+    made = plan(rules)
+    for rule in rules.resolutions:
+        found = [decision.name for decision in made.conflicts() if rule.matches(decision.name)]
+        if found:
+            choice = of_conflicts(rule.choice)
+            rules = replace(
+                rules, rules=(*rules.rules, *(Rule(glob.escape(name), choice) for name in found))
+            )
+            made = plan(rules)
+    return made
+
+
+def of_conflicts(choice: Choice) -> Choice:
+    """A choice about conflicts alone: what only one side has changed is decided."""
+    return replace(choice, one_sided="take")
