@@ -13,6 +13,7 @@ from git_repo import GitRepo, safetensors_bytes
 from merge_cases import MODEL, diverge, tensors
 
 torch = pytest.importorskip("torch")
+safe_load = pytest.importorskip("safetensors.torch").load
 
 NAME = "model.pt"
 
@@ -208,3 +209,28 @@ def test_status_and_diff_show_what_is_open(repo: GitRepo) -> None:
     assert "epoch  not merged" in repo.git("diff").stdout
     repo.remedy(said, f"git theta resolve {NAME} --ours")
     assert loaded(repo)["epoch"] == 2
+
+
+@pytest.mark.parametrize("in_header", [False, True])
+def test_codes_and_a_scale_that_is_a_number(repo: GitRepo, in_header: bool) -> None:
+    name = MODEL if in_header else NAME
+
+    def file(code: int, scale: float, other: float) -> bytes:
+        codes, more = np.full((4, 4), code, np.uint8), np.full(2, other, np.float32)
+        if in_header:
+            return safetensors_bytes({"l.qweight": codes, "b": more}, {"l.scales": str(scale)})
+        return saved({"l.qweight": torch.from_numpy(codes), "b": torch.from_numpy(more), "l.scales": scale})
+
+    base, ours, theirs = file(8, 0.5, 1), file(8, 0.25, 2), file(4, 0.5, 3)
+    diverge(repo, base, ours, theirs, name)
+    said = repo.refused("git", "merge", "theirs", GIT_THETA_MERGE="average")
+    assert "are one tensor: take them from one side" in said
+    repo.remedy(said, f"git theta resolve {name} --ours")
+    read = safe_load if in_header else (lambda data: torch.load(io.BytesIO(data), weights_only=False))
+    found = read((repo.path / name).read_bytes())
+    assert found["l.qweight"][0][0] == 8
+    assert found["b"][0] == (2 + 3) / 2
+    if in_header:
+        assert b'"l.scales":"0.25"' in (repo.path / name).read_bytes()
+    else:
+        assert found["l.scales"] == 0.25
