@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from git_theta.checkpoints.remainder import TYPE
 from git_theta.diffs.text import counted
 from git_theta.errors import MissingObject, ThetaError
 from git_theta.git import applied as applied_changes
@@ -28,7 +29,7 @@ from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.merges import factors, places
 from git_theta.merges.apply import Applied
-from git_theta.merges.decisions import BASE, Plan, is_one_sided
+from git_theta.merges.decisions import BASE, PartDecision, Plan, is_one_sided
 from git_theta.merges.device import MissingTorch
 from git_theta.merges.narrowing import device_of, without_torch
 from git_theta.merges.options import NoOptions
@@ -36,6 +37,7 @@ from git_theta.merges.registry import by_name
 from git_theta.merges.rules import Choice, Rule, Rules
 
 _SHOWN = 5  # reasons
+_TAKEN, _OPEN = "taken from one side", "in conflict"
 _MARKER_SIZE = 7  # unless the attribute conflict-marker-size says otherwise
 
 
@@ -249,13 +251,23 @@ def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
         ("added", counts["add"]),
         ("removed", counts["remove"]),
         ("in conflict", counts["conflict"]),
-        ("other values in conflict", len(plan.open_parts())),
     )
     parts += [f"{count} {word}" for word, count in numbers if count]
+    others = Counter(_what_became_of(part) for part in plan.parts)
+    parts += [
+        f"{counted(others[word], 'other value')} {word}" for word in (_TAKEN, _OPEN) if others[word]
+    ]
     lines = [f"{path}: {len(plan.decisions)} tensors: {', '.join(parts) or 'none changed'}"]
     for name, count in applied.not_finite.items():
         lines.append(f"warning: {path}: {count} entries of {name} are not finite in the result")
     return lines + about_factors(path, plan) + about_ranks(path, applied) + explain(plan)
+
+
+def _what_became_of(part: PartDecision) -> str:
+    if part.action == "conflict":
+        return _OPEN
+    one_sided = part.state.endswith("on one side") and not part.counter
+    return _TAKEN if one_sided and not part.name.endswith(TYPE) else ""
 
 
 def about_factors(path: str, plan: Plan) -> list[str]:

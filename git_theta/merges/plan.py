@@ -25,8 +25,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from git_theta.checkpoints.remainder import Remainder, undivided
 from git_theta.checkpoints.layout import STORAGE
+from git_theta.checkpoints.remainder import Remainder, undivided
 from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest, TensorLine, ViewLine
 from git_theta.merges import companions, equals, factors, groups, kinds, rows
