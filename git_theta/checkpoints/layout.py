@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from git_theta.tensors import Tensor
 
 
+STORAGE = "storage:"
+"""How the names begin of spans that a file has no name for: only their views are tensors for its reader."""
+
+
 @dataclass(frozen=True)
 class Span:
     """The byte range of one stored tensor inside a file.

@@ -80,7 +80,7 @@ def children(value: Value) -> Iterator[tuple[str, Value]]:
     elif isinstance(value, Members):
         yield from _numbered(value.items)
     elif isinstance(value, Made):
-        if value.callee == _ORDERED and _is_pairs(value.args):
+        if pairs_of_early(value):
             yield from _keyed([(key, child) for key, child in value.args[0]])
         elif isinstance(value.args, tuple):
             yield from _numbered(value.args)
@@ -98,9 +98,10 @@ def children(value: Value) -> Iterator[tuple[str, Value]]:
                     yield "state", part
 
 
-def _is_pairs(args: Value) -> bool:
-    # Python 2 makes an OrderedDict from a list of pairs.
-    pairs = args[0] if isinstance(args, tuple) and len(args) == 1 else None
+def pairs_of_early(made: Made) -> bool:
+    """Whether this is an OrderedDict of Python 2, which is made from a list of pairs."""
+    args = made.args
+    pairs = args[0] if made.callee == _ORDERED and isinstance(args, tuple) and len(args) == 1 else None
     return isinstance(pairs, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
 
 
@@ -109,12 +110,16 @@ def _numbered(items: list[Value] | tuple[Value, ...]) -> Iterator[tuple[str, Val
 
 
 def _keyed(pairs: list[tuple[Value, Value]]) -> Iterator[tuple[str, Value]]:
-    for index, (key, value) in enumerate(pairs):
-        name = text(key)
-        if name is None:
-            name = str(key) if isinstance(key, int) and abs(key) < 1 << 63 else f"#{index}"
-        # A str of Python can hold half a surrogate pair, which no file can.
-        yield name.encode(errors="backslashreplace").decode(), value
+    return ((step_of(index, key), value) for index, (key, value) in enumerate(pairs))
+
+
+def step_of(index: int, key: Value) -> str:
+    """The step of a path that leads to the value with this key, in the pair with this number."""
+    name = text(key)
+    if name is None:
+        name = str(key) if isinstance(key, int) and abs(key) < 1 << 63 else f"#{index}"
+    # A str of Python can hold half a surrogate pair, which no file can.
+    return name.encode(errors="backslashreplace").decode()
 
 
 def text(value: Value) -> str | None:

@@ -7,7 +7,7 @@ written in it, for that is what torch.load(weights_only=True) reads; the others 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from git_theta.checkpoints.pickle_values import (
@@ -24,19 +24,23 @@ from git_theta.errors import ThetaError
 _MARK = b"("
 
 
-def write_pickle(root: Value) -> bytes:
+def write_pickle(root: Value, instead: Mapping[int, Value] | None = None) -> bytes:
     """The pickle. An object that stands in several places is written once, and referred to.
+
+    Args:
+        instead: by id of an object what is written in its place.
 
     Raises:
         ThetaError: the description cannot come from a pickle, such as a tuple inside itself.
     """
-    writer = _Writer()
+    writer = _Writer(instead or {})
     writer.write(root)
     return b"\x80" + bytes((writer.protocol,)) + b"".join(writer.parts) + b"."
 
 
 class _Writer:
-    def __init__(self) -> None:
+    def __init__(self, instead: Mapping[int, Value]) -> None:
+        self.instead = instead
         self.protocol = 2
         self.parts: list[bytes] = []
         self.memo: dict[object, int] = {}
@@ -69,6 +73,7 @@ class _Writer:
         self.emit(b"q" + bytes((number,)) if number < 256 else b"r" + struct.pack("<I", number))
 
     def save(self, value: Value) -> None:
+        value = self.instead.get(id(value), value)
         key = value if isinstance(value, (str, Global)) else id(value)
         if key in self.memo:
             number = self.memo[key]

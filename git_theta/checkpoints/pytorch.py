@@ -15,6 +15,7 @@ from git_theta.checkpoints.layout import Layout, Source
 from git_theta.checkpoints.zip_local import first_entry
 
 if TYPE_CHECKING:
+    from git_theta.checkpoints.remainder import Remainder
     from git_theta.tensors import Tensor
 
 PICKLE = "/data.pkl"
@@ -64,3 +65,22 @@ class PyTorch:
         from git_theta.checkpoints.torch_writer import write_checkpoint
 
         write_checkpoint(target, tensors, like)
+
+    def remainder(self, skeleton: bytes) -> Remainder:
+        """The parts of the pickle (see `torch_remainder`); what the archive says of itself is none."""
+        from git_theta.checkpoints.torch_remainder import torch_remainder
+
+        return torch_remainder(skeleton)
+
+    def write_merged(
+        self,
+        target: BinaryIO,
+        tensors: Sequence[tuple[str, Tensor]],
+        skeletons: Mapping[int, bytes],
+        like: int,
+        chosen: Mapping[str, int],
+    ) -> None:
+        """See Divisible.write_merged."""
+        from git_theta.checkpoints.torch_merging import write_merged
+
+        write_merged(target, tensors, skeletons, like, chosen)

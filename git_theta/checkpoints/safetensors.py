@@ -21,10 +21,12 @@ from git_theta.dtypes import BYTES, DType, dtype
 from git_theta.errors import DamagedCheckpoint, ThetaError
 
 if TYPE_CHECKING:
+    from git_theta.checkpoints.remainder import Remainder
     from git_theta.tensors import Tensor
 
 MAX_HEADER = 100_000_000  # the limit of the reference implementation
 _METADATA = "__metadata__"
+_SHOWN = 40  # characters of an entry of __metadata__
 _ALIGNMENT = 8
 _START = re.compile(rb"[ \t\r\n]*\{[ \t\r\n]*(?:[\"}]|\Z)")
 _TEXT = re.compile(rb"[\t\n\r -~]{8}")
@@ -82,30 +84,61 @@ class Safetensors:
         among equals the order given stays. Files that the reference implementation wrote have that order
         already. `__metadata__` is that of `like`, a header.
         """
-        header: dict[str, Any] = {}
-        if like is not None:
-            kept = dict(_members(_read_header(lambda count: like[:count]))).get(_METADATA)
-            if kept is not None:
-                header[_METADATA] = dict(kept)
-        ordered = sorted(tensors, key=lambda named: -named[1].dtype.itemsize)
-        offset = 0
-        for name, tensor in ordered:
-            if name in header or name == _METADATA:
-                raise ThetaError(f"safetensors cannot hold a tensor of the name {name!r} here: it is taken")
-            _check_writable(name, tensor)
-            start, offset = offset, offset + tensor.dtype.nbytes(tensor.shape)
-            header[name] = {
-                "dtype": tensor.dtype.name,
-                "shape": list(tensor.shape),
-                "data_offsets": [start, offset],
-            }
-        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % _ALIGNMENT)
-        target.write(len(text).to_bytes(8, "little"))
-        target.write(text)
-        for _, tensor in ordered:
-            for piece in pieces(tensor):
-                target.write(piece)
+        _write(target, tensors, _metadata(like) if like is not None else None)
+
+    def remainder(self, skeleton: bytes) -> Remainder:
+        """The entries of `__metadata__`; places in the file and the order of entries are no parts."""
+        from git_theta.checkpoints.remainder import Remainder
+
+        found = {f"{_METADATA}.{key}": text for key, text in (_metadata(skeleton) or {}).items()}
+        shown = {name: repr(text) for name, text in found.items() if len(text) <= _SHOWN}
+        return Remainder(found, shown=shown)
+
+    def write_merged(
+        self,
+        target: BinaryIO,
+        tensors: Sequence[tuple[str, Tensor]],
+        skeletons: Mapping[int, bytes],
+        like: int,
+        chosen: Mapping[str, int],
+    ) -> None:
+        """See Divisible.write_merged. New entries of `__metadata__` stand behind the others."""
+        entries = {number: _metadata(one) for number, one in skeletons.items()}
+        keys = dict.fromkeys(key for number in (like, *entries) for key in entries[number] or {})
+        found = [(key, entries.get(chosen.get(f"{_METADATA}.{key}", like))) for key in keys]
+        merged = {key: one[key] for key, one in found if one is not None and key in one}
+        _write(target, tensors, merged or (entries[like] and {}))
+
+
+def _metadata(skeleton: bytes) -> dict[str, str] | None:
+    """What `__metadata__` has in the header that a file begins with; None where it is not there."""
+    kept = dict(_members(_read_header(lambda count: skeleton[:count]))).get(_METADATA)
+    return None if kept is None else dict(kept)
+
+
+def _write(
+    target: BinaryIO, tensors: Sequence[tuple[str, Tensor]], metadata: Mapping[str, str] | None
+) -> None:
+    header: dict[str, Any] = {} if metadata is None else {_METADATA: dict(metadata)}
+    ordered = sorted(tensors, key=lambda named: -named[1].dtype.itemsize)
+    offset = 0
+    for name, tensor in ordered:
+        if name in header or name == _METADATA:
+            raise ThetaError(f"safetensors cannot hold a tensor of the name {name!r} here: it is taken")
+        _check_writable(name, tensor)
+        start, offset = offset, offset + tensor.dtype.nbytes(tensor.shape)
+        header[name] = {
+            "dtype": tensor.dtype.name,
+            "shape": list(tensor.shape),
+            "data_offsets": [start, offset],
+        }
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    target.write(len(text).to_bytes(8, "little"))
+    target.write(text)
+    for _, tensor in ordered:
+        for piece in pieces(tensor):
+            target.write(piece)
 
 
 def _read_header(head: Callable[[int], bytes]) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from git_theta.checkpoints.checks import reach
-from git_theta.checkpoints.layout import View
+from git_theta.checkpoints.layout import STORAGE, View
 from git_theta.checkpoints.torch_tensors import Leaf, is_contiguous, unique
 from git_theta.dtypes import BYTES, DType
 from git_theta.errors import DamagedCheckpoint
@@ -70,7 +70,7 @@ def stored_tensors(leaves: Iterable[Leaf], sizes: Mapping[str, int]) -> list[Sto
 
 def raw_storages(sizes: Mapping[str, int]) -> list[Stored]:
     """Every storage as bytes without a name of its own."""
-    return [Stored(key, f"storage:data/{key}", BYTES, (size,), ()) for key, size in sizes.items()]
+    return [Stored(key, f"{STORAGE}data/{key}", BYTES, (size,), ()) for key, size in sizes.items()]
 
 
 def covers(leaf: Leaf, size: int) -> bool:
@@ -90,7 +90,7 @@ def _stored(key: str, leaves: tuple[Leaf, ...], size: int, taken: dict[str, int]
     dtype = (leaves[0].dtype if leaves else None) or BYTES
     if size * 8 % dtype.bits:
         dtype = BYTES
-    name = unique(f"storage:{leaves[0].name if leaves else f'data/{key}'}", taken)
+    name = unique(f"{STORAGE}{leaves[0].name if leaves else f'data/{key}'}", taken)
     return Stored(key, name, dtype, (size * 8 // dtype.bits,), leaves)
 
 

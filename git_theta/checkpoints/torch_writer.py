@@ -8,21 +8,19 @@ state dicts) stays as it was.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from git_theta.checkpoints.checks import elements
+from git_theta.checkpoints.layout import STORAGE
 from git_theta.checkpoints.pickle_data import UnreadPickle
 from git_theta.checkpoints.pickle_values import Global, Made, Pairs, PersistentId, Value, children
 from git_theta.checkpoints.pickle_writer import write_pickle
-from git_theta.checkpoints.pytorch import PICKLE
 from git_theta.checkpoints.tensor_bytes import pieces
-from git_theta.checkpoints.torch_archive import read_root, storage_entries
+from git_theta.checkpoints.torch_skeleton import read_skeleton
 from git_theta.checkpoints.torch_storages import Stored, covers, stored_tensors
 from git_theta.checkpoints.torch_tensors import Leaf, contiguous, named_tensors, storage_class
-from git_theta.checkpoints.zip_archive import Entry, read_directory
-from git_theta.checkpoints.zip_local import first_entry
 from git_theta.dtypes import DType
 from git_theta.errors import DamagedCheckpoint, ThetaError
 
@@ -49,7 +47,11 @@ def write_checkpoint(target: BinaryIO, tensors: Sequence[tuple[str, Tensor]], li
     names = [name for name, _ in tensors]
     if len(set(names)) < len(names):
         raise ThetaError("a checkpoint cannot hold two tensors of one name")
-    checkpoint = _plain() if like is None else _parsed(like)
+    write_like(target, tensors, _plain() if like is None else parsed(like))
+
+
+def write_like(target: BinaryIO, tensors: Sequence[tuple[str, Tensor]], checkpoint: Checkpoint) -> None:
+    """Write a checkpoint as write_checkpoint does, from what a pickle describes, which is changed."""
     keys = _edited(checkpoint, dict(tensors))
     with zipfile.ZipFile(target, "w") as archive:
         pickle = write_pickle(checkpoint.root)
@@ -62,46 +64,29 @@ def write_checkpoint(target: BinaryIO, tensors: Sequence[tuple[str, Tensor]], li
 
 
 @dataclass(frozen=True)
-class _Checkpoint:
+class Checkpoint:
+    """What a pickle describes, the archive's folder with a slash, and the storages."""
+
     root: Value
     folder: str
     stored: list[Stored]
 
 
-def _plain() -> _Checkpoint:
-    return _Checkpoint(Made("reduce", Global("collections", "OrderedDict"), ()), "archive/", [])
+def _plain() -> Checkpoint:
+    return Checkpoint(Made("reduce", Global("collections", "OrderedDict"), ()), "archive/", [])
 
 
-def _parsed(skeleton: bytes) -> _Checkpoint:
+def parsed(skeleton: bytes) -> Checkpoint:
+    """Raises ThetaError where it cannot be read."""
     try:
-        directory = read_directory(lambda at, count: skeleton[at : at + count], len(skeleton))
-        entries = sorted(directory.entries, key=lambda entry: entry.header)
-        if not entries or not entries[0].name.endswith(PICKLE):
-            raise DamagedCheckpoint("its first entry is not a pickle")
-        folder = entries[0].name.removesuffix("data.pkl")
-        storages = storage_entries(entries, folder)
-        for entry in entries:
-            if entry.name == f"{folder}byteorder" and _record(skeleton, entry, storages) != b"little":
-                raise ThetaError("big-endian checkpoints cannot be written")
-        pickle = _record(skeleton, entries[0], storages)
-        root = read_root(lambda at, count: pickle[at : at + count], entries[0])
-        sizes = {key: entry.size for key, entry in storages.items()}
-        return _Checkpoint(root, folder, stored_tensors(named_tensors(root), sizes))
+        read = read_skeleton(skeleton)
+        root = read.root()
+        return Checkpoint(root, read.folder, stored_tensors(named_tensors(root), read.sizes()))
     except (DamagedCheckpoint, UnreadPickle) as error:
         raise ThetaError(f"no checkpoint can be written in the manner of this one: {error}") from None
 
 
-def _record(skeleton: bytes, entry: Entry, storages: Mapping[str, Entry]) -> bytes:
-    # The skeleton lacks the data of the storages, and no storage lies between an entry's header and its end.
-    at = entry.header - sum(storage.size for storage in storages.values() if storage.header < entry.header)
-    found = first_entry(skeleton[at : at + 1024])
-    if found is None or found[0] != entry.name:
-        raise DamagedCheckpoint(f"its entry {entry.name!r} is not where its directory says")
-    start = at + found[1]
-    return skeleton[start : start + entry.size]
-
-
-def _edited(checkpoint: _Checkpoint, tensors: dict[str, Tensor]) -> dict[str, str]:
+def _edited(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> dict[str, str]:
     """Change the root to hold exactly these tensors. The storage's key for each of them."""
     keys: dict[str, str] = {}
     left = dict(tensors)
@@ -149,7 +134,11 @@ def _unchangeable(name: str, stored: Stored) -> ThetaError:
 
 def _insert(root: Value, name: str, key: str, tensor: Tensor) -> None:
     place, rest = _container(root, name)
-    if place is None or any(isinstance(taken, int) or taken == rest for taken, _ in place.pairs):
+    if (
+        name.startswith(STORAGE)
+        or place is None
+        or any(isinstance(taken, int) or taken == rest for taken, _ in place.pairs)
+    ):
         raise ThetaError(f"there is no place for a tensor {name!r} in this checkpoint")
     function, args = _call(name, key, "cpu", tensor, False, _no_hooks())
     place.pairs.append((rest, Made("reduce", Global("torch._utils", function), args)))

@@ -84,7 +84,19 @@ def command(
         raise click.UsageError("--ff-only goes with no strategy: it merges nothing", context)
     if ff == "only" and base:
         raise click.UsageError("--ff-only goes with no --base: it compares nothing", context)
-    of_a_merge = (ff, base, unrelated, favoured, strategy, options, rules, renames, dry_run, no_commit, message)
+    of_a_merge = (
+        ff,
+        base,
+        unrelated,
+        favoured,
+        strategy,
+        options,
+        rules,
+        renames,
+        dry_run,
+        no_commit,
+        message,
+    )
     if not revisions and any(of_a_merge):
         raise click.UsageError(f"{'--abort' if abort else '--redo'} goes with no option of a merge", context)
     repository = Repository.here()

@@ -23,9 +23,9 @@ def command(as_json: bool) -> int:
     """Like git status, for tensors. The exit code is 0 if all is well, and 1 if git-theta is not set up here,
     hooks are missing, or objects are missing.
 
-    Keys of --json: installed, hooks, patterns, staged, unstaged, unmerged (open tensors by path; none where the
-    whole file is open), untracked, missing_objects (number by path), manifests_in_work_tree, stand_ins (texts in
-    place of checkpoints, by path).
+    Keys of --json: installed, hooks, patterns, staged, unstaged, unmerged (what is open by path; none where
+    the whole file is open), untracked, missing_objects (number by path), manifests_in_work_tree, stand_ins
+    (texts in place of checkpoints, by path).
 
     \b
     Example:
@@ -82,5 +82,5 @@ def _lines(status: Status) -> list[str]:
 
 def _open(one: Unmerged) -> list[str]:
     """What is open in a file, and what to type."""
-    what = f"{text.counted(len(one.tensors), 'tensor')}: {text.listed(one.tensors, _SHOWN)}"
-    return [f"{one.path}: {what if one.tensors else 'the whole file'}", f"    {one.remedy}"]
+    names = f": {text.listed(one.names, _SHOWN)}" if one.names else ""
+    return [f"{one.path}: {one.what}{names}", f"    {one.remedy}"]

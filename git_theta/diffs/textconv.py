@@ -20,9 +20,7 @@ _DIGITS = 12
 _OPEN = "not merged"
 
 
-def render(
-    manifest: Manifest, norms: Mapping[str, float], still_open: Collection[str] | None = None
-) -> str:
+def render(manifest: Manifest, norms: Mapping[str, float], still_open: Collection[str] | None = None) -> str:
     """The text: name, dtype, shape, norm, the first digits of the digest and the update kind.
 
     Args:

@@ -165,7 +165,7 @@ class Guided:
 
 
 def _check_number(span: Span, guide: Guide) -> None:
-    """Refuse to compute with codes: quantised weights, say. What is replaced by its like is not computed with."""
+    """Refuse to compute with codes, such as quantised weights. What is replaced by its like is none."""
     if isinstance(guide, Replaced) and guide.share == 1 and guide.tensor.dtype == span.dtype:
         return
     if span.dtype.kind != "float":

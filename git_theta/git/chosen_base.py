@@ -1,4 +1,4 @@
-"""The common ancestor of a merge, where it is not what history says: `--base`, `--allow-unrelated-histories`."""
+"""The base of a merge, where it is not what history says: `--base`, `--allow-unrelated-histories`."""
 
 from __future__ import annotations
 

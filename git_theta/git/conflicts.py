@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from git_theta.diffs.text import counted
 from git_theta.errors import ThetaError
 from git_theta.git import operation
 from git_theta.git.recorded import parsed
@@ -20,7 +21,7 @@ from git_theta.git.records import Records
 from git_theta.git.repository import IndexEntry, Repository
 
 if TYPE_CHECKING:
-    from git_theta.merges.decisions import Help
+    from git_theta.merges.decisions import Help, Plan
 
 Stages = Mapping[int, tuple[str, str]]
 """Mode and oid of a path with a conflict by stage: 1 base, 2 ours, 3 theirs."""
@@ -40,7 +41,8 @@ class Conflict:
         base, ours, theirs: oids of the three versions' blobs; base is "" where there is none.
         ours_name, theirs_name: how the sides are called (a branch, a commit).
         root: of the manifest that was left for the work tree; "" where ours has none.
-        tensors: names of the open tensors; none where the file as a whole could not be merged.
+        tensors: names of the open tensors.
+        parts: the same of what is no tensor; neither where the file as a whole could not be merged.
         merged: oid of the manifest of what could be merged; "" where that is nothing.
         applies: whether a change was applied, rather than two lines of work joined.
         settings: what was said about the merge, as Rules.settings gives it, with what was resolved since.
@@ -58,8 +60,14 @@ class Conflict:
     tensors: tuple[str, ...] = ()
     merged: str = ""
     applies: bool = False
+    parts: tuple[str, ...] = ()
     settings: Settings = ()
     helps: Help = "strategy"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all that is open."""
+        return self.tensors + self.parts
 
 
 _records = Records("conflicts", Conflict)
@@ -119,11 +127,12 @@ def how_to_resolve(conflict: Conflict) -> str:
     path = shlex.quote(conflict.path)
     if conflict.applies:
         return f"git theta resolve {path} --theirs (with the change), or --ours (without it)"
+    apart = f"; or one by one: git theta mergetool {path}" if conflict.parts else ""
     if conflict.helps == "side":
-        return f"git theta resolve {path} --ours (or --theirs)"
+        return f"git theta resolve {path} --ours (or --theirs{apart})"
     if conflict.helps == "rows":
-        return f"git theta resolve {path} --strategy average -o rows=pad (or --ours, or --theirs)"
-    return f"git theta resolve {path} --strategy average (or --ours, or --theirs)"
+        return f"git theta resolve {path} --strategy average -o rows=pad (or --ours, or --theirs{apart})"
+    return f"git theta resolve {path} --strategy average (or --ours, or --theirs{apart})"
 
 
 def take_a_side(path: str) -> str:
@@ -141,15 +150,31 @@ def warning(repository: Repository, path: str, text: bytes) -> str:
 
 
 def _what(conflict: Conflict) -> str:
-    if not conflict.tensors:
+    if not conflict.names:
         return "it is not merged yet"
-    return f"{_counted(conflict.tensors)} not merged yet"
+    return f"{_counted(conflict)} not merged yet"
 
 
-def _counted(tensors: tuple[str, ...]) -> str:
-    count = len(tensors)
-    shown = ", ".join(tensors[:3]) + (f" and {count - 3} more" if count > 3 else "")
-    return f"{count} tensors are" if count > 3 else f"{shown} {'is' if count == 1 else 'are'}"
+def _counted(conflict: Conflict) -> str:
+    count = len(conflict.names)
+    if count > 3:
+        return f"{open_count(len(conflict.tensors), len(conflict.parts))} are"
+    return f"{', '.join(conflict.names)} {'is' if count == 1 else 'are'}"
+
+
+def open_count(tensors: int, parts: int) -> str:
+    """How much is open, in words."""
+    words = [counted(tensors, "tensor")] if tensors or not parts else []
+    if parts:
+        words.append(counted(parts, "other value"))
+    return " and ".join(words)
+
+
+def still_open(record: Conflict, plan: Plan) -> Conflict:
+    """The record with what a plan leaves open."""
+    tensors = tuple(decision.name for decision in plan.open_tensors())
+    parts = tuple(part.name for part in plan.open_parts())
+    return replace(record, tensors=tensors, parts=parts, helps=plan.helps)
 
 
 def _listed(repository: Repository, option: str, path: str) -> list[IndexEntry]:

@@ -18,11 +18,11 @@ from git_theta.errors import ThetaError
 from git_theta.git import merge_record
 from git_theta.git.chosen_base import NONE, Base, chosen
 from git_theta.git.favoured_side import Favoured
-from git_theta.git.merge_driver import explain, summary
+from git_theta.git.merge_driver import explain, open_words, summary
 from git_theta.git.merge_entries import Contested, Head
-from git_theta.git.merge_record import Recorded
 from git_theta.git.merge_heads import heads_to_merge, our_head
 from git_theta.git.merge_move import commit_merge, fast_forward, stage_merge
+from git_theta.git.merge_record import Recorded
 from git_theta.git.merge_settings import carried, rules_for
 from git_theta.git.merge_trees import MergedTrees, merge_trees, with_blobs
 from git_theta.git.merging import CheckpointMerge, fetch_changed
@@ -33,7 +33,7 @@ from git_theta.merges.decisions import Plan
 from git_theta.merges.device import check_name
 from git_theta.merges.named_sides import numbered
 from git_theta.merges.narrowing import device_of
-from git_theta.merges.places import Layer
+from git_theta.merges.places import COMMAND_LINE, Layer
 from git_theta.merges.rules import Rules, check_matches
 
 Say = Callable[[str], None]
@@ -154,7 +154,7 @@ class Merge:
     def check_rules(self, typed: int) -> None:
         """Raises ThetaError where one of the rules that were typed, the last ones, is about no tensor."""
         if typed and self.checkpoints:
-            names = {decision.name for one in self.checkpoints for decision in one.plan.decisions}
+            names = {name for one in self.checkpoints for name in one.plan.names()}
             rules = self.checkpoints[0].rules.rules[-typed:]
             check_matches(rules, names, [one.about.path for one in self.checkpoints])
 
@@ -252,17 +252,23 @@ class Merge:
     def _undecided(self, one: Planned) -> ThetaError:
         path, names = one.about.path, f"{self._base.typed}{self._names()}"
         reasons = explain(one.plan) if one.plan.conflicts() else [f"  {one.plan.skeleton.reason}"]
-        count = len(one.plan.conflicts())
-        lines = [f"{path}: {count} tensors are in conflict; nothing was changed", *reasons]
-        chosen = one.rules.default
-        also = f" --strategy {shlex.quote(str(chosen))}" if chosen is not None and chosen.typed else ""
-        how = _how_to_decide(one.plan, names, also)
+        lines = [f"{path}: {open_words(one.plan)} in conflict; nothing was changed", *reasons]
+        ways = [_how_to_decide(one, names)]
         if len(self.theirs) == 1 and self._base.commit in ("", NONE):  # git merge takes no base
-            how += f"; or git merge {names}, then git theta mergetool {shlex.quote(path)}"
-        return ThetaError("\n".join(lines), how)
+            ways.append(f"git merge {names}, then git theta mergetool {shlex.quote(path)}")
+        return ThetaError("\n".join(lines), "; or ".join(ways))
 
     def _names(self) -> str:
         return " ".join(shlex.quote(head.name) for head in self.theirs)
+
+
+def _typed(rules: Rules) -> str:
+    """What was typed of these rules, as it is typed, after a space."""
+    words: list[str] = []
+    if rules.default is not None and rules.default.typed:
+        words = ["--strategy", shlex.quote(str(rules.default))]
+    typed = (rule for rule in rules.rules if rule.choice.origin.startswith(COMMAND_LINE))
+    return "".join(f" {word}" for word in (*words, *(f"--rule {shlex.quote(str(rule))}" for rule in typed)))
 
 
 def _combines(rules: Rules | None, typed: bool) -> bool:
@@ -307,12 +313,12 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
     return 0
 
 
-def _how_to_decide(plan: Plan, names: str, also: str) -> str:
-    """What to type for what a plan has left open.
-
-    Args:
-        also: the strategy that was typed, which stays.
-    """
+def _how_to_decide(one: Planned, names: str) -> str:
+    """What to type for what a plan has left open; what was typed stays."""
+    plan, also = one.plan, _typed(one.rules)
+    parts = [f" --rule {shlex.quote(f'{part.name}: ours')}" for part in plan.open_parts()]
+    if parts and not plan.open_tensors():
+        return f"git theta merge {names}{also}" + "".join(parts)
     if plan.helps == "side":
         return f"git theta merge {names}{also} --rule 'GLOB: ours'"
     if plan.helps == "rows":

@@ -15,8 +15,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from git_theta.checkpoints.remainder import TYPE
 from git_theta.diffs.text import counted
-from git_theta.errors import ThetaError
+from git_theta.errors import MissingObject, ThetaError
 from git_theta.git import applied as applied_changes
 from git_theta.git import attributes, callers, conflicts, operation, provenance
 from git_theta.git.conflicts import Conflict
@@ -28,7 +29,7 @@ from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.merges import factors, places
 from git_theta.merges.apply import Applied
-from git_theta.merges.decisions import BASE, Plan, is_one_sided
+from git_theta.merges.decisions import BASE, PartDecision, Plan, is_one_sided
 from git_theta.merges.device import MissingTorch
 from git_theta.merges.narrowing import device_of, without_torch
 from git_theta.merges.options import NoOptions
@@ -36,6 +37,7 @@ from git_theta.merges.registry import by_name
 from git_theta.merges.rules import Choice, Rule, Rules
 
 _SHOWN = 5  # reasons
+_TAKEN, _OPEN = "taken from one side", "in conflict"
 _MARKER_SIZE = 7  # unless the attribute conflict-marker-size says otherwise
 
 
@@ -76,10 +78,13 @@ def _merge_versions(repository: Repository, call: Call) -> int:
         _say(f"{error.message}" if call.path in error.message else f"{call.path}: {error.message}")
         if error.remedy:
             _say(f"hint: {error.remedy}")
+        if not isinstance(error, MissingObject):
+            record = replace(record, helps="side")
+        conflicts.write(repository, record)
         _say_how(record, doing)
         return 1
-    conflicts.write(repository, record)
     if applied is None:
+        conflicts.write(repository, replace(record, helps="side"))
         _say(f"{call.path}: {plan.skeleton.reason}")
         _say_how(record, doing)
         return 1
@@ -90,17 +95,14 @@ def _merge_versions(repository: Repository, call: Call) -> int:
         _say(
             f"hint: {call.path}: this clone is shallow, and lacks the common ancestor: git fetch --deepen=100"
         )
-    open_tensors = tuple(decision.name for decision in plan.conflicts())
-    if not open_tensors:
+    if not plan.conflicts():
         provenance.note(repository, record, applied.manifest.root, device_of([plan], "auto"))
         conflicts.clear(repository, call.path)
         return 0
     merged = _stored(repository, applied.text)
-    record = replace(
-        record, root=applied.manifest.root, tensors=open_tensors, merged=merged, helps=plan.helps
-    )
-    conflicts.write(repository, record)
-    _say_how(record, doing)
+    left = conflicts.still_open(record, plan)
+    conflicts.write(repository, replace(left, root=applied.manifest.root, merged=merged))
+    _say_how(left, doing)
     return 1
 
 
@@ -161,9 +163,7 @@ def _rules(repository: Repository, call: Call, doing: Operation) -> Rules:
     return rules_of(repository, call.path, *typed)
 
 
-def _merge(
-    repository: Repository, call: Call, doing: Operation, rules: Rules
-) -> tuple[Plan, Applied | None]:
+def _merge(repository: Repository, call: Call, doing: Operation, rules: Rules) -> tuple[Plan, Applied | None]:
     """The plan and its result; None where the file as a whole is a conflict."""
     settings = repository.config.settings()
     merge = CheckpointMerge(repository, call.path, call.versions, ("base", doing.ours, doing.theirs))
@@ -176,12 +176,13 @@ def _merge(
         merge.fetch(plan, whole)
         with ProgressBar(f"Merging {call.path}") as progress:
             try:
-                return plan, merge.apply(plan, progress=progress, warn=_say, checked_out=True)
+                applied = merge.apply(plan, progress=progress, warn=_say, checked_out=True)
             except MissingTorch as error:
                 _say(f"{call.path}: {error.message}")
                 _say(f"hint: {error.remedy}")
                 plan = without_torch(plan, "torch is not installed")
-                return plan, merge.apply(plan, progress=progress, warn=_say, checked_out=True)
+                applied = merge.apply(plan, progress=progress, warn=_say, checked_out=True)
+            return plan, applied
 
 
 def _record(repository: Repository, call: Call, doing: Operation, head: str) -> Conflict:
@@ -228,8 +229,11 @@ def _write(file: Path, text: bytes) -> None:
 
 def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
     """What was merged, in lines."""
-    counts = Counter(decision.action for decision in plan.decisions)
-    taken = sum(one.action == "take" and one.state != "unchanged" for one in plan.decisions)
+    counts = Counter(decision.action for decision in plan.decisions if not decision.counter)
+    taken = sum(
+        one.action == "take" and one.state != "unchanged" and not one.counter for one in plan.decisions
+    )
+    counters = sum(one.counter for one in plan.decisions) + sum(one.counter for one in plan.parts)
     strategies = Counter(
         (is_one_sided(decision), decision.combination.strategy.name)
         for decision in plan.decisions
@@ -241,15 +245,25 @@ def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
     ]
     numbers = (
         ("taken from one side", taken),
+        ("counters of the training kept as ours", counters),
         ("added", counts["add"]),
         ("removed", counts["remove"]),
         ("in conflict", counts["conflict"]),
     )
     parts += [f"{count} {word}" for word, count in numbers if count]
+    others = Counter(_what_became_of(part) for part in plan.parts)
+    parts += [f"{counted(others[word], 'other value')} {word}" for word in (_TAKEN, _OPEN) if others[word]]
     lines = [f"{path}: {len(plan.decisions)} tensors: {', '.join(parts) or 'none changed'}"]
     for name, count in applied.not_finite.items():
         lines.append(f"warning: {path}: {count} entries of {name} are not finite in the result")
     return lines + about_factors(path, plan) + about_ranks(path, applied) + explain(plan)
+
+
+def _what_became_of(part: PartDecision) -> str:
+    if part.action == "conflict":
+        return _OPEN
+    one_sided = part.state.endswith("on one side") and not part.counter
+    return _TAKEN if one_sided and not part.name.endswith(TYPE) else ""
 
 
 def about_factors(path: str, plan: Plan) -> list[str]:
@@ -277,6 +291,14 @@ def about_ranks(path: str, applied: Applied) -> list[str]:
         f"warning: {path}: {len(applied.lost)} merged LoRA products do not fit our rank: up to "
         f"{100 * applied.lost[name]:.2g} % of them is lost ({name})"
     ]
+
+
+def open_words(plan: Plan) -> str:
+    """How much a plan leaves open."""
+    tensors, parts = len(plan.open_tensors()), len(plan.open_parts())
+    words = [f"{tensors} tensors"] if tensors or not parts else []
+    words += [counted(parts, "other value")] if parts else []
+    return f"{' and '.join(words)} {'is' if (tensors, parts) == (0, 1) else 'are'}"
 
 
 def _say_how(record: Conflict, doing: Operation) -> None:

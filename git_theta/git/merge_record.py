@@ -11,9 +11,9 @@
     Theta-Device: cuda
     Theta-Base: 2b8c... (or none)
 
-Settings hold for the paths just before them, device and base for all. A resolution is a rule for what was in
-conflict by all of that, the first one first. Versions are blobs, "-" for none: where a commit's parents are not
-what was merged.
+Settings hold for the paths just before them, device and base for all. A resolution is a rule for what was
+in conflict by all of that, the first one first. Versions are blobs, "-" for none: where a commit's parents
+are not what was merged.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Recorded:
 
     Attributes:
         settings: what was said about it, as Rules.settings gives it.
-        versions: oids of the blobs that were merged, base first, "" for none; empty if these are the versions of
-            the commit's parents.
+        versions: oids of the blobs that were merged, base first, "" for none; empty if these are the versions
+            of the commit's parents.
     """
 
     settings: Sequence[tuple[str, str]]

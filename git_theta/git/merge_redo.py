@@ -91,7 +91,9 @@ def _of_versions(repository: Repository, revision: str, path: str, one: Recorded
     with closing(merge):
         plan = merge.plan(one.rules(f"the message of {revision}"))
         if plan.skeleton.action == "conflict" or plan.conflicts():
-            raise ThetaError(f"{path}: what {revision} says leaves some tensors in conflict", f"git log -1 {revision}")
+            raise ThetaError(
+                f"{path}: what {revision} says leaves some tensors in conflict", f"git log -1 {revision}"
+            )
         merge.fetch(plan, whole=False)
         return merge.apply(plan, device=device)
 

@@ -33,6 +33,7 @@ and, after an @, for which tensors:  @layer, @all that are left, @GLOB; without 
 Codes and their scales are one tensor: what is answered for one of them counts for all.
 done: carry out what was answered, leave the rest open.   quit: change nothing.   ?: this text"""
 
+_FOR_PARTS = ("ours", "theirs", "base", "skip")
 _SHORT = {"o": "ours", "t": "theirs", "b": "base", "s": "skip"}
 
 
@@ -97,11 +98,23 @@ def _walk(repository: Repository, one: Open, ask: Ask, say: Say, patient: bool, 
     return resolve(repository, [f":(top,literal){one.path}"], wanted, say)
 
 
-def _choices(rows: Sequence[TaskRow], ask: Ask, say: Say, patient: bool) -> dict[str, str]:
+@dataclass(frozen=True)
+class PartRow:
+    """What is open and no tensor: only a side can be taken."""
+
+    name: str
+    layer: str = "no tensors"
+
+
+Row = TaskRow | PartRow
+
+
+def _choices(rows: Sequence[Row], ask: Ask, say: Say, patient: bool) -> dict[str, str]:
     """What is to be done with each tensor, by name; none for those that stay open."""
     decided: dict[str, str] = {}
     skipped: set[str] = set()
-    together = [set(names) for names in companions.groups({row.name: [dtype(row.dtype)] for row in rows})]
+    dtypes = {row.name: [dtype(row.dtype)] for row in rows if not isinstance(row, PartRow)}
+    together = [set(names) for names in companions.groups(dtypes)]
     for layer, group in groupby(rows, key=lambda row: row.layer):
         members = list(group)
         if all(row.name in decided or row.name in skipped for row in members):
@@ -118,7 +131,9 @@ def _choices(rows: Sequence[TaskRow], ask: Ask, say: Say, patient: bool) -> dict
                 left = [other for other in rows if other.name not in decided and other.name not in skipped]
                 meant = [other.name for other in left if _means(answer, row, other)]
                 meant += [name for group in together if not group.isdisjoint(meant) for name in group]
-                if not meant:
+                if answer.choice not in _FOR_PARTS and isinstance(row, PartRow) and row.name in meant:
+                    say(f"{text.printable(row.name)} is no tensor: answer ours, theirs, base or skip")
+                elif not meant:
                     say(f"no tensor that is left matches {answer.scope}")
                 elif answer.choice == "skip":
                     skipped |= set(meant)
@@ -127,9 +142,11 @@ def _choices(rows: Sequence[TaskRow], ask: Ask, say: Say, patient: bool) -> dict
     return decided
 
 
-def _means(answer: Answer, asked: TaskRow, other: TaskRow) -> bool:
+def _means(answer: Answer, asked: Row, other: Row) -> bool:
     if answer.scope == "":
         return other is asked
+    if isinstance(other, PartRow) and answer.choice not in _FOR_PARTS:
+        return False
     if answer.scope == "layer":
         return other.layer == asked.layer
     return answer.scope == "all" or fnmatchcase(other.name, answer.scope)
@@ -170,19 +187,27 @@ def _parsed(line: str, allowed: Sequence[str]) -> Answer:
     return Answer(choice, scope)
 
 
-def _open_rows(repository: Repository, one: Open) -> list[TaskRow]:
-    """The open tensors, by layer."""
+def _open_rows(repository: Repository, one: Open) -> list[Row]:
+    """The open tensors, by layer, then what else is open."""
+    if one.record is not None and one.record.names and not one.record.tensors:
+        return [PartRow(name) for name in one.record.parts]
     base, ours, theirs = (
         Place(one.path, *one.stages.get(stage, ("", "")), label=name)
         for stage, name in enumerate(one.names, 1)
     )
     rows = compare_three(repository, (base, ours, theirs)).rows
     still_open = set(one.record.tensors) if one.record is not None and one.record.tensors else None
+    parts = one.record.parts if one.record is not None else ()
     found = [row for row in rows if (row.both if still_open is None else row.name in still_open)]
-    return sorted(found, key=lambda row: (layers.natural(row.layer), layers.natural(row.name)))
+    found.sort(key=lambda row: (layers.natural(row.layer), layers.natural(row.name)))
+    return [*found, *(PartRow(name) for name in parts)]
 
 
-def _table(layer: str, rows: Sequence[TaskRow]) -> Iterator[str]:
+def _table(layer: str, members: Sequence[Row]) -> Iterator[str]:
+    rows = [row for row in members if not isinstance(row, PartRow)]
+    if not rows:
+        yield "what is no tensor:"
+        return
     width = max(10, *(text.width(text.printable(row.name)) for row in rows))
     title = text.fit(text.printable(layer) or "of no layer", width + 2)
     yield f"{title} {'shape':>14} {'|ours|':>9} {'|theirs|':>9} {'cosine':>7} {'conflicts':>9}"

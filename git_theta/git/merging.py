@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
 from git_theta import manifest as manifests
 from git_theta.chains import closure
+from git_theta.checkpoints.remainder import Remainder, undivided
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
@@ -29,6 +31,7 @@ from git_theta.merges import plan as planning
 from git_theta.merges.apply import Applied, Means, apply
 from git_theta.merges.crew import Progress as MergeProgress
 from git_theta.merges.decisions import Plan
+from git_theta.merges.remainders import read_remainder
 from git_theta.merges.resolutions import planned
 from git_theta.merges.rules import Rules
 from git_theta.merges.sides import Sides, inputs_of
@@ -76,9 +79,27 @@ class CheckpointMerge:
 
     def plan(self, rules: Rules) -> Plan:
         """The plan by these rules. Raises ThetaError as merges.plan does."""
-        base, *others = self.manifests[: len(self._labels)]
+        count = len(self._labels)
+        base, *others = self.manifests[:count]
         sides = [one for one in others if one is not None]
-        return planned(lambda rules: planning.plan(base, sides, rules, self._labels), rules)
+        around = self.remainders[:count]
+        return planned(
+            lambda rules: planning.plan(base, sides, rules, self._labels, around, self._path), rules
+        )
+
+    @cached_property
+    def remainders(self) -> list[Remainder | None]:
+        """What each version holds besides tensors; where that is the same in all, it is not looked into.
+
+        Raises MissingObject where it cannot be had.
+        """
+        known = {one.skeleton for one in self.sides.known}
+        if len(known) == 1:
+            return [undivided(one.skeleton) if one is not None else None for one in self.manifests]
+        sources = [(self._path, one) for one in self.sides.known]
+        _fetch(self._repository, self.sides.oids(known), sources)
+        objects = self._repository.objects
+        return [read_remainder(one, objects) if one is not None else None for one in self.manifests]
 
     def fetch(self, plan: Plan, whole: bool) -> None:
         """Bring here, in one batch, what a plan needs.

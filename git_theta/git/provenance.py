@@ -59,7 +59,8 @@ def complete(repository: Repository, message: Path) -> None:
     from git_theta.git.merge_record import Recorded
 
     recorded = {
-        one.path: Recorded(one.settings, () if _is_of_merge(repository, one) else one.versions) for one in found
+        one.path: Recorded(one.settings, () if _is_of_merge(repository, one) else one.versions)
+        for one in found
     }
     devices = {one.device for one in found} - {""}
     text = message.read_text(errors="surrogateescape")

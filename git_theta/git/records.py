@@ -76,7 +76,9 @@ class Records(Generic[AnyRecord]):
 
     def _read(self, file: Path) -> AnyRecord | None:
         try:
-            return self._read_fields(**{key: _tupled(value) for key, value in json.loads(file.read_text()).items()})
+            return self._read_fields(
+                **{key: _tupled(value) for key, value in json.loads(file.read_text()).items()}
+            )
         except (ValueError, TypeError, AttributeError, OSError):
             return None  # a damaged record must not keep anybody from committing
 

@@ -15,7 +15,7 @@ from git_theta.git.blobs import lost
 from git_theta.git.conflict_sides import STAGES, Open
 from git_theta.git.conflicts import Conflict
 from git_theta.git.interrupts import held_back
-from git_theta.git.merge_driver import about_factors, about_ranks, explain
+from git_theta.git.merge_driver import about_factors, about_ranks, explain, open_words
 from git_theta.git.merge_settings import rules_for
 from git_theta.git.merging import CheckpointMerge
 from git_theta.git.operation import how_to_finish
@@ -26,6 +26,7 @@ from git_theta.merges.narrowing import continued, device_of
 from git_theta.merges.options import parse, parse_pairs
 from git_theta.merges.resolutions import of_conflicts
 from git_theta.merges.rules import Choice, Rule, Rules, check_matches, parse_rows, parse_rule, parse_strategy
+from git_theta.merges.skeletons import is_named_for
 
 Say = Callable[[str], None]
 _PLACE = "the command line"
@@ -113,15 +114,16 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
     configured, typed = _rules(repository, one, wanted)
     plan = merge.plan(replace(configured, rules=(*configured.rules, *typed)))
     if globs := len(wanted.tensors) + len(wanted.rules):
-        names = {decision.name for decision in plan.decisions}
-        check_matches(typed[-globs:], names, [one.path])
+        check_matches(typed[-globs:], plan.names(), [one.path])
     record = one.record or _new_record(repository, one)
     if not record.merged:
         record = replace(record, settings=tuple(configured.settings()))
     if record.merged:
         *sides, merged = merge.manifests
+        remainder = merge.remainders[-1]
         assert merged is not None
-        plan = continued(plan, sides, merged, record.tensors)
+        assert remainder is not None
+        plan = continued(plan, sides, merged, remainder, record.tensors, record.parts)
     try:
         if plan.skeleton.action == "conflict":
             raise ThetaError(f"{one.path}: {plan.skeleton.reason}", _take_a_side(one))
@@ -141,7 +143,7 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
     record = replace(record, settings=(*record.settings, *_resolutions(typed, bool(still_open))))
     if still_open:
         record = _leave_open(repository, record, plan, applied.text)
-        said = [f"{one.path}: {len(still_open)} tensors are still open:", *explain(plan)]
+        said = [f"{one.path}: {open_words(plan)} still open:", *explain(plan)]
         say("\n".join([*said, f"To go on: {conflicts.how_to_resolve(record)}"]))
         return False
     provenance.note(repository, record, applied.manifest.root, device_of([plan], wanted.device))
@@ -177,8 +179,7 @@ def _leave_open(repository: Repository, record: Conflict, plan: Plan, text: byte
     """Write what has been merged by now into the work tree, and down for the next time."""
     manifest = manifests.parse(text)
     merged = repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
-    names = tuple(decision.name for decision in plan.conflicts())
-    record = replace(record, root=manifest.root, tensors=names, merged=merged, helps=plan.helps)
+    record = replace(conflicts.still_open(record, plan), root=manifest.root, merged=merged)
     with held_back():
         conflict_sides.write_file(repository, record.path, text, repository.work_tree / record.path)
         conflicts.write(repository, record)
@@ -194,6 +195,13 @@ def _take_whole(repository: Repository, one: Open, merge: CheckpointMerge, side:
         conflicts.clear(repository, one.path)
         say(f"{one.path}: removed, as in {side}.")
         return
+    formats = {other: found.format for other in STAGES if (found := merge.manifests[STAGES[other] - 1])}
+    fitting = [other for other, name in formats.items() if is_named_for(name, one.path)]
+    if fitting and side not in fitting:
+        raise ThetaError(
+            f"{one.path}: {side} is a {manifest.format} file, and would be one of another name",
+            f"git theta resolve {shlex.quote(one.path)} --{fitting[-1]}",
+        )
     settle(repository, one.path, one.stages[STAGES[side]][0], manifests.write(manifest))
     say(f"{one.path}: as {side} has it, and the file is staged.")
 

@@ -93,7 +93,7 @@ class Status:
                 }
                 for entry in self.unstaged
             ],
-            "unmerged": {one.path: list(one.tensors) for one in self.unmerged},
+            "unmerged": {one.path: list(one.names) for one in self.unmerged},
             "untracked": self.untracked,
             "missing_objects": self.missing,
             "manifests_in_work_tree": self.manifests,

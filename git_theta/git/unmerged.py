@@ -17,12 +17,14 @@ class Unmerged:
     """A checkpoint that a merge has left open.
 
     Attributes:
-        tensors: the open ones; none where the file as a whole is open.
+        names: of the open tensors, then of what else is open; none where the file as a whole is.
+        what: how many there are, in words.
         remedy: how to decide on them.
     """
 
     path: str
-    tensors: tuple[str, ...]
+    names: tuple[str, ...]
+    what: str
     remedy: str
 
 
@@ -37,19 +39,20 @@ def everything(repository: Repository) -> list[Unmerged]:
 
 
 def open_in_file(repository: Repository, file: Path, manifest: Manifest) -> tuple[str, ...] | None:
-    """The open tensors of a file in the work tree that is as a merge has left it; None if it is not."""
+    """What is open in a file of the work tree that is as a merge has left it; None if it is not."""
     top = repository.work_tree.absolute()
-    absolute = Path(os.path.abspath(file))
+    absolute = Path(os.path.abspath(file))  # noqa: PTH100 -- a link is not followed
     if not absolute.is_relative_to(top):
         return None
     record = conflicts.find(repository, absolute.relative_to(top).as_posix())
     if record is None or record.root != manifest.root or not conflicts.stages(repository, record.path):
         return None
-    return record.tensors
+    return record.names
 
 
 def _unmerged(repository: Repository, path: str) -> Unmerged:
     record = conflicts.find(repository, path)
     if record is None:
-        return Unmerged(path, (), conflicts.take_a_side(path))
-    return Unmerged(path, record.tensors, conflicts.how_to_resolve(record))
+        return Unmerged(path, (), "the whole file", conflicts.take_a_side(path))
+    what = conflicts.open_count(len(record.tensors), len(record.parts)) if record.names else "the whole file"
+    return Unmerged(path, record.names, what, conflicts.how_to_resolve(record))

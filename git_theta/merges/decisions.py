@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from git_theta.checkpoints.remainder import Remainder
 from git_theta.dtypes import DType
 from git_theta.manifest import Manifest, TensorLine, ViewLine
 from git_theta.merges.interface import Strategy
@@ -83,6 +85,7 @@ class Decision:
         reason: for a conflict, in words.
         helps: for a conflict, what settles it.
         of: where the result has a view, the name there of the tensor that it is a view of.
+        counter: whether several have changed it, and ours is kept because it only keeps count of a training.
         same_as: for combine, the name in the result of the equal tensor that is computed for both; or "".
         product: for combine, the pair of factors whose products are merged, of which it is one.
         copied: where the result has what another tensor, which is equal, is on that side: its line there.
@@ -100,6 +103,7 @@ class Decision:
     same_as: str = ""
     product: Pair | None = None
     copied: Line | None = None
+    counter: bool = False
 
     @property
     def line(self) -> Line | None:
@@ -119,6 +123,25 @@ class Decision:
         if self.combination is not None:
             return self.combination.dtype, self.combination.shape
         return (self.line.dtype, self.line.shape) if self.line is not None else None
+
+
+@dataclass(frozen=True)
+class PartDecision:
+    """What becomes of a part of the file that is no tensor (see checkpoints.remainder).
+
+    Attributes:
+        action: as of tensors; none is computed.
+        side: that has the part, or has it no more, as the result; for a conflict ours.
+        reason: for a conflict, in words.
+        counter: as of tensors.
+    """
+
+    name: str
+    action: Literal["take", "add", "remove", "conflict"]
+    state: State
+    side: int = OURS
+    reason: str = ""
+    counter: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,21 +168,35 @@ class Plan:
         labels: what the sides are called, base first.
         format: of the result: that of the side whose skeleton it has.
         decisions: one for every tensor and view of every side, sorted by name.
+        parts: one for everything else that a side has, sorted by name.
+        remainders: what the parts are on each side, base first.
     """
 
     labels: tuple[str, ...]
     format: str
     decisions: tuple[Decision, ...]
     skeleton: SkeletonDecision
+    parts: tuple[PartDecision, ...] = ()
+    remainders: tuple[Remainder | None, ...] = field(default=(), repr=False)
 
-    def conflicts(self) -> list[Decision]:
-        """The decisions that are still open."""
+    def conflicts(self) -> list[Decision | PartDecision]:
+        """The decisions that are still open: on tensors, then on parts."""
+        return [*self.open_tensors(), *self.open_parts()]
+
+    def names(self) -> set[str]:
+        """What rules can be about: tensors, and everything else."""
+        return {one.name for one in self.decisions} | {one.name for one in self.parts}
+
+    def open_tensors(self) -> list[Decision]:
         return [decision for decision in self.decisions if decision.action == "conflict"]
+
+    def open_parts(self) -> list[PartDecision]:
+        return [part for part in self.parts if part.action == "conflict"]
 
     @property
     def helps(self) -> Help:
         """What settles as many conflicts as can be settled without taking a side."""
-        found = {decision.helps for decision in self.conflicts()}
+        found = {decision.helps for decision in self.open_tensors()}
         several: tuple[Help, ...] = ("rows", "strategy", "rule")
         return next((one for one in several if one in found), "side")
 
@@ -190,3 +227,23 @@ def _same(one: Line, other: Line) -> bool:
     if isinstance(one, TensorLine) and isinstance(other, TensorLine):
         return (one.dtype, one.shape, one.digest) == (other.dtype, other.shape, other.digest)
     return replace(one, name="") == replace(other, name="")
+
+
+def state_of(lines: Sequence[object | None], changed: Sequence[int], alike: bool) -> State:
+    """How sides relate, of which some changed what the base has."""
+    if not changed:
+        return "unchanged"
+    gone = [lines[side] is None for side in changed]
+    if alike and len(changed) == 1:
+        return (
+            "removed on one side"
+            if gone[0]
+            else "changed on one side"
+            if lines[BASE] is not None
+            else "added on one side"
+        )
+    if alike:
+        return "removed alike" if gone[0] else "changed alike" if lines[BASE] is not None else "added alike"
+    if any(gone):
+        return "removed and changed"
+    return "changed differently" if lines[BASE] is not None else "added differently"

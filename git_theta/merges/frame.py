@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import BinaryIO, cast
 
 from blake3 import blake3
 
@@ -11,6 +12,7 @@ from git_theta import manifest as manifests
 from git_theta.checkpoints import registry
 from git_theta.checkpoints.layout import Layout, Span
 from git_theta.checkpoints.registry import OPAQUE
+from git_theta.checkpoints.remainder import WHOLE, Divisible
 from git_theta.dtypes import BYTES
 from git_theta.errors import ThetaError
 from git_theta.filters import skeleton
@@ -19,12 +21,15 @@ from git_theta.filters.content import Content
 from git_theta.filters.keeper import Keeper
 from git_theta.filters.known import SKELETON, Known
 from git_theta.manifest import Manifest, TensorLine, ViewLine
-from git_theta.merges.decisions import Plan
+from git_theta.merges import remainders
+from git_theta.merges.decisions import Decision, Plan
 from git_theta.merges.sides import Sides
 from git_theta.objects.reader import Objects
 from git_theta.settings import Settings
 from git_theta.tensors import ArrayTensor, Tensor
 from git_theta.updates.interface import Target
+
+_NOWHERE = -1
 
 
 class Frame:
@@ -76,7 +81,14 @@ class Frame:
         first = self._names_in_result([piece.tensor.name for piece in pieces if piece.tensor is not None])
         order = dict.fromkeys([*(name for name in first if name in opened), *opened])
         with self._objects.store.spool() as file:
-            checkpoint_format.write(file, [(name, opened[name]) for name in order], bytes(like))  # type: ignore[arg-type]
+            target = cast("BinaryIO", file)
+            named = [(name, opened[name]) for name in order]
+            if isinstance(checkpoint_format, Divisible):
+                number = self._plan.skeleton.side
+                several = self._skeletons(side.format)
+                checkpoint_format.write_merged(target, named, several, number, self._chosen())
+            else:
+                checkpoint_format.write(target, named, bytes(like))
             file.flush()
             recorded = [(manifests.write(side), side) for side in self._sides.known]
             cleaner = Cleaner(self._objects, lambda _: self._known, self._settings, _say_nothing)
@@ -87,7 +99,54 @@ class Frame:
                 f"{pathname}: a {side.format} file cannot be written with what the merge gives: "
                 f"{_difference(manifest, tensors, views)}"
             )
+        self._check_parts(manifest, pathname)
         return manifest, text
+
+    def _skeletons(self, of_format: str) -> dict[int, bytes]:
+        """The skeletons of all sides of a format."""
+        return {
+            number: bytes(skeleton.pieces(one, skeleton.read(one, self._objects))[1])
+            for number, one in enumerate(self._sides.manifests)
+            if one is not None and one.format == of_format
+        }
+
+    def _chosen(self) -> dict[str, int]:
+        """By names of parts and of tensors, here and on all sides, the side that the result is like there."""
+        chosen = {
+            line.name: _NOWHERE for one in self._plan.decisions for line in one.lines if line is not None
+        }
+        for one in self._plan.decisions:
+            if one.form is not None:
+                chosen[one.name] = self._described_by(one)
+        return chosen | {part.name: part.side for part in self._plan.parts}
+
+    def _described_by(self, decision: Decision) -> int:
+        """The side that has a tensor as the result has it, but perhaps for its bytes."""
+        having = [side for side, line in enumerate(decision.lines) if line and line.name == decision.name]
+        like = self._plan.skeleton.side
+        wanted = (like, decision.side) if decision.action == "combine" else (decision.side, like)
+        return next((side for side in wanted if side in having), having[-1])
+
+    def _check_parts(self, manifest: Manifest, pathname: str) -> None:
+        """Raises ThetaError where a file that was written does not hold what the plan says."""
+        plan = self._plan
+        parts = remainders.expected(plan.parts, plan.remainders)
+        if WHOLE in parts:
+            return
+        found = remainders.read_remainder(manifest, self._objects)
+        pairs = (
+            (found.parts, parts),
+            (found.bound, remainders.bound(plan.decisions, plan.remainders)),
+        )
+        for there, wanted in pairs:
+            other = sorted(
+                name for name in there.keys() | wanted.keys() if there.get(name) != wanted.get(name)
+            )
+            if other:
+                raise ThetaError(
+                    f"{pathname}: a {manifest.format} file cannot be written with what the merge gives: "
+                    f"{other[0]!r} would be another one"
+                )
 
     def _side(self, number: int) -> Manifest:
         found = self._sides.manifests[number]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
+from git_theta.checkpoints.remainder import Remainder
 from git_theta.manifest import Manifest, ViewLine
 from git_theta.merges.arithmetic import linear_coefficients
-from git_theta.merges.decisions import OURS, Decision, Line, Plan, lines_of
+from git_theta.merges.decisions import OURS, Decision, Line, PartDecision, Plan, lines_of
 from git_theta.merges.device import choose
+from git_theta.merges.remainders import of_format, with_containers
 from git_theta.merges.skeletons import decide_skeleton
 
 
@@ -38,14 +40,21 @@ def without_torch(plan: Plan, reason: str) -> Plan:
 
 
 def continued(
-    plan: Plan, manifests: Sequence[Manifest | None], merged: Manifest, still_open: Collection[str]
+    plan: Plan,
+    manifests: Sequence[Manifest | None],
+    merged: Manifest,
+    remainder: Remainder,
+    still_open: Collection[str],
+    open_parts: Collection[str],
 ) -> Plan:
-    """The plan for the tensors that are still open; everything else is as it has been merged before.
+    """The plan for what is still open; everything else is as it has been merged before.
 
     Args:
         manifests: of the plan's sides, base first.
         merged: what has been merged. In the new plan it is a further side, after the others.
-        still_open: names of tensors. A factor whose product is merged opens the other one again.
+        remainder: what that has besides tensors.
+        still_open, open_parts: names of tensors and of parts. A factor whose product is merged opens the
+            other one again.
     """
     pairs = {decision.product for decision in plan.decisions if decision.name in still_open}
     still_open = {*still_open, *(name for pair in pairs if pair is not None for name in pair.names)}
@@ -54,15 +63,34 @@ def continued(
     decisions = []
     for decision in plan.decisions:
         line = before.pop(decision.name, None)
-        decisions.append(decision if decision.name in still_open else _settled(decision, line, further))
+        if decision.name in still_open:
+            decisions.append(replace(decision, lines=(*decision.lines, line)))
+        else:
+            decisions.append(_settled(decision, line, further))
     nothing = (None,) * further
     decisions += [
         _settled(Decision(name, "take", "unchanged", nothing), line, further) for name, line in before.items()
     ]
     decisions.sort(key=lambda decision: decision.name)
     sides = [*manifests, merged]
-    skeleton = decide_skeleton(sides, decisions, [*plan.labels, "what was merged before"])
-    return replace(plan, decisions=tuple(decisions), skeleton=skeleton)
+    remainders = (*plan.remainders, remainder)
+    present = {decision.name for decision in decisions if decision.form is not None}
+    parts = with_containers(
+        [
+            part if part.name in open_parts else _settled_part(part, part.name in remainder.parts, further)
+            for part in plan.parts
+        ],
+        remainders,
+        present,
+        of_format(sides, further),
+    )
+    labels = [*plan.labels, "what was merged before"]
+    skeleton = decide_skeleton(sides, decisions, parts, remainders, labels, further)
+    return replace(plan, decisions=tuple(decisions), skeleton=skeleton, parts=parts, remainders=remainders)
+
+
+def _settled_part(part: PartDecision, there: bool, side: int) -> PartDecision:
+    return replace(part, action="take" if there else "remove", side=side, reason="")
 
 
 def _settled(decision: Decision, line: Line | None, side: int) -> Decision:

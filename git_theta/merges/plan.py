@@ -25,13 +25,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from git_theta.checkpoints.layout import STORAGE
+from git_theta.checkpoints.remainder import Remainder, undivided
 from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest, TensorLine, ViewLine
-from git_theta.merges import companions, equals, factors, groups, rows
+from git_theta.merges import companions, equals, factors, groups, kinds, rows
+from git_theta.merges.bookkeeping import TrainerState, is_counter
 from git_theta.merges.decisions import (
     BASE,
     OURS,
-    THEIRS,
     Combination,
     Decision,
     Help,
@@ -41,14 +43,13 @@ from git_theta.merges.decisions import (
     State,
     lines_of,
     listed,
+    state_of,
 )
 from git_theta.merges.named_sides import numbered, side_number
 from git_theta.merges.options import fit
+from git_theta.merges.remainders import SIDES, decide_parts, side_taken, takes_all
 from git_theta.merges.rules import Choice, Rename, Rules
-from git_theta.merges.skeletons import decide_skeleton
-
-_SIDES = {"base": BASE, "ours": OURS, "theirs": THEIRS}
-"""What strategies like `ours` take, where there are two sides."""
+from git_theta.merges.skeletons import decide_skeleton, like_side
 
 
 def plan(
@@ -56,6 +57,8 @@ def plan(
     sides: Sequence[Manifest],
     rules: Rules,
     labels: Sequence[str] | None = None,
+    remainders: Sequence[Remainder | None] = (),
+    pathname: str = "",
 ) -> Plan:
     """Plan a merge.
 
@@ -63,6 +66,9 @@ def plan(
         base: the common ancestor; None where there is none.
         sides: ours, and one or more of theirs.
         labels: what the sides are called in messages, base first; by default base, ours, theirs.
+        remainders: what the sides have besides tensors, base first; unless given, the bytes around the
+            tensors are one part.
+        pathname: of the checkpoint, which says of which format the result is where sides have several.
 
     Raises:
         ThetaError: a rename rule is ambiguous, or options do not fit the number of sides.
@@ -72,23 +78,31 @@ def plan(
         labels = ["base", "ours", *theirs]
     rules = numbered(rules, labels)
     named = [_named(side, rules.renames, label) for side, label in zip((base, *sides), labels, strict=True)]
-    planner = _Planner(rules, tuple(labels), named)
+    manifests = (base, *sides)
+    remainders = remainders or [undivided(one.skeleton) if one is not None else None for one in manifests]
+    planner = _Planner(rules, tuple(labels), named, remainders)
     keys = sorted({key for side in named for key in side.lines})
     decisions = {key: planner.decide(key) for key in keys}
     planner.settle_groups(decisions)
     factors.merge_products(decisions, rules, labels)
     planner.settle_views(decisions)
+    planner.drop_storages(decisions)
     equals.keep_equal(decisions, planner.is_ruled_apart)
-    manifests, preferred = (base, *sides), planner.preferred
+    preferred = planner.preferred
     made = _in_order(decisions)
-    skeleton = decide_skeleton(manifests, made, labels, preferred)
+    present = {decision.name for decision in made if decision.form is not None}
+    like = like_side(manifests, pathname, preferred)
+    parts = decide_parts(manifests, remainders, labels, rules, present, like, planner.trainer)
+    made, parts = kinds.decide_once(made, parts, remainders, labels, rules)
+    skeleton = decide_skeleton(manifests, made, parts, remainders, labels, like)
     if skeleton.action == "conflict" and preferred is not None:  # as for Git: a file that is taken whole
         made = _in_order({key: _whole(decision, preferred) for key, decision in decisions.items()})
+        parts = ()
         skeleton = SkeletonDecision("take", preferred)
     _check_complete(made, manifests)
-    like = manifests[skeleton.side]
-    assert like is not None
-    return Plan(tuple(labels), like.format, made, skeleton)
+    model = manifests[skeleton.side]
+    assert model is not None
+    return Plan(tuple(labels), model.format, made, skeleton, parts, tuple(remainders))
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,11 @@ class _Side:
 
     lines: Mapping[str, Line]
     common: Mapping[str, str]
+
+
+def _shown_in(side: _Side) -> set[str]:
+    """What views of a side are of."""
+    return {line.of for line in side.lines.values() if isinstance(line, ViewLine)}
 
 
 def _named(manifest: Manifest | None, renames: Sequence[Rename], label: str) -> _Side:
@@ -139,10 +158,22 @@ class _Planner:
         sides: what they have, base first.
     """
 
-    def __init__(self, rules: Rules, labels: tuple[str, ...], sides: Sequence[_Side]) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        labels: tuple[str, ...],
+        sides: Sequence[_Side],
+        remainders: Sequence[Remainder | None],
+    ) -> None:
+        self._remainders = remainders
         self._rules = rules
         self._labels = labels
         self._sides = sides
+        values = [
+            {key: self._value(number, line) for key, line in side.lines.items()}
+            for number, side in enumerate(sides)
+        ]
+        self.trainer = TrainerState(values, remainders)
 
     @property
     def preferred(self) -> int | None:
@@ -153,27 +184,33 @@ class _Planner:
     def decide(self, key: str) -> Decision:
         """What becomes of the tensor with this common name."""
         lines = tuple(side.lines.get(key) for side in self._sides)
-        values = self._values(lines)
-        changed = _changed(values)
         name = self._result_name(lines)
-        state = _state(lines, changed, alike=len({values[side] for side in changed}) == 1)
+        noted = self.trainer.values(name)
+        values = noted or self._values(lines)
+        changed = _changed(values)
+        state = state_of(lines, changed, alike=len({values[side] for side in changed}) == 1)
         if not changed:
             return Decision(name, "take", state, lines)
-        choice = self._rules.choose(name)
-        all_take_part = choice is not None and choice.one_sided == "combine" and None not in lines
+        choice = self._rules.choose(self._decided_by(lines) or name)
+        all_take_part = takes_all(choice, lines)
         alike = len({values[side] for side in changed}) == 1
         if alike and not (all_take_part and len(changed) < len(lines) - 1):
             return _taken(name, state, lines, changed[0])
         if choice is not None and choice.strategy.takes:
-            side = self._side_taken(choice, changed, values)
+            side = side_taken(choice, changed, values)
             if side is not None:
                 return _taken(name, state, lines, side)
+        kept = is_counter(name) and not (choice is not None and choice.explicit)
+        if (noted or kept) and not alike:
+            return replace(_taken(name, state, lines, OURS), counter=True)
         sides = list(range(OURS, len(lines))) if all_take_part else changed
         combination = self._combination(choice, lines, changed, sides)
         if isinstance(combination, Combination):
             return Decision(name, "combine", state, lines, combination=combination)
         if alike and not _too_many(choice, sides):  # what arithmetic cannot do, Git's rule can
             return _taken(name, state, lines, changed[0])
+        if is_counter(name):
+            return replace(_taken(name, state, lines, OURS), counter=True)
         reason, helps = combination
         return Decision(name, "conflict", state, lines, reason=reason, helps=helps)
 
@@ -193,7 +230,7 @@ class _Planner:
             side = changed[0] if len({of_sides[number] for number in changed}) == 1 else None
             choice = self._rules.choose(*(one.name for one in members))
             if choice is not None and choice.strategy.takes:
-                side = self._side_taken(choice, changed, of_sides)
+                side = side_taken(choice, changed, of_sides)
             who = listed([self._labels[number] for number in changed])
             for key, one in zip(keys, members, strict=True):
                 taken = side is not None and _taken(one.name, one.state, one.lines, side)
@@ -228,6 +265,16 @@ class _Planner:
                     shown, f"{decision.name} is a view of it, and would lose its data"
                 )
 
+    def drop_storages(self, decisions: dict[str, Decision]) -> None:
+        """Leave out the data of slices that the result has no slice of: nothing refers to them there."""
+        shown = {one.of for one in decisions.values() if isinstance(one.line, ViewLine)}
+        for key, decision in decisions.items():
+            if not decision.name.startswith(STORAGE) or decision.form is None or decision.name in shown:
+                continue
+            lines = zip(self._sides, decision.lines, strict=True)
+            if any(line and line.name in _shown_in(side) for side, line in lines):
+                decisions[key] = replace(decision, action="remove", combination=None, reason="")
+
     def is_ruled_apart(self, one: Decision, other: Decision) -> bool:
         """Whether a rule chooses something for one of two equal tensors that is not chosen for the other."""
         choice = self._rules.choose(one.name)
@@ -245,16 +292,48 @@ class _Planner:
         """The side that a strategy takes; None where it takes none, or there are several of theirs."""
         if (side := side_number(takes)) is not None:
             return side
-        return _SIDES.get(takes or "") if len(self._sides) == len(_SIDES) else None
+        return SIDES.get(takes or "") if len(self._sides) == len(SIDES) else None
 
     def _values(self, lines: Sequence[Line | None]) -> list[object]:
-        return [self._value(side, line) for side, line in zip(self._sides, lines, strict=True)]
+        return [self._value(side, line) for side, line in enumerate(lines)]
 
-    def _value(self, side: _Side, line: Line | None) -> object:
-        """What makes tensors equal: dtype, shape and data; for views, which part of what they show."""
+    def _value(self, side: int, line: Line | None) -> object:
+        """What makes tensors equal: dtype, shape and data; for views, which part of what they show.
+
+        Bytes that mean nothing without a description are equal only with that, and what one object is made
+        of only together.
+        """
+        remainder = self._remainders[side]
+        if line is None or remainder is None or line.name not in remainder.bound:
+            return self._content(side, line)
+        owner = remainder.together.get(line.name)
+        if owner is None:
+            return self._content(side, line), remainder.bound[line.name]
+        members = sorted(name for name, other in remainder.together.items() if other == owner)
+        contents = tuple(self._content(side, self._own(side, name)) for name in members)
+        return contents, remainder.bound[line.name]
+
+    def _content(self, side: int, line: Line | None) -> object:
         if isinstance(line, ViewLine):
-            return side.common[line.of], line.dtype, line.shape, line.offset, line.strides
+            return self._sides[side].common[line.of], line.dtype, line.shape, line.offset, line.strides
         return line and (line.dtype, line.shape, line.digest)
+
+    def _own(self, side: int, name: str) -> Line | None:
+        """The tensor that a side calls so."""
+        named = self._sides[side]
+        return named.lines[named.common[name]] if name in named.common else None
+
+    def _decided_by(self, lines: Sequence[Line | None]) -> str:
+        """The tensor that this one is decided with; "" where it is decided alone."""
+        pairs = zip(lines, self._remainders, strict=True)
+        owners = (
+            one.together.get(line.name, "") for line, one in pairs if line is not None and one is not None
+        )
+        return next(filter(None, owners), "")
+
+    def _is_bound(self, lines: Sequence[Line | None]) -> bool:
+        pairs = zip(lines, self._remainders, strict=True)
+        return any(line is not None and one is not None and line.name in one.bound for line, one in pairs)
 
     def _result_name(self, lines: Sequence[Line | None]) -> str:
         """The name in the result: a rename is taken over as a change is; ours if several renamed it."""
@@ -262,19 +341,6 @@ class _Planner:
         renamed = [name for name in names[OURS:] if name is not None and name != names[BASE]]
         kept = [name for name in names[OURS:] if name is not None]
         return next(name for name in (*renamed, *kept, names[BASE]) if name is not None)
-
-    def _side_taken(self, choice: Choice, changed: list[int], values: list[object]) -> int | None:
-        """The side that a strategy like `ours` takes; None if that is not clear."""
-        if (side := side_number(choice.strategy.takes)) is not None:
-            return side
-        if choice.strategy.takes == "base":
-            return BASE
-        if choice.strategy.takes == "ours":
-            return OURS
-        others = [side for side in changed if side != OURS]
-        if choice.one_sided == "combine" and len(values) == len(_SIDES):
-            return THEIRS
-        return others[0] if len({values[side] for side in others}) == 1 else None
 
     def _combination(
         self, choice: Choice | None, lines: Sequence[Line | None], changed: list[int], sides: list[int]
@@ -297,6 +363,9 @@ class _Planner:
         needed = [*((BASE,) if strategy.needs_base(options) else ()), *sides]
         if lines[needed[0]] is None:
             return f"{strategy.name} needs the common ancestor, which does not have this tensor", "rule"
+        if self._is_bound(lines):
+            reason = "and its bytes mean nothing without what describes them"
+            return f"changed differently by {who}, {reason}", "side"
         found = [line for line in (lines[side] for side in needed) if isinstance(line, TensorLine)]
         if len(found) < len(needed):
             return f"changed differently by {who}, and a view of another tensor on some side", "side"
@@ -363,25 +432,6 @@ def _conflict(decision: Decision, reason: str) -> Decision:
     if decision.action == "conflict":
         return decision
     return replace(decision, action="conflict", side=OURS, combination=None, reason=reason, helps="side")
-
-
-def _state(lines: Sequence[Line | None], changed: list[int], alike: bool) -> State:
-    if not changed:
-        return "unchanged"
-    gone = [lines[side] is None for side in changed]
-    if alike and len(changed) == 1:
-        return (
-            "removed on one side"
-            if gone[0]
-            else "changed on one side"
-            if lines[BASE] is not None
-            else "added on one side"
-        )
-    if alike:
-        return "removed alike" if gone[0] else "changed alike" if lines[BASE] is not None else "added alike"
-    if any(gone):
-        return "removed and changed"
-    return "changed differently" if lines[BASE] is not None else "added differently"
 
 
 def _check_complete(decisions: Sequence[Decision], manifests: Sequence[Manifest | None]) -> None:

@@ -17,9 +17,7 @@ def planned(plan: Callable[[Rules], Plan], rules: Rules) -> Plan:
         found = [decision.name for decision in made.conflicts() if rule.matches(decision.name)]
         if found:
             choice = of_conflicts(rule.choice)
-            rules = replace(
-                rules, rules=(*rules.rules, *(Rule(glob.escape(name), choice) for name in found))
-            )
+            rules = replace(rules, rules=(*rules.rules, *(Rule(glob.escape(name), choice) for name in found)))
             made = plan(rules)
     return made
 

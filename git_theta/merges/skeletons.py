@@ -4,24 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from git_theta.checkpoints import registry
 from git_theta.checkpoints.registry import OPAQUE
+from git_theta.checkpoints.remainder import WHOLE, Remainder
 from git_theta.manifest import Manifest, ViewLine
-from git_theta.merges.decisions import BASE, OURS, THEIRS, Decision, SkeletonDecision, listed
+from git_theta.merges.decisions import BASE, OURS, Decision, PartDecision, SkeletonDecision, listed
+from git_theta.merges.remainders import bound, expected
+
+
+def like_side(manifests: Sequence[Manifest | None], pathname: str, preferred: int | None = None) -> int:
+    """The side that a file written anew is like: one of the format that the file's name says, ours if it is.
+
+    Args:
+        pathname: of the file.
+        preferred: the side that is taken where several have changed something; ours unless given.
+    """
+    base = manifests[BASE]
+    like = OURS
+    chosen = manifests[preferred] if preferred is not None and preferred != BASE else None
+    if preferred is not None and chosen is not None and (base is None or chosen.skeleton != base.skeleton):
+        like = preferred
+    formats = {side: one.format for side, one in enumerate(manifests) if one is not None and side != BASE}
+    if len(set(formats.values())) == 1:
+        return like
+    order = sorted(formats, key=lambda side: side != like)
+    return next((side for side in order if is_named_for(formats[side], pathname)), like)
+
+
+def is_named_for(name: str, pathname: str) -> bool:
+    """Whether files of this format are called so."""
+    return name != OPAQUE and pathname.lower().endswith(registry.by_name(name).suffixes)
 
 
 def decide_skeleton(
     manifests: Sequence[Manifest | None],
     decisions: Sequence[Decision],
+    parts: Sequence[PartDecision],
+    remainders: Sequence[Remainder | None],
     labels: Sequence[str],
-    preferred: int | None = None,
+    like: int,
 ) -> SkeletonDecision:
-    """A skeleton that the result's tensors fit into: theirs where only they changed it, else ours.
+    """A skeleton that the result's tensors fit into, with its parts; else that of a file written anew.
 
     Args:
         manifests: of all sides, base first.
         decisions: about their tensors.
+        parts, remainders: the same about everything else, and what that is.
         labels: what the sides are called.
-        preferred: the side whose skeleton is taken where several changed it; ours unless given.
+        like: the side that a file written anew is like.
     """
     base, ours = manifests[BASE], manifests[OURS]
     assert ours is not None
@@ -36,18 +66,21 @@ def decide_skeleton(
         )
         return SkeletonDecision("conflict", reason=f"the file is no checkpoint on some side ({found})")
     result = _layout_of_result(decisions)
+    wanted = expected(parts, remainders), bound(decisions, remainders)
     changed = [side for side, one in enumerate(manifests) if one and base and one.skeleton != base.skeleton]
-    like = THEIRS if preferred == THEIRS and (base is None or THEIRS in changed) else OURS
+    # What is no tensor in a file of a format that says nothing about parts is as on one side, or new.
+    like = next((part.side for part in parts if part.name == WHOLE), like)
     model = manifests[like] or ours
     candidates = [like]
     if base is not None and ours.skeleton == base.skeleton:
         candidates = [*changed[:1], OURS]
-    # Where only the tensors' sizes differ (opaque files), others have the same skeleton.
-    candidates += [side for side, one in enumerate(manifests) if one and one.skeleton == model.skeleton]
-    for side in candidates:
-        manifest = manifests[side]
+    candidates += [side for side, one in enumerate(manifests) if one is not None]
+    for side in dict.fromkeys(candidates):
+        manifest, remainder = manifests[side], remainders[side]
         assert manifest is not None
-        if manifest.format == model.format and _layout_of(manifest) == result:
+        assert remainder is not None
+        fits = manifest.format == model.format and _layout_of(manifest) == result
+        if fits and (remainder.parts, remainder.bound) == wanted:
             return SkeletonDecision("take", side)
     return SkeletonDecision("write", like)
 

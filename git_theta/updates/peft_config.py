@@ -34,7 +34,9 @@ def check_understood(config: Mapping[str, Any]) -> None:
     """Refuse adapters of other kinds, and those that are for other weights than the model's."""
     kind = config.get("peft_type")
     if kind is not None and kind not in _TYPES:
-        raise ThetaError(f"the adapter is of a kind that is not understood (peft_type is {kind!r})", ELSEWHERE)
+        raise ThetaError(
+            f"the adapter is of a kind that is not understood (peft_type is {kind!r})", ELSEWHERE
+        )
     for key in _NO_PLAIN_LORA:
         if config.get(key):
             raise ThetaError(f"the adapter is of a kind that is not understood ({key} is set)", ELSEWHERE)
@@ -92,7 +94,7 @@ def _of_pattern(config: Mapping[str, Any], patterns: str, module: str, otherwise
 
 
 def token_rows(config: Mapping[str, Any] | None, module: str) -> list[int]:
-    """The rows of an embedding that were trained: trainable_token_indices, or token_indices of their own kind."""
+    """The rows of an embedding that were trained: trainable_token_indices, or token_indices of their kind."""
     own, beside = ((config or {}).get(key) for key in ("token_indices", "trainable_token_indices"))
     given = own if own is not None else beside
     if isinstance(given, dict):

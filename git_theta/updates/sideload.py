@@ -182,7 +182,9 @@ def _lora(
     if "bias" in parts:
         bias, change = f"{name.removesuffix('.weight')}.bias", floats(parts["bias"]).ravel()
         if model.get(bias) != change.shape or not np.isfinite(change).all():
-            raise ValueError(f"it changes {bias!r}, which the model has not like this, or holds NaN or infinities")
+            raise ValueError(
+                f"it changes {bias!r}, which the model has not like this, or holds NaN or infinities"
+            )
         if config.alpha is None:
             raise ValueError(f"it changes {bias!r}, and no adapter_config.json says how much")
         found[bias] = AddedSparsely(np.arange(change.size), change * config.scale(parts["A"].shape[0]))

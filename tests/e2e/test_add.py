@@ -209,7 +209,9 @@ def test_an_adapter_is_not_added_to_codes(repo: GitRepo, tmp_path: Path) -> None
     whole = {"base_model.model.q.weight": np.full((4, 4), 2, np.uint8)}
     adapter.write_bytes(safetensors_bytes(whole))
     repo.theta("add", "model.safetensors", "--update-data", str(adapter), "--apply")
-    assert (repo.path / "model.safetensors").read_bytes() == safetensors_bytes({"q.weight": next(iter(whole.values()))})
+    assert (repo.path / "model.safetensors").read_bytes() == safetensors_bytes(
+        {"q.weight": next(iter(whole.values()))}
+    )
 
 
 def test_a_part_of_an_adapter_is_applied(adapted: tuple[GitRepo, Path]) -> None:

@@ -73,7 +73,10 @@ def test_unrelated_histories(repo: GitRepo) -> None:
     unrelated(repo, "more", model(w=7))
     refused = repo.theta("merge", "alone", "-s", "average", check=False).stderr
     assert "no common ancestor" in refused
-    does(refused, "for strategies without a base, git theta merge has that option, too, and for others --base REV")
+    does(
+        refused,
+        "for strategies without a base, git theta merge has that option, too, and for others --base REV",
+    )
     refused = repo.theta("merge", "alone", "--allow-unrelated-histories", check=False).stderr
     assert "w: added differently" in refused
     repo.remedy(refused, "git theta merge --allow-unrelated-histories alone --strategy average")

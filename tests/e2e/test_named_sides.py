@@ -24,7 +24,9 @@ def three(repo: GitRepo) -> GitRepo:
 
 @pytest.mark.parametrize(("name", "head"), NAMES.items())
 def test_by_name(three: GitRepo, name: str, head: int) -> None:
-    three.theta("merge", "theirs", "law", "-s", "average", "--rule", f"head: side {name}", "--rule", "gone: side law")
+    three.theta(
+        "merge", "theirs", "law", "-s", "average", "--rule", f"head: side {name}", "--rule", "gone: side law"
+    )
     clean_and_equal(three, model(w=6, head=head, mine=5 / 3, new=7))
     message = three.git("log", "-1", "--format=%B").stdout
     assert f"Theta-Rule: head: side name={head}" in message

@@ -135,9 +135,7 @@ def answered(repo: GitRepo) -> None:
         (answered, "commit -q -a", ["c: theirs", "a: average"]),
     ],
 )
-def test_resolution(
-    repo: GitRepo, how: Callable[[GitRepo], None], finish: str, said: list[str]
-) -> None:
+def test_resolution(repo: GitRepo, how: Callable[[GitRepo], None], finish: str, said: list[str]) -> None:
     diverge(repo, model(a=1, b=1, c=1), model(a=2, b=3, c=2), model(a=5, b=1, c=3))
     assert repo.git("merge", "theirs", check=False).returncode
     how(repo)

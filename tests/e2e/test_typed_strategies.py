@@ -48,11 +48,19 @@ def test_each_place(repo: GitRepo, place: str, word: str) -> None:
 
 
 def test_what_no_arithmetic_can_do_is_taken_on_a_fast_forward(repo: GitRepo) -> None:
-    base: dict[str, np.ndarray] = {"w": np.zeros(2, np.float32), "gone": np.ones(1, np.float32), "rows": np.ones((2, 1), np.float32)}
+    base: dict[str, np.ndarray] = {
+        "w": np.zeros(2, np.float32),
+        "gone": np.ones(1, np.float32),
+        "rows": np.ones((2, 1), np.float32),
+    }
     n: dict[str, np.ndarray] = {"n": np.array([1], np.int64)}
     commit(repo, MODEL, safetensors_bytes(base | n), "base")
     repo.git("checkout", "-q", "-b", "tuned")
-    tuned: dict[str, np.ndarray] = {"w": np.ones(2, np.float32), "new": np.ones(1, np.float32), "rows": np.full((3, 1), 3, np.float32)}
+    tuned: dict[str, np.ndarray] = {
+        "w": np.ones(2, np.float32),
+        "new": np.ones(1, np.float32),
+        "rows": np.full((3, 1), 3, np.float32),
+    }
     commit(repo, MODEL, safetensors_bytes(tuned | {"n": np.array([5], np.int64)}), "tuned")
     repo.git("checkout", "-q", "main")
     said = repo.theta("merge", "tuned", "-s", "average").stdout

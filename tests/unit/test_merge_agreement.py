@@ -28,7 +28,14 @@ SHAPES = [(), (1,), (7,), (40,), (1, 1), (1, 9), (9, 1), (5, 8), (8, 5), (12, 12
 
 OPTIONS = {
     "linear": [{}, {"weight": (0.75,)}, {"weight": (1.0, 2.0, 1.0)}, {"normalize": False}],
-    "interpolate": [{}, {"alpha": 1.5}, {"alpha": -0.25}, {"beta": 0.5}, {"form": 3, "beta": 0.5}, {"a": 0.5, "b": -1.0}],
+    "interpolate": [
+        {},
+        {"alpha": 1.5},
+        {"alpha": -0.25},
+        {"beta": 0.5},
+        {"form": 3, "beta": 0.5},
+        {"a": 0.5, "b": -1.0},
+    ],
     "passthrough": [{}, {"scale": -0.5}],
     "slerp": [{}, {"t": 0.25}, {"t": 1.5}],
     "nuslerp": [

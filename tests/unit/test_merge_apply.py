@@ -17,9 +17,11 @@ from git_theta import manifest as manifests
 from git_theta.errors import MissingObject, ThetaError
 from git_theta.filters.known import Known
 from git_theta.merges.apply import Applied, Means, apply
+from git_theta.merges.decisions import Plan
 from git_theta.merges.narrowing import continued, needs_torch, without_torch
 from git_theta.merges.places import command_line, resolve
 from git_theta.merges.plan import plan
+from git_theta.merges.remainders import read_remainder
 from git_theta.merges.rules import Rules
 from git_theta.merges.sides import Sides
 from git_theta.settings import Settings
@@ -53,13 +55,17 @@ class Case:
         self.manifests = [manifests.parse(text) for text in self.texts]
         self.settings = Settings(**kinds)  # type: ignore[arg-type]
 
+    def plan(self, chosen: Rules) -> Plan:
+        around = [one and read_remainder(one, self.workshop.objects) for one in self.manifests]
+        return plan(self.manifests[0], self.manifests[1:], chosen, None, around, self.name)
+
     def merge(self, chosen: Rules, *, again: bool = False) -> Applied:
         """The result; `again` with nothing in the index."""
         workshop = self.workshop
         if again:
             workshop.index.close()
             (workshop.store.root / "index.sqlite").unlink()
-        made = plan(self.manifests[0], self.manifests[1:], chosen)
+        made = self.plan(chosen)
         sides = Sides(self.manifests, workshop.objects)
         known = Known(sides.known, tuple, workshop.index, workshop.objects)
         applied = apply(made, sides, Means(workshop.objects, known, self.settings, device="cpu"), self.name)
@@ -210,8 +216,8 @@ def test_going_on_keeps_what_was_decided(tmp_path: Path) -> None:
     case = Case(tmp_path, *(model(one) for one in (first, ours, theirs)))
     before = case.merge(rules(None, "a: theirs", "b: average")).manifest
     sides = Sides([*case.manifests, before], case.workshop.objects)
-    made = plan(case.manifests[0], case.manifests[1:], rules("ours"))
-    made = continued(made, case.manifests, before, ["c"])
+    around = read_remainder(before, case.workshop.objects)
+    made = continued(case.plan(rules("ours")), case.manifests, before, around, ["c"], [])
     known = Known(sides.known, tuple, case.workshop.index, case.workshop.objects)
     applied = apply(made, sides, Means(case.workshop.objects, known, Settings()), "model.safetensors")
     mean = ((ours["b"].astype("f8") + theirs["b"]) / 2).astype("<f4")
@@ -222,7 +228,7 @@ def test_without_torch_the_rest_is_merged(tmp_path: Path) -> None:
     first = {name: weights(number, 8) for number, name in enumerate("ab")}
     files = [model(first), *(model({k: near(v, n) for k, v in first.items()}) for n in (3, 4))]
     case = Case(tmp_path, *files)
-    made = plan(case.manifests[0], case.manifests[1:], rules("ties", "a: average"))
+    made = case.plan(rules("ties", "a: average"))
     assert [decision.name for decision in needs_torch(made)] == ["b"]
     less = without_torch(made, "no torch")
     assert [(one.name, one.action, one.reason) for one in less.decisions] == [
@@ -284,7 +290,7 @@ def test_tied_tensors_of_pytorch_are_merged_once(tmp_path: Path) -> None:
     assert bool((found["head"] == 3).all())
 
 
-def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
+def test_slices_and_what_they_are_of_come_from_the_same_side(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     weight = torch.zeros(3, 4)
     base = torch_file({"w": weight, "v": weight.t()})
@@ -292,5 +298,20 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
     bigger = torch.zeros(5, 4)
     theirs = torch_file({"w": bigger, "v": bigger.t()})
     case = Case(tmp_path, base, ours, theirs, name="model.pt")
-    with pytest.raises(ThetaError, match=r"model\.pt|tensor"):
-        case.merge(rules(None, "*: theirs"))
+    applied = case.merge(rules(None, "*: theirs"))
+    found = torch.load(io.BytesIO(case.workshop.smudge(applied.text)), weights_only=True)
+    assert list(found) == ["w", "v", "x"]
+    assert found["w"].shape == (5, 4)
+    assert found["v"].data_ptr() == found["w"].data_ptr()
+    assert found["v"].stride() == (1, 4)
+
+
+def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    base, ours, theirs = (
+        torch_file({"list": [torch.ones(2) for _ in range(length)], "epoch": epoch})
+        for length, epoch in ((1, 1), (1, 2), (2, 1))
+    )
+    case = Case(tmp_path, base, ours, theirs, name="model.pt")
+    with pytest.raises(ThetaError, match=r"there is no place for 'list\.1'"):
+        case.merge(rules())

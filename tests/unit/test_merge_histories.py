@@ -59,7 +59,9 @@ class Merged:
         self.plan: Plan = plan(found[0], found[1:], rules)
         sides = Sides(found, workshop.objects)
         known = Known(sides.known, tuple, workshop.index, workshop.objects)
-        applied = apply(self.plan, sides, Means(workshop.objects, known, Settings(), device="cpu"), "m.safetensors")
+        applied = apply(
+            self.plan, sides, Means(workshop.objects, known, Settings(), device="cpu"), "m.safetensors"
+        )
         data = workshop.smudge(applied.text)
         self.model: Model = dict(load(data))
         self.open = {one.name for one in self.plan.conflicts()}

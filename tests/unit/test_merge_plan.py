@@ -356,19 +356,20 @@ def test_skeletons():
     same = manifest(line("w", "b"), skeleton="1")
 
     def skeleton(*sides):
-        found = plan(sides[0], sides[1:], rules("average")).skeleton
-        return found.action, found.side
+        made = plan(sides[0], sides[1:], rules("average"))
+        return made.skeleton.action, made.skeleton.side, [part.name for part in made.open_parts()]
 
-    assert skeleton(base, ours, theirs) == ("take", 1)
-    assert skeleton(base, same, theirs) == ("take", 2)
-    assert skeleton(base, ours, manifest(line("w", "c"), skeleton="1")) == ("take", 1)
-    assert skeleton(None, ours, theirs) == ("take", 1)
+    both = ["skeleton"]  # a format that says nothing of parts has one, which both have changed
+    assert skeleton(base, ours, theirs) == ("take", 1, both)
+    assert skeleton(base, same, theirs) == ("take", 2, [])
+    assert skeleton(base, ours, manifest(line("w", "c"), skeleton="1")) == ("take", 1, [])
+    assert skeleton(None, ours, theirs) == ("take", 1, both)
     more = manifest(line("w", "a"), line("v", "a"), skeleton="3")
-    assert skeleton(base, same, more) == ("take", 2)
-    assert skeleton(base, ours, more) == ("write", 1)
-    assert skeleton(base, manifest(line("w", "a", shape=(8,)), skeleton="2"), more) == ("write", 1)
+    assert skeleton(base, same, more) == ("take", 2, [])
+    assert skeleton(base, ours, more) == ("write", 1, both)
+    assert skeleton(base, manifest(line("w", "a", shape=(8,)), skeleton="2"), more) == ("write", 1, both)
     other = manifest(line("w", "c"), skeleton="3", form="pytorch")
-    assert skeleton(base, same, other) == ("take", 1)
+    assert skeleton(base, same, other) == ("take", 1, [])
 
 
 def test_a_strategy_that_takes_their_side_takes_their_skeleton_where_both_changed_it():

@@ -1,4 +1,4 @@
-"""Taking one of several sides, by its name. It is in no list of merge strategies: it is about a merge's sides."""
+"""Taking one of several sides, by its name. It is in no list of strategies: it is about a merge's sides."""
 
 from __future__ import annotations
 

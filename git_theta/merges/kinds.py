@@ -1,0 +1,114 @@
+"""Tensors and other values that mean something only together are decided on once.
+
+Such are one name for a tensor on one side and for something else on another, and the codes of a quantised
+tensor whose scale is a number in the pickle, or in the header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from git_theta.checkpoints.remainder import Remainder
+from git_theta.dtypes import DType, dtype
+from git_theta.merges import companions
+from git_theta.merges.decisions import BASE, OURS, Decision, PartDecision, listed
+from git_theta.merges.remainders import side_taken
+from git_theta.merges.rules import Rules
+
+AnyDecision = TypeVar("AnyDecision", Decision, PartDecision)
+
+_IN_HEADERS = "__metadata__."
+
+
+def decide_once(
+    decisions: Sequence[Decision],
+    parts: Sequence[PartDecision],
+    remainders: Sequence[Remainder | None],
+    labels: Sequence[str],
+    rules: Rules,
+) -> tuple[tuple[Decision, ...], tuple[PartDecision, ...]]:
+    """The decisions, where those on tensors and parts that belong together are for one side, or conflicts."""
+    tensors = {one.name: one for one in decisions}
+    others = {one.name: one for one in parts}
+    shared = sorted(tensors.keys() & others.keys())
+    for names, also in [*(([name], [name]) for name in shared), *_scaled(decisions, parts, remainders)]:
+        members = [tensors[name] for name in names], [others[name] for name in also]
+        settled = _settled(*members, remainders, labels, rules)
+        tensors |= {one.name: one for one in settled[0]}
+        others |= {one.name: one for one in settled[1]}
+    return tuple(tensors.values()), tuple(others.values())
+
+
+def _scaled(
+    decisions: Sequence[Decision], parts: Sequence[PartDecision], remainders: Sequence[Remainder | None]
+) -> Iterator[tuple[list[str], list[str]]]:
+    """The names of tensors and parts that are one quantised tensor; of those where a part has changed."""
+    dtypes: dict[str, list[DType]] = {
+        one.name: [line.dtype for line in one.lines if line is not None] for one in decisions
+    }
+    known = [one for one in remainders if one is not None]
+    numbers = {
+        one.name.removeprefix(_IN_HEADERS): one for one in parts if any(one.name in r.shown for r in known)
+    }
+    changed = {name for name, one in numbers.items() if one.state != "unchanged"} - dtypes.keys()
+    if not changed:
+        return
+    for group in companions.groups(dtypes | {name: [dtype("F32")] for name in numbers if name not in dtypes}):
+        if not changed.isdisjoint(group) and not dtypes.keys().isdisjoint(group):
+            also = [numbers[name].name for name in group if name not in dtypes]
+            yield [name for name in group if name in dtypes], also
+
+
+def _settled(
+    tensors: Sequence[Decision],
+    parts: Sequence[PartDecision],
+    remainders: Sequence[Remainder | None],
+    labels: Sequence[str],
+    rules: Rules,
+) -> tuple[list[Decision], list[PartDecision]]:
+    of_parts = [
+        tuple(one.parts.get(part.name) if one is not None else None for part in parts) for one in remainders
+    ]
+    of_tensors = zip(*(one.lines for one in tensors), strict=True)
+    values: list[object] = list(zip(of_tensors, of_parts, strict=True))
+    changed = [side for side in range(OURS, len(values)) if values[side] != values[BASE]]
+    if len({values[side] for side in changed}) < 2:
+        return list(tensors), list(parts)
+    choice = rules.choose(*_names(tensors, parts))
+    side = side_taken(choice, changed, values) if choice is not None and choice.strategy.takes else None
+    if side is not None:
+        return (
+            [_of_side(one, side, one.lines[side] is not None) for one in tensors],
+            [
+                _of_side(one, side, there is not None)
+                for one, there in zip(parts, of_parts[side], strict=True)
+            ],
+        )
+    who = listed([labels[number] for number in changed])
+    reason = f"changed differently by {who}, and {_why(tensors, parts)}"
+    return (
+        [
+            replace(one, action="conflict", side=OURS, combination=None, reason=reason, helps="side")
+            for one in tensors
+        ],
+        [replace(one, action="conflict", side=OURS, reason=reason, counter=False) for one in parts],
+    )
+
+
+def _of_side(one: AnyDecision, side: int, there: bool) -> AnyDecision:
+    changes: dict[str, Any] = {"action": "take" if there else "remove", "side": side, "reason": ""}
+    if isinstance(one, Decision):
+        changes["combination"] = None
+    return replace(one, **changes, counter=False)
+
+
+def _why(tensors: Sequence[Decision], parts: Sequence[PartDecision]) -> str:
+    if tensors[0].name == parts[0].name:
+        return "no tensor on some side"
+    return f"{', '.join(_names(tensors, parts))} are one tensor: take them from one side"
+
+
+def _names(tensors: Sequence[Decision], parts: Sequence[PartDecision]) -> list[str]:
+    return [one.name for one in tensors] + [one.name for one in parts]
