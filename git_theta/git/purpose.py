@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Sequence
 from enum import Enum, auto
 from pathlib import Path
@@ -27,6 +28,7 @@ _PATCHES = (
 )
 _PATCH_LETTERS = set("puUcW")  # options of one letter that ask for a patch, alone or among others
 _FOR_KEEPS = ("--binary", "--output")
+_PATIENCE = 1000  # times a millisecond
 _WRITES = re.compile(rb"[>|]|\btee\b")  # in the command of a pager: what it shows can go elsewhere, too
 _SHORTEST = 4  # characters of an abbreviated option that git takes: --b is ambiguous
 
@@ -121,10 +123,19 @@ def _shows(process: str, what: Path) -> bool:
         if (itself / "fd/0").readlink() != what:
             return False
         # The command before its output: a shell redirects that, and then becomes the pager.
-        command = (itself / "cmdline").read_bytes()
-        return not _WRITES.search(command) and _is_terminal(itself / "fd/1")
+        command = _command_line(itself)
+        return bool(command) and not _WRITES.search(command) and _is_terminal(itself / "fd/1")
     except OSError:
         return False
+
+
+def _command_line(process: Path) -> bytes:
+    """The command line of a process. While it becomes another program it has none, for a moment."""
+    for _ in range(_PATIENCE):
+        if command := (process / "cmdline").read_bytes():
+            return command
+        time.sleep(0.001)
+    return b""
 
 
 def _prints_patch(command: Sequence[str]) -> bool:

@@ -44,7 +44,8 @@ def settle(values: Floats, dtype: DType, base: Bits, out: Bits, overflow: Overfl
 def widened(bits: Bits, dtype: DType, out: Floats) -> Floats:
     """The values of items in `out`, which may be wider than the dtype needs."""
     if out.dtype == np.float64 and dtype.itemsize < 4:
-        np.copyto(out, to_float(bits, dtype))
+        with np.errstate(invalid="ignore"):  # signalling NaNs, which become quiet ones
+            np.copyto(out, to_float(bits, dtype))
         return out
     return to_float(bits, dtype, out)
 
