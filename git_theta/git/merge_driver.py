@@ -245,15 +245,15 @@ def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
     ]
     numbers = (
         ("taken from one side", taken),
-        ("counters of the training kept as ours", counters),
         ("added", counts["add"]),
         ("removed", counts["remove"]),
         ("in conflict", counts["conflict"]),
     )
     parts += [f"{count} {word}" for word, count in numbers if count]
+    parts += [f"{counted(counters, 'note')} of the training kept as ours"] if counters else []
     others = Counter(_what_became_of(part) for part in plan.parts)
     parts += [f"{counted(others[word], 'other value')} {word}" for word in (_TAKEN, _OPEN) if others[word]]
-    lines = [f"{path}: {len(plan.decisions)} tensors: {', '.join(parts) or 'none changed'}"]
+    lines = [f"{path}: {counted(len(plan.decisions), 'tensor')}: {', '.join(parts) or 'none changed'}"]
     for name, count in applied.not_finite.items():
         lines.append(f"warning: {path}: {count} entries of {name} are not finite in the result")
     return lines + about_factors(path, plan) + about_ranks(path, applied) + explain(plan)

@@ -148,7 +148,7 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
         return False
     provenance.note(repository, record, applied.manifest.root, device_of([plan], wanted.device))
     settle(repository, one.path, one.stages[STAGES["ours"]][0], applied.text)
-    say(f"{one.path}: all {len(plan.decisions)} tensors are merged, and the file is staged.")
+    say(f"{one.path}: everything is merged, and the file is staged.")
     return True
 
 

@@ -64,7 +64,7 @@ def test_average_of_bfloat16_is_the_rounded_mean(repo: GitRepo) -> None:
     diverge(repo, *files[:3])
     before = set(repo.objects())
     done = repo.git("-c", "theta.merge=average", "merge", "--no-edit", "theirs")
-    assert lines(done) == [f"git-theta: {MODEL}: 1 tensors: 1 merged (average)"]
+    assert lines(done) == [f"git-theta: {MODEL}: 1 tensor: 1 merged (average)"]
     clean_and_equal(repo, files[3])
     assert sum(path.stat().st_size for path in set(repo.objects()) - before) < 2500
     line = parse(repo.blob(f"HEAD:{MODEL}")).tensors[0]

@@ -57,7 +57,7 @@ def test_training_checkpoints_can_be_averaged(repo: GitRepo, configured: bool) -
     else:
         said = repo.theta("merge", "theirs", "-s", "average").stdout
     assert "2 merged (average)" in said
-    assert "counters of the training kept as ours" in said
+    assert "of the training kept as ours" in said
     check(loaded(repo), (4 + 2) / 2, 4)
 
 
