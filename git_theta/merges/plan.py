@@ -29,7 +29,7 @@ from git_theta.checkpoints.layout import STORAGE
 from git_theta.checkpoints.remainder import Remainder, undivided
 from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest, TensorLine, ViewLine
-from git_theta.merges import companions, equals, factors, groups, kinds, rows
+from git_theta.merges import companions, equals, factors, groups, kinds, rows, tied
 from git_theta.merges.bookkeeping import TrainerState, is_counter
 from git_theta.merges.decisions import (
     BASE,
@@ -47,7 +47,7 @@ from git_theta.merges.decisions import (
 )
 from git_theta.merges.named_sides import numbered, side_number
 from git_theta.merges.options import fit
-from git_theta.merges.remainders import SIDES, decide_parts, side_taken, takes_all
+from git_theta.merges.remainders import SIDES, decide_parts, of_format, side_taken, takes_all
 from git_theta.merges.rules import Choice, Rename, Rules
 from git_theta.merges.skeletons import decide_skeleton, like_side
 
@@ -89,9 +89,10 @@ def plan(
     planner.drop_storages(decisions)
     equals.keep_equal(decisions, planner.is_ruled_apart)
     preferred = planner.preferred
+    like = like_side(manifests, pathname, preferred)
+    tied.keep_tied(decisions, of_format(manifests, like), planner.is_ruled_apart)
     made = _in_order(decisions)
     present = {decision.name for decision in made if decision.form is not None}
-    like = like_side(manifests, pathname, preferred)
     parts = decide_parts(manifests, remainders, labels, rules, present, like, planner.trainer)
     made, parts = kinds.decide_once(made, parts, remainders, labels, rules)
     skeleton = decide_skeleton(manifests, made, parts, remainders, labels, like)
