@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from git_theta.checkpoints.layout import STORAGE
 from git_theta.checkpoints.remainder import Remainder
 from git_theta.errors import ThetaError
-from git_theta.manifest import Manifest, ViewLine
+from git_theta.manifest import Manifest, TensorLine, ViewLine
 from git_theta.merges.decisions import BASE, OURS, Line, lines_of, listed
 from git_theta.merges.rules import Rename
 
@@ -72,7 +73,14 @@ class Compared:
         Bytes that mean nothing without a description are equal only with that, and what one object is made
         of only together.
         """
-        return [self._value(side, line) for side, line in enumerate(lines)]
+        values = [self._value(side, line) for side, line in enumerate(lines)]
+        if len(set(map(type, filter(None, lines)))) < 2:
+            return values
+        # Where some side has bytes of its own here, the others' change is nowhere but under their slices.
+        return [
+            (value, self._seen(side, line))
+            for side, (value, line) in enumerate(zip(values, lines, strict=True))
+        ]
 
     def values_of_sides(self) -> list[dict[str, object]]:
         """The same of all tensors of each side, by common name."""
@@ -107,6 +115,13 @@ class Compared:
         """The shapes that sides have, in words."""
         found = ((self.labels[side], lines[side]) for side in sides)
         return ", ".join(f"{label} {list(line.shape)}" for label, line in found if line is not None)
+
+    def _seen(self, side: int, line: Line | None) -> str:
+        """The bytes that a slice is of which has no other name; "" for what is none."""
+        if not isinstance(line, ViewLine) or not line.of.startswith(STORAGE):
+            return ""
+        seen = self._own(side, line.of)
+        return seen.digest if isinstance(seen, TensorLine) else ""
 
     def _value(self, side: int, line: Line | None) -> object:
         remainder = self._remainders[side]

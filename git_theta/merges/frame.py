@@ -122,7 +122,9 @@ class Frame:
 
     def _described_by(self, decision: Decision) -> int:
         """The side that has a tensor as the result has it, but perhaps for its bytes."""
-        having = [side for side, line in enumerate(decision.lines) if line and line.name == decision.name]
+        named = [side for side, line in enumerate(decision.lines) if line and line.name == decision.name]
+        kinds = [isinstance(line, ViewLine) == decision.is_view for line in decision.lines]
+        having = [side for side in named if kinds[side]] or named
         like = self._plan.skeleton.side
         wanted = (like, decision.side) if decision.action == "combine" else (decision.side, like)
         return next((side for side in wanted if side in having), having[-1])

@@ -28,7 +28,7 @@ from dataclasses import replace
 from git_theta.checkpoints.layout import STORAGE
 from git_theta.checkpoints.remainder import Remainder, undivided
 from git_theta.manifest import Manifest, ViewLine
-from git_theta.merges import companions, equals, factors, groups, kinds
+from git_theta.merges import companions, equals, factors, groups, kinds, tied
 from git_theta.merges.bookkeeping import TrainerState, is_counter
 from git_theta.merges.combining import combination, too_many
 from git_theta.merges.compared import Compared, changed_sides, result_name
@@ -45,7 +45,7 @@ from git_theta.merges.decisions import (
     state_of,
 )
 from git_theta.merges.named_sides import numbered, side_number
-from git_theta.merges.remainders import SIDES, decide_parts, side_taken, takes_all
+from git_theta.merges.remainders import SIDES, decide_parts, of_format, side_taken, takes_all
 from git_theta.merges.rules import Rules
 from git_theta.merges.skeletons import decide_skeleton, like_side
 
@@ -86,9 +86,10 @@ def plan(
     planner.drop_storages(decisions)
     equals.keep_equal(decisions, planner.is_ruled_apart)
     preferred = planner.preferred
+    like = like_side(manifests, pathname, preferred)
+    tied.keep_tied(decisions, of_format(manifests, like), planner.is_ruled_apart)
     made = _in_order(decisions)
     present = {decision.name for decision in made if decision.form is not None}
-    like = like_side(manifests, pathname, preferred)
     parts = decide_parts(manifests, remainders, labels, rules, present, like, planner.trainer)
     made, parts = kinds.decide_once(made, parts, remainders, labels, rules)
     skeleton = decide_skeleton(manifests, made, parts, remainders, labels, like)

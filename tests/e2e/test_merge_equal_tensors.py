@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from git_repo import GitRepo, safetensors_bytes
@@ -133,3 +135,25 @@ def test_what_is_equal_as_it_was_initialised_is_not_one(repo: GitRepo, value: fl
     repo.git("merge", "-q", "theirs")
     for name, wanted in (ours | {"b.weight": start, "b.scale": start[0]}).items():
         np.testing.assert_array_equal(written(repo)[name], wanted)
+
+
+def test_a_tied_head_stays_equal_where_one_side_saves_it_twice(repo: GitRepo) -> None:
+    torch = pytest.importorskip("torch")
+
+    def saved(embed: float, twice: bool) -> bytes:
+        file, values = io.BytesIO(), torch.full((6, 4), float(embed))
+        torch.save({EMBED: values, HEAD: values.clone() if twice else values}, file)
+        return file.getvalue()
+
+    diverge(repo, saved(1, False), saved(3, False), saved(5, True), "m.pt")
+    repo.git("merge", "-q", "theirs", GIT_THETA_MERGE="average")
+    found = torch.load(repo.path / "m.pt")
+    assert {name: set(one.flatten().tolist()) for name, one in found.items()} == {EMBED: {4.0}, HEAD: {4.0}}
+    repo.git("reset", "-q", "--hard", "HEAD^")
+    said = repo.refused("git", "merge", "theirs")
+    assert f"  {EMBED}, {HEAD}: changed differently by main and theirs" in said.replace(
+        f"{HEAD}, {EMBED}", f"{EMBED}, {HEAD}"
+    )
+    repo.theta("resolve", "m.pt", "--theirs")
+    found = torch.load(repo.path / "m.pt")
+    assert {name: set(one.flatten().tolist()) for name, one in found.items()} == {EMBED: {5.0}, HEAD: {5.0}}

@@ -1,0 +1,118 @@
+"""Tied tensors that some side has saved as two: the result has one value under both names."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filter_examples import model
+from test_merge_apply import Case, rules, torch_file
+
+from git_theta.merges.places import applying, resolve
+from git_theta.merges.rules import Rules
+
+torch = pytest.importorskip("torch")
+safe_load = pytest.importorskip("safetensors.torch").load
+
+
+def tied(value: float) -> dict[str, Any]:
+    embed = torch.full((6,), float(value))
+    return {"embed": embed, "head": embed, "other": torch.zeros(2)}
+
+
+def apart(embed: float, head: float) -> dict[str, Any]:
+    return {
+        "embed": torch.full((6,), float(embed)),
+        "head": torch.full((6,), float(head)),
+        "other": torch.zeros(2),
+    }
+
+
+def safe(embed: float, head: float) -> bytes:
+    return model({name: one.numpy() for name, one in apart(embed, head).items()})
+
+
+def merged(folder: Path, chosen: Rules, *versions: Any, name: str = "m.pt") -> tuple[Any, list[str]]:
+    """The file that comes out, and what is open."""
+    files = [one if isinstance(one, bytes) else torch_file(one) for one in versions]
+    case = Case(folder, *files, name=name)
+    applied = case.merge(chosen)
+    data = case.workshop.smudge(applied.text)
+    assert case.workshop.clean(data, applied.text, name=name) == applied.text
+    found = safe_load(data) if name.endswith("safetensors") else torch.load(io.BytesIO(data))
+    return found, [one.name for one in case.plan(chosen).conflicts()]
+
+
+def values(file: Any) -> tuple[float, float]:
+    for name in ("embed", "head"):
+        assert file[name].shape == (6,)
+        assert len(set(file[name].tolist())) == 1
+    assert np.array_equal(file["other"], [0, 0])
+    return float(file["embed"][0]), float(file["head"][0])
+
+
+def is_tied(file: Any) -> bool:
+    return bool(file["embed"].data_ptr() == file["head"].data_ptr())
+
+
+AVERAGE, NONE = rules("average"), rules()
+APPLYING = resolve([applying("", "apply")])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "base", "ours", "theirs", "wanted", "stays"),
+    [
+        (AVERAGE, tied(1), tied(2), apart(4, 4), 3.0, False),
+        (AVERAGE, tied(1), apart(2, 2), tied(4), 3.0, False),
+        (AVERAGE, apart(1, 1), tied(2), apart(4, 4), 3.0, True),
+        (AVERAGE, apart(1, 1), apart(2, 2), tied(4), 3.0, True),
+        (APPLYING, tied(1), tied(2), apart(4, 4), 5.0, False),
+        (NONE, tied(1), tied(2), apart(1, 1), 2.0, False),
+        (NONE, tied(1), apart(1, 1), tied(2), 2.0, False),
+        (NONE, apart(1, 1), tied(1), apart(4, 4), 4.0, True),
+        (NONE, apart(1, 1), apart(4, 4), tied(1), 4.0, True),
+        (rules("ours"), tied(1), tied(2), apart(4, 4), 2.0, False),
+        (rules("theirs"), tied(1), tied(2), apart(4, 4), 4.0, False),
+    ],
+)
+def test_both_names_have_one_value(
+    tmp_path: Path, chosen: Rules, base: Any, ours: Any, theirs: Any, wanted: float, stays: bool
+) -> None:
+    found, names = merged(tmp_path, chosen, base, ours, theirs)
+    assert values(found) == (wanted, wanted)
+    assert (is_tied(found), names) == (stays, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "versions"),
+    [
+        ("m.safetensors", (tied(1), tied(2), safe(4, 4))),
+        ("m.safetensors", (tied(1), safe(2, 2), tied(4))),
+        ("m.safetensors", (safe(1, 1), safe(2, 2), tied(4))),
+        ("m.bin", (tied(1), safe(2, 2), tied(4))),
+        ("m.bin", (tied(1), tied(2), safe(4, 4))),
+    ],
+)
+def test_so_they_have_in_the_other_format(tmp_path: Path, name: str, versions: Any) -> None:
+    found, names = merged(tmp_path, AVERAGE, *versions, name=name)
+    assert (values(found), names) == ((3.0, 3.0), [])
+    assert is_tied(found) == name.endswith("bin")
+
+
+def test_both_are_open_where_the_tensor_is(tmp_path: Path) -> None:
+    found, names = merged(tmp_path, NONE, tied(1), tied(2), apart(4, 4))
+    assert (values(found), names) == ((2.0, 2.0), ["embed", "head"])
+
+
+def test_heads_that_are_others_are_no_copies(tmp_path: Path) -> None:
+    found, names = merged(tmp_path, AVERAGE, tied(1), tied(2), apart(4, 5))
+    assert (values(found), names) == ((3.0, 5.0), [])
+
+
+def test_a_rule_parts_them(tmp_path: Path) -> None:
+    chosen = rules(None, "embed: average", "head: theirs")
+    found, names = merged(tmp_path, chosen, tied(1), tied(2), apart(4, 4))
+    assert (values(found), names) == ((3.0, 4.0), [])
