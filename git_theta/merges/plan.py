@@ -296,7 +296,21 @@ class _Planner:
         return SIDES.get(takes or "") if len(self._sides) == len(SIDES) else None
 
     def _values(self, lines: Sequence[Line | None]) -> list[object]:
-        return [self._value(side, line) for side, line in enumerate(lines)]
+        values = [self._value(side, line) for side, line in enumerate(lines)]
+        if len(set(map(type, filter(None, lines)))) < 2:
+            return values
+        # Where some side has bytes of its own here, the others' change is nowhere but under their slices.
+        return [
+            (value, self._seen(side, line))
+            for side, (value, line) in enumerate(zip(values, lines, strict=True))
+        ]
+
+    def _seen(self, side: int, line: Line | None) -> str:
+        """The bytes that a slice is of which has no other name; "" for what is none."""
+        if not isinstance(line, ViewLine) or not line.of.startswith(STORAGE):
+            return ""
+        seen = self._own(side, line.of)
+        return seen.digest if isinstance(seen, TensorLine) else ""
 
     def _value(self, side: int, line: Line | None) -> object:
         """What makes tensors equal: dtype, shape and data; for views, which part of what they show.
