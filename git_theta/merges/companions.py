@@ -61,7 +61,7 @@ _BEHIND = re.compile(
 """Companions whose name goes on where that of the codes ends: `weight_scale`."""
 
 _BELOW = re.compile(
-    r"(?P<of>.+?)(?:[./:](?P<sure>quant_state)[./:]|[./:](?:_packed_params|(?:res_)?centroids)[./:]"
+    r"(?P<of>.+?)(?:[./:](?P<sure>quant_state)[./:]|[./:](?:_packed_params|(?:res_)?centroids|meta)[./:]"
     r"|_quantizer[./:]_).+",
     re.DOTALL,
 )

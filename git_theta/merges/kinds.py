@@ -1,25 +1,31 @@
 """Tensors and other values that mean something only together are decided on once.
 
 Such are one name for a tensor on one side and for something else on another, and the codes of a quantised
-tensor whose scale is a number in the pickle, or in the header.
+tensor whose scale is a number, a list or an array in the pickle, or stands in the header.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from git_theta.checkpoints.remainder import Remainder
+from git_theta.checkpoints.remainder import WHOLE, Remainder
 from git_theta.dtypes import DType, dtype
 from git_theta.merges import companions
 from git_theta.merges.decisions import BASE, OURS, Decision, PartDecision, listed
 from git_theta.merges.remainders import side_taken
 from git_theta.merges.rules import Rules
 
+_SHOWN = 6  # names in a reason
+
 AnyDecision = TypeVar("AnyDecision", Decision, PartDecision)
 
 _IN_HEADERS = "__metadata__."
+
+_DESCRIPTION = re.compile("quant(?!ile)", re.IGNORECASE)
+"""In names of what says about all codes of a file how they are made: `quantization_config`."""
 
 
 def decide_once(
@@ -48,17 +54,21 @@ def _scaled(
     dtypes: dict[str, list[DType]] = {
         one.name: [line.dtype for line in one.lines if line is not None] for one in decisions
     }
-    known = [one for one in remainders if one is not None]
-    numbers = {
-        one.name.removeprefix(_IN_HEADERS): one for one in parts if any(one.name in r.shown for r in known)
-    }
+    others = {name for one in remainders if one is not None for name in (*one.containers, *one.flags, WHOLE)}
+    numbers = {one.name.removeprefix(_IN_HEADERS): one for one in parts if one.name not in others}
     changed = {name for name, one in numbers.items() if one.state != "unchanged"} - dtypes.keys()
     if not changed:
         return
+    described = {name for name in changed if _DESCRIPTION.search(name)}
+    codes: list[str] = []
     for group in companions.groups(dtypes | {name: [dtype("F32")] for name in numbers if name not in dtypes}):
-        if not changed.isdisjoint(group) and not dtypes.keys().isdisjoint(group):
-            also = [numbers[name].name for name in group if name not in dtypes]
-            yield [name for name in group if name in dtypes], also
+        tensors = [name for name in group if name in dtypes]
+        codes += tensors
+        described -= set(group)
+        if tensors and not changed.isdisjoint(group):
+            yield tensors, [numbers[name].name for name in group if name not in dtypes]
+    if codes and described:
+        yield codes, sorted(numbers[name].name for name in described)
 
 
 def _settled(
@@ -107,7 +117,11 @@ def _of_side(one: AnyDecision, side: int, there: bool) -> AnyDecision:
 def _why(tensors: Sequence[Decision], parts: Sequence[PartDecision]) -> str:
     if tensors[0].name == parts[0].name:
         return "no tensor on some side"
-    return f"{', '.join(_names(tensors, parts))} are one tensor: take them from one side"
+    names = _names(tensors, parts)
+    if len(names) > _SHOWN:
+        names = [*names[: _SHOWN - 2], f"{len(names) - _SHOWN + 1} more", names[-1]]
+    what = "mean something only together" if any(map(_DESCRIPTION.search, names)) else "are one tensor"
+    return f"{', '.join(names)} {what}: take them from one side"
 
 
 def _names(tensors: Sequence[Decision], parts: Sequence[PartDecision]) -> list[str]:

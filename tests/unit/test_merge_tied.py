@@ -116,3 +116,37 @@ def test_a_rule_parts_them(tmp_path: Path) -> None:
     chosen = rules(None, "embed: average", "head: theirs")
     found, names = merged(tmp_path, chosen, tied(1), tied(2), apart(4, 4))
     assert (values(found), names) == ((3.0, 4.0), [])
+
+
+def slices(first: float, second: float) -> dict[str, Any]:
+    whole = torch.tensor([first] * 3 + [second] * 3)
+    return {"first": whole[:3], "second": whole[3:]}
+
+
+def copies(first: float, second: float) -> dict[str, Any]:
+    return {name: one.clone() for name, one in slices(first, second).items()}
+
+
+@pytest.mark.parametrize("chosen", [NONE, AVERAGE])
+@pytest.mark.parametrize("is_ours", [False, True])
+def test_slices_that_one_side_trained_and_the_other_copied_are_open(
+    tmp_path: Path, chosen: Rules, is_ours: bool
+) -> None:
+    sides = [slices(2.0, 3.0), copies(1.0, 1.0)]
+    found, names = merged(tmp_path, chosen, slices(1.0, 1.0), *(sides if is_ours else sides[::-1]))
+    assert {"first", "second"} <= set(names)
+    wanted = (2.0, 3.0) if is_ours else (1.0, 1.0)
+    assert (found["first"].tolist(), found["second"].tolist()) == ([wanted[0]] * 3, [wanted[1]] * 3)
+    side, other = ("ours", "theirs") if is_ours else ("theirs", "ours")
+    for strategy, values in ((side, (2.0, 3.0)), (other, (1.0, 1.0))):
+        folder = tmp_path / strategy
+        folder.mkdir()
+        versions = slices(1.0, 1.0), *(sides if is_ours else sides[::-1])
+        found, names = merged(folder, rules(None, f"*: {strategy}"), *versions)
+        assert (found["first"].tolist(), found["second"].tolist()) == ([values[0]] * 3, [values[1]] * 3)
+        assert names == []
+
+
+def test_slices_that_are_copied_alone_are_taken(tmp_path: Path) -> None:
+    found, names = merged(tmp_path, NONE, slices(1.0, 1.0), slices(1.0, 1.0), copies(4.0, 7.0))
+    assert (found["first"].tolist(), found["second"].tolist(), names) == ([4.0] * 3, [7.0] * 3, [])
