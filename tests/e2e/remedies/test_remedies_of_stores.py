@@ -183,8 +183,9 @@ def test_remotes(history: GitRepo) -> None:
     assert bare.objects()
     moved = bare.path.rename(bare.path.with_name("moved.git"))
     said = history.refused("git", "theta", "push", "objects")
-    history.remedy(said, "git remote add objects2 /folder/of/a/clone", put={"/folder/of/a/clone": str(moved)})
-    history.theta("push", "objects2")
+    command = "git remote set-url objects /folder/of/a/clone"
+    history.remedy(said, command, put={"/folder/of/a/clone": str(moved)})
+    history.theta("push", "objects")
 
 
 def test_too_little_memory(history: GitRepo, tmp_path: Path) -> None:
