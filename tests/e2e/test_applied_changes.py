@@ -184,12 +184,13 @@ def test_tensors_that_come_and_go(repo: GitRepo) -> None:
     ("base", "ours", "theirs", "why"),
     [
         (counts(n=1), counts(n=2), counts(n=3), "I64 is not merged"),
-        (model(n=[1, 2]), model(n=[1, 2, 3]), model(n=[1, 2, 3, 4]), "shapes differ"),
+        (model(n=[1, 2]), model(n=[1]), model(n=[1, 2, 3]), "shapes differ"),
+        (model(n=[1, 2]), model(n=[1, 2, 3]), model(n=[1, 2, 3, 4]), "have new rows"),
         (model(n=1), None, model(n=2), "removed by"),
         (model(n=1), safetensors_bytes({"n": np.array([2], np.float16)}), model(n=3), "dtypes differ"),
         (safetensors_bytes({"n": np.array([True])}),) * 2 + (model(n=3), "B"),
     ],
-    ids=["integers", "shapes", "removed", "dtypes", "bool"],
+    ids=["integers", "shapes", "rows", "removed", "dtypes", "bool"],
 )
 def test_what_cannot_be_added_up(
     repo: GitRepo, base: bytes, ours: bytes | None, theirs: bytes, why: str
