@@ -37,7 +37,7 @@ def shown() -> list[str]:
     found = [
         line for line in lines if line.startswith(("model.safetensors", "    Theta-", "  main and", "  4 "))
     ]
-    assert len(found) == 8
+    assert len(found) == 9
     return [*found, *re.findall(r"KB stored (\(.*?\))", "".join(blocks))]
 
 
