@@ -20,14 +20,15 @@ class Past:
 
 
 def of(repository: Repository, path: str, *options: str) -> Iterator[Past]:
-    """What any branch or tag reaches, newest first; merges are compared with each of their parents.
+    """What any branch or tag reaches, newest first, and none before what came of it.
 
-    Where Git cannot read all of it, what it has said until then.
+    Merges are compared with each of their parents. Where Git cannot read all, what it has said until then.
 
     Args:
         options: more of `git log`'s.
     """
-    every = ("--all", "-m", "--full-history", "--raw", "--no-abbrev", "--no-renames", "--format=%H")
+    form = ("--raw", "--no-abbrev", "--no-renames", "--format=%H")
+    every = ("--all", "--date-order", "-m", "--full-history", *form)
     commit = ""
     told = repository.run("log", *every, *options, "--", f":(top,literal){path}").stdout
     for line in told.decode(errors="replace").splitlines():
