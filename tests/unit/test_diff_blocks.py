@@ -224,7 +224,11 @@ def test_any_floats(old: list[float], new: list[float]) -> None:
     check(blocks.compare_bits(sides[0], dtype("F32"), sides[1], dtype("F32")), expected)
 
 
-@given(st.lists(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20), min_size=1, max_size=5))
+# The norms of numbers near the smallest one have too few bits to compare.
+with_norms = st.floats(-1e3, 1e3).filter(lambda value: not 0 < abs(value) < 1e-100)
+
+
+@given(st.lists(st.lists(with_norms, min_size=1, max_size=20), min_size=1, max_size=5))
 @settings(max_examples=50, deadline=None)
 def test_sums_of_parts_are_the_sums_of_all(parts: list[list[float]]) -> None:
     arrays = [np.array(part, "<f8") for part in parts]
