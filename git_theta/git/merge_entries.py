@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from git_theta.git import attributes
 from git_theta.git.repository import Repository
 
 Entry = tuple[str, str]
@@ -36,15 +37,9 @@ class Contested:
     versions: tuple[tuple[str, str], ...]
 
 
-def checkpoints(repository: Repository, paths: Mapping[str, object]) -> set[str]:
+def checkpoints(repository: Repository, paths: Iterable[str]) -> set[str]:
     """Those paths that git-theta merges (attribute merge=theta)."""
-    if not paths:
-        return set()
-    given = b"".join(os.fsencode(path) + b"\0" for path in paths)
-    top = str(repository.work_tree.absolute())
-    fields = repository.git("-C", top, "check-attr", "-z", "--stdin", "merge", stdin=given).split(b"\0")
-    found = zip(fields[::3], fields[2::3], strict=False)
-    return {os.fsdecode(path) for path, value in found if value == b"theta"}
+    return {path for path, value in attributes.values(repository, "merge", paths) if value == "theta"}
 
 
 def entries(repository: Repository, tree: str, paths: Sequence[str] | set[str]) -> dict[str, Entry]:

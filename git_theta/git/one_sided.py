@@ -32,7 +32,7 @@ def find(repository: Repository, ours: Head, theirs: Head, tree: str) -> list[Co
     found = []
     for side, other in ((ours, theirs), (theirs, ours)):
         changed = list(_changed(repository, base, side))
-        mine = checkpoints(repository, {one.new: one for one in changed})
+        mine = checkpoints(repository, [one.new for one in changed])
         changed = [one for one in changed if one.new in mine]
         kept = entries(repository, other.commit, {one.old for one in changed})
         result = entries(repository, tree, {one.new for one in changed})
