@@ -25,6 +25,9 @@ def common_shape(
 def longer(lines: Sequence[Line | None], sides: Sequence[int]) -> list[int]:
     """The sides that have more rows than the base; what these stand for is not the same on any two of them.
 
+    Only rows like the base's are more of them: what differs from it in another dimension, or in the kind of
+    its numbers, is another tensor as a whole.
+
     Args:
         lines: what all sides have, base first.
         sides: which to look at.
@@ -32,7 +35,14 @@ def longer(lines: Sequence[Line | None], sides: Sequence[int]) -> list[int]:
     base = lines[BASE]
     if base is None or not base.shape:
         return []
-    return [side for side in sides if (line := lines[side]) and line.shape and line.shape[0] > base.shape[0]]
+    found = [(side, line) for side in sides if (line := lines[side]) and line.shape]
+    return [
+        side
+        for side, line in found
+        if line.dtype.kind == base.dtype.kind
+        and line.shape[0] > base.shape[0]
+        and line.shape[1:] == base.shape[1:]
+    ]
 
 
 def what_helps(lines: Sequence[Line | None], sides: Sequence[int]) -> Help:

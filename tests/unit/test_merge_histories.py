@@ -91,6 +91,8 @@ def expected(b: np.ndarray | None, o: np.ndarray | None, t: np.ndarray | None, h
         raise ValueError
     if o.dtype != np.float32 or t.dtype != np.float32 or o.shape != t.shape:
         raise ValueError
+    if b.dtype == np.float32 and len(b) < len(o):  # both added rows
+        raise ValueError
     if how != "average" and (b.dtype, b.shape) != (o.dtype, o.shape):  # it needs the base
         raise ValueError
     wide = [one.astype(np.float64) for one in (b, o, t)]

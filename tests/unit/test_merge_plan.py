@@ -264,6 +264,14 @@ def test_rows_that_both_added(rows, shapes, strategy, result):
     assert three(None, *lines[1:], rules(None, f"w: average rows={rows}")).action == "combine"
 
 
+@pytest.mark.parametrize(
+    ("kind", "shape"), [(I64, (4, 2)), (F32, (4, 3)), (F32, (4,)), (F32, (4, 2, 1)), (F32, ())]
+)
+def test_what_replaces_another_kind_of_tensor_has_no_more_rows_than_it(kind, shape):
+    sides = [line("w", value, shape=(6, 2)) for value in "bc"]
+    assert three(line("w", "a", kind, shape), *sides, rules("average")).action == "combine"
+
+
 def test_tied_tensors_are_merged_once():
     sides = [manifest(line("wte", value), view("head", "wte")) for value in "abc"]
     made = plan(sides[0], sides[1:], rules("average"))
