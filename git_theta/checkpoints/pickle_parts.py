@@ -141,6 +141,15 @@ def frame(node: Node) -> str:
     )
 
 
+def numbered(value: Value) -> int | None:
+    """How many entries a list or the like has; None for other objects."""
+    if isinstance(value, Made):
+        return len(value.items) or None
+    if isinstance(value, Members):
+        return len(value.items)
+    return len(value) if isinstance(value, (list, tuple)) else None
+
+
 class _Division:
     def __init__(self, root: Value, leaves: list[Leaf]) -> None:
         self._leaves: dict[int, list[Leaf]] = {}

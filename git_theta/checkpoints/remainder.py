@@ -21,6 +21,7 @@ class Remainder:
         bound: for tensors whose bytes mean nothing without it: how they are described, such as the scale of
             codes. It comes from the side that the bytes come from.
         together: for those of them that stand in one object: the name of that, which they are decided by.
+        lists: those of the containers whose entries have numbers for names: how many these are.
         shown: short ones of the parts, as a user would write them.
     """
 
@@ -29,6 +30,7 @@ class Remainder:
     flags: Mapping[str, str] = field(default_factory=dict)
     bound: Mapping[str, str] = field(default_factory=dict)
     together: Mapping[str, str] = field(default_factory=dict)
+    lists: Mapping[str, int] = field(default_factory=dict)
     shown: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -139,29 +139,31 @@ class _Edit:
             raise ThetaError(f"{node.path!r} is removed, and something in it is not")
         held = _held(node)
         if node.place[0] == "items":
-            raise ThetaError(f"{node.path!r} cannot be removed: it is one of a list")
+            self._check_last(node)
         del held[_position(held, node)]
         node.parent.below.remove(node)
         for one in nodes(node):
             self._parts.pop(_name(one), None)
 
+    def _check_last(self, node: Node) -> None:
+        """Of lists, only what nothing follows can go: the rest would get other numbers."""
+        assert node.parent is not None
+        behind = node.parent.below[node.parent.below.index(node) + 1 :]
+        if any(self._source(one) is not None for one in behind if one.place == node.place):
+            raise ThetaError(f"{node.path!r} cannot be removed: it is one of a list")
+
     def _replace(self, node: Node, source: Node) -> None:
         value = self._brought(source, self._number(node))
         if node.parent is not None:
             held = _held(node)
-            keyed = node.place[0] in ("pairs", "attributes")
-            held[_position(held, node)] = (source.key, value) if keyed else value
+            held[_position(held, node)] = (source.key, value) if _is_keyed(node) else value
         node.key, node.value = source.key, value
 
     def _insert(self, node: Node, number: int) -> None:
         assert node.parent is not None
         parent = self._parts.get(_name(node.parent))
-        if parent is None or node.place[0] not in ("pairs", "attributes"):
-            raise ThetaError(f"there is no place for {node.path!r} in this checkpoint")
-        held = collection(parent.value, node.place)
-        if held is None or any(
-            one.key == node.key and type(one.key) is type(node.key) for one in parent.below
-        ):
+        held = collection(parent.value, node.place) if parent is not None else None
+        if parent is None or held is None or not _has_room(held, parent, node):
             raise ThetaError(f"there is no place for {node.path!r} in this checkpoint")
         whole = all(self._number(one) == number and _name(one) not in self._parts for one in nodes(node))
         value = self._brought(node, number) if whole else emptied(node.value)
@@ -171,7 +173,7 @@ class _Edit:
         siblings = {_name(one): one for one in parent.below if one.place == node.place}
         last = next((siblings[_name(one)] for one in reversed(before) if _name(one) in siblings), None)
         at = _position(held, last) + 1 if last is not None else 0
-        held.insert(at, (node.key, value))
+        held.insert(at, (node.key, value) if _is_keyed(node) else value)
         new = Node(node.path, node.kind, value, parent, node.place, node.key, node.leaves)
         if whole:
             new.below = node.below
@@ -215,8 +217,19 @@ def _held(node: Node) -> list[Value]:
     return held
 
 
+def _is_keyed(node: Node) -> bool:
+    return node.place[0] in ("pairs", "attributes")
+
+
+def _has_room(held: list[Value], parent: Node, node: Node) -> bool:
+    """Whether a part can be put into a collection: under a free key, or behind all that a list has."""
+    if not _is_keyed(node):
+        return bool(node.key == len(held))
+    return not any(one.key == node.key and type(one.key) is type(node.key) for one in parent.below)
+
+
 def _position(held: list[Value], node: Node) -> int:
     """Where a part is in a collection."""
-    if node.place[0] == "items":
-        return int(node.key)
+    if node.place[0] == "items":  # those before it may be gone, then all behind it are to go
+        return min(int(node.key), len(held) - 1)
     return next(at for at, (key, value) in enumerate(held) if key is node.key and value is node.value)

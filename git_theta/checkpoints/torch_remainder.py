@@ -8,7 +8,7 @@ from dataclasses import replace
 from blake3 import blake3
 
 from git_theta.checkpoints.pickle_data import UnreadPickle
-from git_theta.checkpoints.pickle_parts import Node, digest, frame, inside, nodes, parts_of
+from git_theta.checkpoints.pickle_parts import Node, digest, frame, inside, nodes, numbered, parts_of
 from git_theta.checkpoints.pickle_values import Made, PersistentId, Value
 from git_theta.checkpoints.remainder import TYPE, Remainder
 from git_theta.checkpoints.torch_skeleton import read_skeleton
@@ -42,6 +42,7 @@ def torch_remainder(skeleton: bytes) -> Remainder:
 def remainder_of(root: Node) -> Remainder:
     """The parts of a pickle. Raises ThetaError where two of them have one name."""
     parts, containers, flags, bound, together, shown = (dict[str, str]() for _ in range(6))
+    lists: dict[str, int] = {}
     for node in nodes(root):
         if node.kind == "tensor":
             if unusual := _flags(node):
@@ -56,13 +57,15 @@ def remainder_of(root: Node) -> Remainder:
         elif node.kind == "container":
             _put(parts, node.path + TYPE, frame(node))
             containers[node.path + TYPE] = f"{node.path}." if node.parent is not None else ""
+            if (count := numbered(node.value)) is not None:
+                lists[node.path + TYPE] = count
         elif node.kind == "alias":
             _put(parts, node.path, digest("the same as", node.key, node.original))
         else:
             _put(parts, node.path, digest(_key(node), node.value))
             if (short := _shown(node.value)) is not None:
                 shown[node.path] = short
-    return Remainder(parts, containers, flags, bound, together, shown)
+    return Remainder(parts, containers, flags, bound, together, lists, shown)
 
 
 def _put(found: dict[str, str], name: str, value: str) -> None:

@@ -1,7 +1,8 @@
 """Tensors and other values that mean something only together are decided on once.
 
-Such are one name for a tensor on one side and for something else on another, and the codes of a quantised
-tensor whose scale is a number, a list or an array in the pickle, or stands in the header.
+Such are one name for a tensor on one side and for something else on another, the codes of a quantised
+tensor whose scale is a number, a list or an array in the pickle, or stands in the header, and the entries of
+a list that a side made shorter: their numbers do not tell which of them it removed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from git_theta.merges.remainders import side_taken
 from git_theta.merges.rules import Rules
 
 _SHOWN = 6  # names in a reason
+
+Group = tuple[list[str], list[str], str]
+"""The names of tensors and of parts, and why they are decided on once."""
 
 AnyDecision = TypeVar("AnyDecision", Decision, PartDecision)
 
@@ -39,9 +43,12 @@ def decide_once(
     tensors = {one.name: one for one in decisions}
     others = {one.name: one for one in parts}
     shared = sorted(tensors.keys() & others.keys())
-    for names, also in [*(([name], [name]) for name in shared), *_scaled(decisions, parts, remainders)]:
+    groups = [([name], [name], "no tensor on some side") for name in shared]
+    groups += _scaled(decisions, parts, remainders)
+    groups += _shortened(decisions, parts, remainders, labels)
+    for names, also, why in groups:
         members = [tensors[name] for name in names], [others[name] for name in also]
-        settled = _settled(*members, remainders, labels, rules)
+        settled = _settled(*members, remainders, labels, rules, why)
         tensors |= {one.name: one for one in settled[0]}
         others |= {one.name: one for one in settled[1]}
     return tuple(tensors.values()), tuple(others.values())
@@ -49,8 +56,8 @@ def decide_once(
 
 def _scaled(
     decisions: Sequence[Decision], parts: Sequence[PartDecision], remainders: Sequence[Remainder | None]
-) -> Iterator[tuple[list[str], list[str]]]:
-    """The names of tensors and parts that are one quantised tensor; of those where a part has changed."""
+) -> Iterator[Group]:
+    """What is one quantised tensor; of those where a part has changed."""
     dtypes: dict[str, list[DType]] = {
         one.name: [line.dtype for line in one.lines if line is not None] for one in decisions
     }
@@ -66,9 +73,31 @@ def _scaled(
         codes += tensors
         described -= set(group)
         if tensors and not changed.isdisjoint(group):
-            yield tensors, [numbers[name].name for name in group if name not in dtypes]
+            also = [numbers[name].name for name in group if name not in dtypes]
+            yield tensors, also, _why([*tensors, *also])
     if codes and described:
-        yield codes, sorted(numbers[name].name for name in described)
+        also = sorted(numbers[name].name for name in described)
+        yield codes, also, _why([*codes, *also])
+
+
+def _shortened(
+    decisions: Sequence[Decision],
+    parts: Sequence[PartDecision],
+    remainders: Sequence[Remainder | None],
+    labels: Sequence[str],
+) -> Iterator[Group]:
+    """The lists that a side has fewer entries of than the base, with all that is in them."""
+    base = remainders[BASE]
+    if base is None:
+        return
+    for name, count in base.lists.items():
+        lengths = [one.lists.get(name, count) if one is not None else count for one in remainders]
+        shorter = [labels[side] for side, length in enumerate(lengths) if length < count]
+        if shorter:
+            prefix = base.containers[name]
+            tensors = [one.name for one in decisions if one.name.startswith(prefix)]
+            also = [one.name for one in parts if one.name == name or one.name.startswith(prefix)]
+            yield tensors, also, f"{listed(shorter)} removed entries of {prefix[:-1] or 'the list'}"
 
 
 def _settled(
@@ -77,6 +106,7 @@ def _settled(
     remainders: Sequence[Remainder | None],
     labels: Sequence[str],
     rules: Rules,
+    why: str,
 ) -> tuple[list[Decision], list[PartDecision]]:
     of_parts = [
         tuple(one.parts.get(part.name) if one is not None else None for part in parts) for one in remainders
@@ -86,7 +116,8 @@ def _settled(
     changed = [side for side in range(OURS, len(values)) if values[side] != values[BASE]]
     if len({values[side] for side in changed}) < 2:
         return list(tensors), list(parts)
-    choice = rules.choose(*_names(tensors, parts))
+    names = [*(one.name for one in tensors), *(one.name for one in parts)]
+    choice = rules.choose(*names)
     side = side_taken(choice, changed, values) if choice is not None and choice.strategy.takes else None
     if side is not None:
         return (
@@ -97,7 +128,7 @@ def _settled(
             ],
         )
     who = listed([labels[number] for number in changed])
-    reason = f"changed differently by {who}, and {_why(tensors, parts)}"
+    reason = f"changed differently by {who}, and {why}"
     return (
         [
             replace(one, action="conflict", side=OURS, combination=None, reason=reason, helps="side")
@@ -114,15 +145,8 @@ def _of_side(one: AnyDecision, side: int, there: bool) -> AnyDecision:
     return replace(one, **changes, counter=False)
 
 
-def _why(tensors: Sequence[Decision], parts: Sequence[PartDecision]) -> str:
-    if tensors[0].name == parts[0].name:
-        return "no tensor on some side"
-    names = _names(tensors, parts)
+def _why(names: list[str]) -> str:
     if len(names) > _SHOWN:
         names = [*names[: _SHOWN - 2], f"{len(names) - _SHOWN + 1} more", names[-1]]
     what = "mean something only together" if any(map(_DESCRIPTION.search, names)) else "are one tensor"
     return f"{', '.join(names)} {what}: take them from one side"
-
-
-def _names(tensors: Sequence[Decision], parts: Sequence[PartDecision]) -> list[str]:
-    return [one.name for one in tensors] + [one.name for one in parts]

@@ -84,18 +84,18 @@ def test_ties_stay_ties(repo: GitRepo) -> None:
 
 def test_what_has_no_place_is_a_conflict(repo: GitRepo) -> None:
     def file(count: int, epoch: int) -> dict[str, Any]:
-        return {"list": [torch.full((2,), float(number)) for number in range(count)], "epoch": epoch}
+        return {"pair": tuple(torch.full((2,), float(number)) for number in range(count)), "epoch": epoch}
 
     sides(repo, file(1, 1), file(1, 2), file(2, 1))
     said = repo.refused("git", "merge", "theirs")
-    assert "there is no place for 'list.1'" in said
+    assert "there is no place for 'pair.1'" in said
     assert loaded(repo)["epoch"] == 2
     repo.remedy(said, f"git theta resolve {NAME} --ours")
-    assert len(loaded(repo)["list"]) == 1
+    assert len(loaded(repo)["pair"]) == 1
     repo.git("reset", "-q", "--hard", "HEAD")
     repo.refused("git", "merge", "theirs")
     repo.theta("resolve", NAME, "--theirs")
-    assert len(loaded(repo)["list"]) == 2
+    assert len(loaded(repo)["pair"]) == 2
 
 
 def test_a_dict_that_one_side_removed_and_the_other_changed(repo: GitRepo) -> None:

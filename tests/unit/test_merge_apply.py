@@ -309,9 +309,9 @@ def test_slices_and_what_they_are_of_come_from_the_same_side(tmp_path: Path) -> 
 def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     base, ours, theirs = (
-        torch_file({"list": [torch.ones(2) for _ in range(length)], "epoch": epoch})
+        torch_file({"pair": tuple(torch.ones(2) for _ in range(length)), "epoch": epoch})
         for length, epoch in ((1, 1), (1, 2), (2, 1))
     )
     case = Case(tmp_path, base, ours, theirs, name="model.pt")
-    with pytest.raises(ThetaError, match=r"there is no place for 'list\.1'"):
+    with pytest.raises(ThetaError, match=r"there is no place for 'pair\.1'"):
         case.merge(rules())

@@ -92,3 +92,38 @@ def test_as_the_oracle_says(tmp_path: Path, seed: int) -> None:
         return
     found = torch.load(io.BytesIO(case.workshop.smudge(applied.text)), weights_only=False)
     assert flat(found) == wanted
+
+
+def of_numbers(*numbers: float) -> list[Any]:
+    return [torch.full((3,), float(number)) for number in numbers]
+
+
+@pytest.mark.parametrize("way", [1, -1], ids=["ours", "theirs"])
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_entries_of_a_list_that_became_shorter_are_decided_on_once(
+    tmp_path: Path, way: int, kind: type
+) -> None:
+    """Which of two equal entries is gone cannot be told, so neither where the other side's change belongs."""
+    sides = [[1, 3, 2], [1, 2]][::way]
+    case = Case(
+        tmp_path,
+        *(torch_file({"xs": kind(of_numbers(*one)), "y": of_numbers(0)}) for one in ([1, 2, 2], *sides)),
+        name="model.pt",
+    )
+    found = case.plan(rules()).conflicts()
+    assert [one.name for one in found] == ["xs.0", "xs.1", "xs.2", "xs:type"]
+    assert all("removed entries of xs" in one.reason for one in found)
+    for number, how in enumerate(["ours", "theirs"]):
+        result = torch.load(io.BytesIO(case.workshop.smudge(case.merge(rules(how)).text)))
+        assert [int(one[0]) for one in result["xs"]] == sides[number]
+
+
+@pytest.mark.parametrize("way", [1, -1], ids=["ours", "theirs"])
+@pytest.mark.parametrize("one", [[1, 2], [2, 2, 5], [], [1, 2, 2, 5, 6, 7], [9, 2, 2, 5, 6]])
+def test_a_list_of_one_side_is_taken_as_it_is(tmp_path: Path, way: int, one: list[int]) -> None:
+    base = {"xs": of_numbers(1, 2, 2, 5), "y": 1, "zs": [of_numbers(1), of_numbers(2, 3)]}
+    sides = [{**base, "y": 2}, {**base, "xs": of_numbers(*one), "zs": [of_numbers(1)]}][::way]
+    case = Case(tmp_path, *map(torch_file, (base, *sides)), name="model.pt")
+    result = torch.load(io.BytesIO(case.workshop.smudge(case.merge(rules()).text)))
+    assert [int(entry[0]) for entry in result["xs"]] == one
+    assert (result["y"], len(result["zs"])) == (2, 1)
