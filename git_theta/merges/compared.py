@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from git_theta.checkpoints.layout import STORAGE
 from git_theta.checkpoints.remainder import Remainder
 from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest, TensorLine, ViewLine
@@ -76,7 +75,7 @@ class Compared:
         values = [self._value(side, line) for side, line in enumerate(lines)]
         if len(set(map(type, filter(None, lines)))) < 2:
             return values
-        # Where some side has bytes of its own here, the others' change is nowhere but under their slices.
+        # Where some side has bytes of its own here, others may have changed it by what their views show.
         return [
             (value, self._seen(side, line))
             for side, (value, line) in enumerate(zip(values, lines, strict=True))
@@ -117,8 +116,8 @@ class Compared:
         return ", ".join(f"{label} {list(line.shape)}" for label, line in found if line is not None)
 
     def _seen(self, side: int, line: Line | None) -> str:
-        """The bytes that a slice is of which has no other name; "" for what is none."""
-        if not isinstance(line, ViewLine) or not line.of.startswith(STORAGE):
+        """The bytes that a view shows something of; "" for what is none."""
+        if not isinstance(line, ViewLine):
             return ""
         seen = self._own(side, line.of)
         return seen.digest if isinstance(seen, TensorLine) else ""

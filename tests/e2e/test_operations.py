@@ -141,6 +141,38 @@ def test_a_change_is_applied_whatever_is_configured(
     has(repo, WANTED)
 
 
+@pytest.mark.parametrize("operation", APPLYING, ids=lambda one: one.__name__)
+def test_what_is_no_tensor_is_carried_over_too(
+    repo: GitRepo, operation: Callable[[GitRepo, bytes, bytes, bytes], None]
+) -> None:
+    operation(repo, *(noted(**notes) for notes in ({"a": "1", "b": "1"}, {"a": "2", "b": "1"}, {"a": "1"})))
+    assert notes_of(repo) == {"a": "2"}
+
+
+@pytest.mark.parametrize("operation", [cherry_pick, rebase, revert, stash_pop], ids=lambda one: one.__name__)
+def test_what_is_no_tensor_and_changed_by_both_is_open(
+    repo: GitRepo, operation: Callable[[GitRepo, bytes, bytes, bytes], None]
+) -> None:
+    with pytest.raises(AssertionError, match="no tensor: changed differently"):
+        operation(repo, noted(a="1", b="1"), noted(a="2", b="1"), noted(a="3", b="3"))
+    said = repo.theta("status").stdout
+    assert "__metadata__.a" in said
+    assert notes_of(repo) == {"a": "2", "b": "3"}
+    assert "is not merged yet" in repo.refused("git", "commit", "-am", "early")
+    repo.remedy(said, f"git theta resolve {MODEL} --theirs")
+    assert notes_of(repo) == {"a": "3", "b": "3"}
+    assert "Not merged" not in repo.theta("status").stdout
+
+
+def noted(**metadata: str) -> bytes:
+    return safetensors_bytes(tensors(w=1), metadata)
+
+
+def notes_of(repo: GitRepo) -> object:
+    data = (repo.path / MODEL).read_bytes()
+    return json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
+
+
 def test_revert_takes_a_change_away_and_nothing_else(repo: GitRepo) -> None:
     random = np.random.default_rng(3)
     before, first, later = (random.standard_normal(200).astype(np.float32) for _ in range(3))

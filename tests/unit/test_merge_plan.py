@@ -282,14 +282,15 @@ def test_tied_tensors_are_merged_once():
 
 def test_a_view_that_one_side_untied():
     tied, untied = view("head", "wte"), line("head", "d")
-    made = plan(
-        manifest(line("wte", "a"), tied),
-        [manifest(line("wte", "b"), tied), manifest(line("wte", "a"), untied)],
-        NONE,
-    )
-    head, wte = made.decisions
-    assert (head.action, head.side, head.is_view) == ("take", 2, False)
-    assert (wte.action, wte.side) == ("take", 1)
+    for value, expected in (("a", ("take", 2, False)), ("b", ("conflict", 1, True))):
+        made = plan(
+            manifest(line("wte", "a"), tied),
+            [manifest(line("wte", value), tied), manifest(line("wte", "a"), untied)],
+            NONE,
+        )
+        head, wte = made.decisions
+        assert (head.action, head.side, head.is_view) == expected
+        assert (wte.action, wte.side) == ("take", 1)
     both = plan(
         manifest(line("wte", "a"), tied),
         [manifest(line("wte", "a"), line("head", "e")), manifest(line("wte", "a"), untied)],

@@ -74,7 +74,7 @@ APPLYING = resolve([applying("", "apply")])
         (NONE, tied(1), apart(1, 1), tied(2), 2.0, False),
         (NONE, apart(1, 1), tied(1), apart(4, 4), 4.0, True),
         (NONE, apart(1, 1), apart(4, 4), tied(1), 4.0, True),
-        (rules("ours"), tied(1), tied(2), apart(4, 4), 2.0, False),
+        (rules("ours"), tied(1), tied(2), apart(4, 4), 2.0, True),
         (rules("theirs"), tied(1), tied(2), apart(4, 4), 4.0, False),
     ],
 )
@@ -108,8 +108,15 @@ def test_both_are_open_where_the_tensor_is(tmp_path: Path) -> None:
 
 
 def test_heads_that_are_others_are_no_copies(tmp_path: Path) -> None:
-    found, names = merged(tmp_path, AVERAGE, tied(1), tied(2), apart(4, 5))
-    assert (values(found), names) == ((3.0, 5.0), [])
+    found, names = merged(tmp_path, AVERAGE, tied(1), tied(1), apart(4, 5))
+    assert (values(found), names) == ((4.0, 5.0), [])
+
+
+@pytest.mark.parametrize("is_ours", [False, True])
+def test_a_head_that_one_side_trained_apart_and_the_other_tied_is_open(tmp_path: Path, is_ours: bool) -> None:
+    sides = [tied(2), apart(4, 5)] if is_ours else [apart(4, 5), tied(2)]
+    found, names = merged(tmp_path, AVERAGE, tied(1), *sides)
+    assert (values(found), names) == ((3.0, 3.0 if is_ours else 5.0), ["head"])
 
 
 def test_a_rule_parts_them(tmp_path: Path) -> None:
