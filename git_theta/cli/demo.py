@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -18,4 +19,8 @@ def command(folder: Path) -> None:
     """
     from git_theta.git.demo import Demo
 
-    Demo(folder, click.echo).run()
+    Demo(folder, _show).run()
+
+
+def _show(line: str) -> None:
+    click.echo(line, color=False if os.environ.get("NO_COLOR") else None)

@@ -29,7 +29,7 @@ class Demo:
 
     Args:
         folder: is made; the repository, its remote and a clone come to lie in it.
-        show: prints a line.
+        show: prints a line, without its colours where these are not wanted.
     """
 
     def __init__(self, folder: Path, show: Callable[[str], None]) -> None:
@@ -84,10 +84,13 @@ class Demo:
             self._git("git theta install --local", quiet=True)
 
     def _write_configuration(self) -> None:
-        """A global configuration of the demo's own, on top of the user's, so that that one stays as it is."""
+        """A global configuration of the demo's own, on top of the user's, so that that one stays as it is.
+
+        In colour, differences are for the eyes: where nobody is to see them, they are followed by a patch.
+        """
         users = [Path.home() / ".gitconfig", Path.home() / ".config" / "git" / "config"]
         included = "".join(f"[include]\n\tpath = {file}\n" for file in users if file.exists())
-        self._configuration.write_text(included + "[init]\n\tdefaultBranch = main\n")
+        self._configuration.write_text(included + "[init]\n\tdefaultBranch = main\n[color]\n\tui = always\n")
 
     def _merge(self, model: Model) -> None:
         self._show("\n# Two people fine-tune the model on two branches; git merge makes one model of them:")
@@ -152,7 +155,7 @@ class Demo:
             self._show(f"{self._digest()}  {arguments[1]}")
             return
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != "NO_COLOR"},
             "GIT_PAGER": "cat",
             "GIT_CONFIG_GLOBAL": str(self._configuration.resolve()),
         }

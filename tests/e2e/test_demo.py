@@ -12,6 +12,8 @@ def test_demo(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     done = GitRepo(tmp_path).theta("demo", str(folder))
     assert "LoRA, rank 8" in done.stdout
+    assert '"digest"' not in done.stdout  # no patch
+    assert "\x1b" not in done.stdout
     assert done.stdout.count("# the same bytes as were added") == 2
     assert (home / ".gitconfig").read_bytes() == before
     clone = GitRepo(folder / "clone")
