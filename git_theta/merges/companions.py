@@ -67,6 +67,13 @@ _BELOW = re.compile(
 )
 """Companions in a module of their own: `weight.quant_state.bitsandbytes__nf4`, `weight_quantizer._amax`."""
 
+_APART = re.compile(
+    r"(?P<before>(?:.+[./:])?)(?:scales?|scale_inv|scaling_factors?|zeros|zero_points?|absmax|quant_state)"
+    r"[./:](?P<of>.+)",
+    re.DOTALL,
+)
+"""Companions in a dict of their own: `scales.layer.weight`, beside `layer.weight` or `codes.layer.weight`."""
+
 _PRUNED = re.compile("(?P<of>.+)_(?:orig|mask)")
 
 
@@ -84,12 +91,19 @@ def groups(dtypes: Mapping[str, Iterable[DType]]) -> list[tuple[str, ...]]:
         return node
 
     kinds: dict[str, set[Kind]] = {}
+    apart: dict[tuple[str, str], list[str]] = defaultdict(list)
     codes = {name for name, found in dtypes.items() if any(map(_is_code, found))}
     for name in dtypes:
         joined = list(_joined(name))
         kinds[name] = {kind for _, kind in joined}
         for node, _ in joined:
             parents[root(node)] = root(("tensor", name))
+        if (match := _APART.fullmatch(name)) and match["of"] not in _VALUES:
+            apart[match["before"], match["of"]].append(name)
+    for code in codes if apart else ():
+        for name in (name for place in _places(code) for name in apart.get(place, ())):
+            kinds[name].add("likely")
+            parents[root(("tensor", code))] = root(("tensor", name))
     for module, name in _lone_codes({name: dtypes[name] for name in codes if not kinds[name]}):
         parents[root(("module", module))] = root(("tensor", name))
     found: dict[Node, list[str]] = defaultdict(list)
@@ -98,6 +112,15 @@ def groups(dtypes: Mapping[str, Iterable[DType]]) -> list[tuple[str, ...]]:
     return [
         tuple(sorted(names)) for names in found.values() if len(names) > 1 and _together(names, kinds, codes)
     ]
+
+
+def _places(name: str) -> Iterator[tuple[str, str]]:
+    """Where a dict can be that has something under a tensor's name, and that name: above it or beside."""
+    starts = [0, *(at + 1 for at, mark in enumerate(name) if mark in _SEPARATORS)]
+    for number, start in enumerate(starts):
+        yield name[:start], name[start:]
+        for below in starts[number + 1 : number + 2]:
+            yield name[:start], name[below:]
 
 
 def are_numbers(dtypes: Iterable[DType]) -> bool:

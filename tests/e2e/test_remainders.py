@@ -217,6 +217,18 @@ def test_status_and_diff_show_what_is_open(repo: GitRepo) -> None:
     assert loaded(repo)["epoch"] == 2
 
 
+def test_codes_and_a_dict_of_scales(repo: GitRepo) -> None:
+    def file(code: int, scale: float, epoch: int) -> dict[str, Any]:
+        codes = torch.full((3, 3), code, dtype=torch.int8)
+        return {"model": {"l.weight": codes}, "scales": {"l.weight": scale}, "epoch": epoch}
+
+    sides(repo, file(8, 0.5, 1), file(8, 0.25, 2), file(4, 0.5, 1))
+    said = repo.refused("git", "merge", "theirs")
+    assert "model.l.weight, scales.l.weight are one tensor" in said
+    found = finished(repo, said, f"git theta resolve {NAME} --ours")
+    assert (found["model"]["l.weight"][0][0], found["scales"]["l.weight"], found["epoch"]) == (8, 0.25, 2)
+
+
 @pytest.mark.parametrize("in_header", [False, True])
 def test_codes_and_a_scale_that_is_a_number(repo: GitRepo, in_header: bool) -> None:
     name = MODEL if in_header else NAME

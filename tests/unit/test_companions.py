@@ -45,6 +45,9 @@ def found(text):
         "exp_avg.codes=U8 exp_avg.scale=F32 exp_avg.qmap=F32",
         "params/dense/kernel=I8 params/dense/kernel_scale=F32",
         "l.weight_orig=F32 l.weight_mask=F32",
+        "m.l.weight=I8 m.scales.l.weight=F32",
+        "codes.l.weight=I8 scales.l.weight=F32 zero_points.l.weight=I32",
+        "model.h.0.w=F8_E4M3 scale_inv.h.0.w=F32",
     ],
 )
 def test_together(together):
@@ -68,6 +71,9 @@ def test_each_has_its_own():
         "q.weight=F32 q.weight_fake_quant.scale=F32",
         "a.weight=F8_E4M3 b.weight=F8_E4M3",
         "attn.weight_mask=F32",
+        "scale.weight=F32 a.weight=I8",
+        "scales.a.weight=F32 a.weight=F32",
+        "scales.a.weight=F32 x.y.a.weight=I8",
     ],
 )
 def test_apart(apart):
