@@ -177,7 +177,8 @@ def _quieten(values: Floats, out: Bits, dtype: DType) -> None:
     if nan.any():
         quiet = ((1 << (dtype.exponent + 1)) - 1) << (dtype.mantissa - 1)
         sign = 1 << (8 * dtype.itemsize - 1)
-        out[nan] = np.where(np.signbit(values[nan]), quiet | sign, quiet)
+        negative, positive = np.array([quiet | sign, quiet], out.dtype)
+        out[nan] = np.where(np.signbit(values[nan]), negative, positive)
 
 
 def _round_to_integers(values: Floats, dtype: DType, out: Bits) -> None:

@@ -52,7 +52,7 @@ def choose(differences: Bits, bits: Bits, dtype: DType, grouping: Grouping) -> C
     step = bits.size // _SAMPLE | 1
     near = _exponents(bits[::step], dtype)
     lengths = np.frexp(differences[::step].astype(np.float64))[1].astype(np.int64)  # in bits
-    table = np.bincount(near * np.int64(64) + lengths, minlength=256 * 64).reshape(256, 64)
+    table = np.bincount(near.astype(np.int64) * 64 + lengths, minlength=256 * 64).reshape(256, 64)
     found = table.sum(axis=1)
     together = _entropy(table.sum(axis=0))
     gain = together + _entropy(found) - _entropy(table)
