@@ -1,4 +1,4 @@
-"""What is tested with other Pythons and libraries than `constraints.txt` names: `nox -s NAME`; `nox -l` lists."""
+"""What is tested with other Pythons and libraries than `constraints.txt` names: nox -s NAME (nox -l)."""
 
 import nox
 
