@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 UPGRADE = "pip install -U git-theta"
@@ -69,3 +70,14 @@ def cannot_write(place: Path, error: OSError) -> ThetaError:
         f"cannot write to {place}: {error.strerror or error}",
         "make room or mend the permissions there, then type the command again; nothing stored was lost",
     )
+
+
+def too_little_memory(error: BaseException) -> ThetaError | None:
+    """The error for what says in its own way that memory has run out; None for what says something else."""
+    said = str(error)
+    texts = ("not enough memory", "can't allocate memory", "failed to map segment", "can't start new thread")
+    system = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    library = isinstance(error, (RuntimeError, ImportError)) and any(text in said for text in texts)
+    if not (isinstance(error, MemoryError) or system or library):
+        return None
+    return ThetaError("there is not enough memory", "close other programs, and try again")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from git_theta.checkpoints.layout import Layout, Span, View
 from git_theta.errors import DamagedCheckpoint
-
-MAX_DIMENSIONS = 64  # what NumPy and torch can hold
-LIMIT = 1 << 62  # sizes and counts from here on come from nowhere but damage or an attack
+from git_theta.untrusted import LIMIT, MOST_DIMENSIONS
 
 
 def checked(layout: Layout, size: int | None) -> Layout:
@@ -48,6 +46,12 @@ def checked(layout: Layout, size: int | None) -> Layout:
     return layout
 
 
+def check_dimensions(name: str, shape: Sequence[int]) -> None:
+    """Before anything is computed from a shape, which can have any number of lengths in a damaged file."""
+    if len(shape) > MOST_DIMENSIONS:
+        raise DamagedCheckpoint(f"tensor {name!r} has {len(shape)} dimensions")
+
+
 def elements(shape: Iterable[int]) -> int:
     """How many elements a tensor of this shape has."""
     count = 1
@@ -79,8 +83,7 @@ def _check_shape(tensor: Span | View) -> None:
     # The product without the zeros must be sane as well: a reader that multiplies in 64 bits
     # overflows before it meets the zero.
     shape = tensor.shape
-    if len(shape) > MAX_DIMENSIONS:
-        raise DamagedCheckpoint(f"tensor {tensor.name!r} has {len(shape)} dimensions")
+    check_dimensions(tensor.name, shape)
     if min(shape, default=0) < 0 or elements(filter(None, shape)) >= LIMIT:
         raise DamagedCheckpoint(f"tensor {tensor.name!r} has the shape {list(shape)}, which is absurd")
     if tensor.offset < 0:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
-from git_theta.checkpoints.checks import elements
+from git_theta.checkpoints.checks import check_dimensions, elements
 from git_theta.checkpoints.layout import Layout, Source, Span
 from git_theta.checkpoints.tensor_bytes import pieces
 from git_theta.dtypes import BYTES, DType, dtype
@@ -200,6 +200,7 @@ def _span(name: str, pairs: Any, base: int) -> Span:
         plain = False
     if not plain:
         raise DamagedCheckpoint(f"tensor {name!r} is not described as safetensors describes tensors")
+    check_dimensions(name, shape)
     if stop < start:
         raise DamagedCheckpoint(f"tensor {name!r} ends at byte {stop}, before its start {start}")
     known = _known(kind)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from git_theta import __version__
-from git_theta.errors import ThetaError
+from git_theta.errors import ThetaError, too_little_memory
 
 INTERRUPTED = 130
 UNEXPECTED = 3
@@ -25,6 +25,7 @@ def report(error: BaseException) -> int:
     """
     if os.environ.get("GIT_THETA_TRACE", "0") not in ("", "0"):
         traceback.print_exception(error)
+    error = too_little_memory(error) or error
     if isinstance(error, ThetaError):
         _say("error", error.message)
         if error.remedy:

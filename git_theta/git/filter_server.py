@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from git_theta import manifest as manifests
-from git_theta.errors import MissingObject, ThetaError
+from git_theta.errors import MissingObject, ThetaError, too_little_memory
 from git_theta.filters import stand_ins
 from git_theta.filters.content import Content
 from git_theta.git import callers, hook_files, mending, recovery
@@ -286,11 +286,13 @@ def _refusals() -> Iterator[None]:
     """Turns what the system refuses into errors that users can understand."""
     try:
         yield
-    except OSError as error:
+    except (OSError, MemoryError, RuntimeError) as error:
+        if (memory := too_little_memory(error)) is not None:
+            raise memory from error
+        if not isinstance(error, OSError):
+            raise
         place = f" ({error.filename})" if error.filename else ""
         raise ThetaError(f"{error.strerror or error}{place}") from error
-    except MemoryError as error:
-        raise ThetaError("there is not enough memory", "close other programs, and try again") from error
 
 
 def _drain(reader: PacketReader) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from git_theta.errors import ThetaError
+from git_theta.errors import ThetaError, too_little_memory
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ def load_torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        raise MissingTorch(
+        raise too_little_memory(error) or MissingTorch(
             f"this merge strategy computes with torch, which cannot be imported: {error}",
             'pip install "git-theta[torch]"',
         ) from None

@@ -16,10 +16,9 @@ that they match. Of several rules that match, that of the earlier place wins, in
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from fnmatch import fnmatchcase
 
 from git_theta.errors import ThetaError
 from git_theta.merges import registry
@@ -176,30 +175,27 @@ def resolve(layers: Sequence[Layer]) -> Rules:
 
 
 def path_matches(pattern: str, path: str) -> bool:
-    """Whether a glob matches a path as in .gitattributes: without a slash it is matched with the name."""
+    """Whether a glob matches a path as in .gitattributes: without a slash it is matched with the name.
+
+    In time that grows with the product of their lengths, whatever the glob: it comes with the repository.
+    """
+    names = path.split("/")
     if "/" not in pattern:
-        return _path_pattern(pattern).fullmatch(path.rpartition("/")[2]) is not None
-    return _path_pattern(pattern.lstrip("/")).fullmatch(path) is not None
-
-
-@cache
-def _path_pattern(pattern: str) -> re.Pattern[str]:
-    parts = []
-    for piece in re.findall(r"\*\*/|/\*\*\Z|\*|\?|\[[^]]+\]|.", pattern, re.DOTALL):
-        if piece == "**/":
-            parts.append("(?:.*/)?")
-        elif piece == "/**":
-            parts.append("/.*")
-        elif piece == "*":
-            parts.append("[^/]*")
-        elif piece == "?":
-            parts.append("[^/]")
-        elif len(piece) > 1:
-            negated, inside = piece[1] == "!", piece[1:-1].lstrip("!").replace("\\", "\\\\")
-            parts.append(f"[{'^' if negated else ''}{inside}]")
+        return _name_matches(names[-1], pattern)
+    parts = pattern.lstrip("/").split("/")
+    reached = {0}  # how many names the parts up to here can stand for
+    for number, part in enumerate(parts):
+        if part != "**":
+            reached = {at + 1 for at in reached if at < len(names) and _name_matches(names[at], part)}
+        elif number < len(parts) - 1:
+            reached = {*range(min(reached, default=len(names)), len(names))}
         else:
-            parts.append(re.escape(piece))
-    return re.compile("".join(parts), re.DOTALL)
+            reached = {len(names)} if any(at < len(names) for at in reached) else set()
+    return len(names) in reached
+
+
+def _name_matches(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern.replace("[^", "[!"))
 
 
 def _default(layers: Sequence[Layer], deciding: int) -> Choice:

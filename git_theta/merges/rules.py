@@ -30,7 +30,6 @@ the strategy combines what all sides have, with a task vector of zero for those 
 _ONE_SIDED: tuple[OneSided, ...] = ("take", "combine")
 _ROWS: tuple[Rows, ...] = ("common", "pad", "ours")
 _RULE = re.compile(r"\s*(?:(\S.*?):\s+|(\S+):)(\S.*?)\s*\Z", re.DOTALL)
-_RENAME = re.compile(r"\s*(\S.*?)\s*->\s*(\S.*?)\s*\Z")
 _GRAMMAR = "rules read: GLOB: STRATEGY key=value ..., for example: lm_head.*: linear weight=0.7"
 
 
@@ -88,11 +87,22 @@ class Rename:
 
     def apply(self, name: str) -> str | None:
         """The new name of a tensor, or None where it is not meant."""
-        match = re.fullmatch("(.*)".join(map(re.escape, self.old.split("*"))), name, re.DOTALL)
-        if match is None:
+        first, *rest = self.old.split("*")
+        if not rest:
+            return self.new if name == first else None
+        *middle, last = rest
+        start, end = len(first), len(name) - len(last)
+        if end < start or not name.startswith(first) or not name.endswith(last):
             return None
-        parts = self.new.split("*")
-        return "".join(text for pair in zip(parts, (*match.groups(), ""), strict=True) for text in pair)
+        found: list[str] = []
+        for text in reversed(middle):  # from behind, so that each star stands for as much as it can
+            at = name.rfind(text, start, end)
+            if at < 0:
+                return None
+            found.insert(0, name[at + len(text) : end])
+            end = at
+        found.insert(0, name[start:end])
+        return "".join(text for pair in zip(self.new.split("*"), (*found, ""), strict=True) for text in pair)
 
     def __str__(self) -> str:
         return f"{self.old} -> {self.new}"
@@ -228,10 +238,10 @@ def parse_one_sided(text: str, origin: str) -> OneSided | None:
 
 def parse_rename(text: str, origin: str) -> Rename:
     """A rename rule from `OLD -> NEW`. Raises ThetaError for anything else."""
-    match = _RENAME.match(text)
-    if match is None or match[1].count("*") != match[2].count("*"):
+    old, _, new = (part.strip() for part in text.partition("->"))
+    if not old or not new or old.count("*") != new.count("*"):
         raise ThetaError(
             f"{origin}: rename {text.strip()!r} is not of the form OLD -> NEW, with as many * on both sides",
             "for example: model.layers.* -> transformer.h.*",
         )
-    return Rename(match[1], match[2])
+    return Rename(old, new)

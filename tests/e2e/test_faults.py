@@ -12,7 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from git_repo import GitRepo, changed, digest, safetensors_bytes, version, weights
+from git_repo import GitRepo, changed, digest, does, safetensors_bytes, version, weights
+from merge_cases import diverge
 
 MODEL = "model.safetensors"
 
@@ -158,3 +159,19 @@ def test_full_disk_while_a_file_is_written_back(history: GitRepo) -> None:
     assert "did not expect" not in failed.stderr
     history.git("checkout", "-q", "v0")
     assert history.digest(MODEL) == digest(version(0))
+
+
+def test_too_little_memory_for_a_merge(repo: GitRepo) -> None:
+    """A gigabyte of addresses holds torch and its threads, but not what larger tensors are merged in."""
+    pytest.importorskip("torch")
+    diverge(repo, *(safetensors_bytes(weights(seed, 1, (4096, 2048))) for seed in (0, 1, 2)))
+    before = repo.digest(MODEL)
+    merge = "ulimit -v 1048576; git theta merge theirs --strategy ties -m merged"
+    done = repo.run("bash", "-c", merge, check=False)
+    assert done.returncode == 1
+    does(done.stderr, "close other programs, and try again")
+    assert "not enough memory" in done.stderr
+    assert repo.digest(MODEL) == before
+    assert repo.status() == []
+    repo.git("theta", "merge", "theirs", "--strategy", "ties", "-m", "merged")
+    assert repo.git("log", "-1", "--format=%s").stdout.strip() == "merged"

@@ -1,6 +1,11 @@
 """Rules, and the places where they come from."""
 
+import re
+import subprocess
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from git_theta.errors import ThetaError
 from git_theta.merges.places import (
@@ -190,10 +195,53 @@ def test_renames():
         ("model[12].pt", "model2.pt", True),
         ("model[!12].pt", "model2.pt", False),
         ("a.pt", "aXpt", False),
+        ("**/x/**/*.pt", "x/a.pt", True),
+        ("**/x/**/*.pt", "a/x/b/c/a.pt", True),
+        ("**/x/**/*.pt", "a/y/b/a.pt", False),
+        ("a**/b.pt", "ax/b.pt", True),
+        ("a**/b.pt", "a/x/b.pt", False),
+        ("a/**", "a/b/c", True),
+        ("[z-a].pt", "z.pt", False),
+        ("[^a].pt", "b.pt", True),
+        ("/a.pt", "b/a.pt", False),
     ],
 )
 def test_paths(pattern, path, matches):
     assert path_matches(pattern, path) is matches
+
+
+def test_paths_match_as_git_says(tmp_path):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    paths = ["a", "a.pt", "x/a.pt", "x/y/a.pt", "x/y/z/b.pt", "xx/a.pt", "x/a.ptx", "y/x/a.pt"]
+    anchored, named = ["x/*", "x/**", "**/a.pt", "x/**/a.pt", "/a*", "*/*/a.pt", "**/y/**"], ["*.pt", "a?pt"]
+    for pattern in [*anchored, *named, "x/*/*/?.pt", "[!a].pt"]:
+        (tmp_path / ".gitattributes").write_text(f"{pattern} found\n")
+        told = subprocess.run(
+            ["git", "-C", tmp_path, "check-attr", "found", *paths], check=True, capture_output=True, text=True
+        )
+        found = [line.endswith(": set") for line in told.stdout.splitlines()]
+        assert [path_matches(pattern, path) for path in paths] == found, pattern
+
+
+def test_no_glob_takes_long():
+    """A matcher that goes back and tries again would not end."""
+    assert not path_matches("**/" * 12 + "*a" * 12 + "/" + "**/*a*/" * 12 + "x", "a" * 60 + "/a" * 40)
+    assert not parse_rule("*a" * 40 + "x: ours", "test").matches("a" * 200)
+    rename = parse_rename("*a" * 40 + "x -> " + "*b" * 40, "test")
+    assert rename.apply("a" * 3000) is None
+    with pytest.raises(ThetaError, match="not of the form"):
+        parse_rename(" " * 200_000 + "-" + " " * 200_000, "test")
+
+
+@given(
+    st.lists(st.sampled_from(["*", "a", "b", "."]), min_size=1, max_size=8).map("".join),
+    st.text("ab.", max_size=9),
+)
+def test_stars_of_renames_stand_for_as_much_as_they_can(old, name):
+    match = re.fullmatch("(.*)".join(map(re.escape, old.split("*"))), name)
+    new = "-".join("*" * old.count("*"))
+    expected = None if match is None else "-".join(match.groups())
+    assert Rename(old, new).apply(name) == expected
 
 
 def test_sections_without_a_path_and_keys_of_others():

@@ -191,6 +191,7 @@ BAD = {
     "half a surrogate": (packed({"\ud800": GOOD}, bytes(4)), "Unicode"),
     "absurd shape": (packed({"a": entry("U8", [1 << 40, 1 << 40, 0], 0, 0)}), "absurd"),
     "many dimensions": (packed({"a": entry("U8", [1] * 65, 0, 1)}, b"1"), "dimensions"),
+    "an endless product": (packed({"a": entry("U8", [2**53] * 200_000, 0, 1)}, b"1"), "200000 dimensions"),
     "long header": ((1 << 60).to_bytes(8, "little") + b'{"a":', "claims"),
     "header over the limit": ((MAX_HEADER + 1).to_bytes(8, "little") + b"{}", "claims"),
     "cut header": (packed({"a": GOOD})[:-1], "cut off"),

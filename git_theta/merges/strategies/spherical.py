@@ -154,7 +154,7 @@ class Multislerp(Strategy[MultislerpOptions]):
 
 @dataclass(frozen=True)
 class KarcherOptions:
-    max_iter: int = option(10, "steps at most", least=1)
+    max_iter: int = option(10, "steps at most", least=1, most=1000)
     tol: float = option(
         1e-5, "stop when a step is shorter than this; vectors shorter than this count as zero", above=0.0
     )
