@@ -24,6 +24,9 @@ MAX_BYTES = 64 << 20
 MAX_OPCODES = 4_000_000
 """How many opcodes of it are run: about 100,000 tensors, or some seconds."""
 
+MAX_OBJECTS = 1_000_000
+"""How many containers and calls it may describe: ten for each of these tensors, or some 400 MB."""
+
 
 class UnreadPickle(Exception):
     """A pickle that may well be good, but is too large or of a kind that is not read."""
@@ -54,13 +57,16 @@ class _Machine:
         self.memo: dict[int, Value] = {}
 
     def run(self) -> Value:
-        data, opcodes = self.data, _OPCODES
+        data, opcodes, makes, left = self.data, _OPCODES, _MAKES, MAX_OBJECTS
         for _ in range(MAX_OPCODES):
             opcode = data[self.at]
             self.at += 1
             if opcode == 0x2E:  # STOP
                 return self.stack.pop()
             opcodes[opcode](self)
+            left -= makes[opcode]
+            if left < 0:
+                raise UnreadPickle("the pickle describes more objects than are read")
         raise UnreadPickle("the pickle has more opcodes than are read")
 
     def take(self, count: int) -> bytes:
@@ -331,4 +337,6 @@ _KNOWN: dict[str, _Opcode] = {
     # Protocols 0 and 1, copyreg's extensions, out-of-band buffers:
     **dict.fromkeys("FILSVPgpio\x82\x83\x84\x97\x98", _unread),
 }
+_MAKES = bytes(chr(code) in "\x85\x86\x87t]l}d\x8f\x91R\x81\x92Q" for code in range(256))
+"""Which opcodes make an object that holds others."""
 _OPCODES = tuple(_KNOWN.get(chr(code), _no_opcode) for code in range(256))

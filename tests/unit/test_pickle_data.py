@@ -231,6 +231,13 @@ class TestBombs:
         with pytest.raises(UnreadPickle):
             read_pickle(b"N0" * (pickle_data.MAX_OPCODES // 2 + 1))
 
+    @pytest.mark.parametrize("made", [b"]", b"}", b"\x8f", b"(l", b"(d", b"(t", b"(\x91", b"N\x85", b"NQ"])
+    def test_more_objects_than_are_read(self, made: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pickle_data, "MAX_OBJECTS", 1000)
+        assert read_pickle(b"(" + made * 999 + b"l.") is not None
+        with pytest.raises(UnreadPickle):
+            read_pickle(b"(" + made * 1001 + b"l.")
+
 
 def test_python_2_strings_survive() -> None:
     read = read_pickle(b"\x80\x02U\x03abc.")

@@ -582,13 +582,13 @@ def test_wide_entries_are_written_aligned(tmp_path: Path, monkeypatch: pytest.Mo
     }
 
 
-@pytest.mark.parametrize("limit", ["MAX_BYTES", "MAX_OPCODES"])
+@pytest.mark.parametrize("limit", ["MAX_BYTES", "MAX_OPCODES", "MAX_OBJECTS"])
 def test_a_pickle_that_is_too_large_leaves_storages_without_names(
     monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     value = {"w": torch.ones(3), "v": torch.zeros(2, dtype=torch.int8)}
     _, _, skeleton = laid_out(value)
-    monkeypatch.setattr(torch_archive if limit == "MAX_BYTES" else pickle_data, limit, 50)
+    monkeypatch.setattr(torch_archive if limit == "MAX_BYTES" else pickle_data, limit, 10)
     layout, spans, _ = laid_out(value)
     assert names(layout) == [("storage:data/0", "U8", (12,)), ("storage:data/1", "U8", (2,))]
     assert PyTorch().patch(skeleton, layout, tensors(layout, spans)) == skeleton
