@@ -97,3 +97,17 @@ def test_a_commit_that_does_not_say_how_it_was_merged_says_that(conflict: GitRep
     assert f"{MODEL}: the record of its merge is damaged" in said
     assert "Theta-" not in conflict.git("log", "-1", "--format=%B").stdout
     assert conflict.digest(MODEL) == digest(AVERAGE)
+
+
+def test_repack_rewrites_nothing_while_it_is_not_known_what_was_pushed(history: GitRepo) -> None:
+    history.add_remote("origin")
+    history.git("push", "-q", "../origin.git", "main")
+    file = history.path / ".git" / "theta" / "pushed"
+    text = file.read_text()
+    file.write_text(("0" if text[0] != "0" else "1") + text[1:])
+    head = history.head()
+    said = history.refused("git", "theta", "repack", "main")
+    assert "so it is not known what must stay" in said
+    assert history.head() == head
+    history.remedy(said, "sed -i.old 1d .git/theta/pushed")
+    history.theta("repack", "main")
