@@ -89,6 +89,7 @@ class Config:
             ),
             skip_missing=self.boolean("theta.skipMissing", False),
             allow_incomplete_push=self.boolean("theta.allowIncompletePush", False),
+            hardlinks=self.boolean("theta.hardlinks", False),
             report=self._report(),
             grouping=grouping,  # type: ignore[arg-type]
             max_chain_depth=int(self._number("theta.maxChainDepth", 10, DEEPEST_ASKED_FOR)),

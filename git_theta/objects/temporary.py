@@ -15,9 +15,12 @@ from typing import Any
 
 from git_theta.errors import cannot_write
 from git_theta.objects.folders import make_folder
+from git_theta.regular import open_regular
 
 _STALE_SECONDS = 24 * 3600
 _OF, _SECOND = "of-", ".second"
+_NAME = re.compile(r"(of-[A-Za-z0-9]*-[0-9a-f]+|[0-9]+-[A-Za-z0-9.]*-[0-9a-f]+)(\.second)?")
+"""Of files in the folder, those of older versions included: all else there is not ours to remove."""
 
 
 class WholeFile(FileIO):
@@ -96,7 +99,7 @@ class TemporaryFolder:
             paths = list(self.path.iterdir())
         except OSError:
             return
-        for path in paths:
+        for path in filter(lambda path: _NAME.fullmatch(path.name), paths):
             with suppress(OSError), _locked(path.with_suffix("")) as ours:
                 foreign = path.name.startswith(_OF) and not path.name.startswith(f"{_OF}{_machine()}-")
                 old = time.time() - path.lstat().st_mtime > _STALE_SECONDS
@@ -114,7 +117,7 @@ def beside(path: Path) -> Path:
 def _locked(path: Path) -> Iterator[bool | None]:
     """Whether the lock of a file can be had, for the `with` block; None where nothing can be locked."""
     try:
-        descriptor = os.open(path, os.O_RDWR)  # some file systems lock only what can be written
+        descriptor = open_regular(path, os.O_RDWR)  # some file systems lock only what can be written
     except FileNotFoundError:
         yield True  # the first name went last, so nobody uses the second one any more
         return
