@@ -68,6 +68,7 @@ def examine(commands: Sequence[str]) -> Iterator[Finding]:
     yield from _settings(repository, commands)
     yield from _hooks(repository)
     yield from _remotes(repository)
+    yield from _leftovers(repository)
     if not repository.bare:
         for check in _IN_WORK_TREES:
             yield from check(repository)
@@ -148,6 +149,11 @@ def _remotes(repository: Repository) -> Iterator[Finding]:
             yield Finding("ok", f"remote {name}: objects can go there")
 
 
+def _leftovers(repository: Repository) -> Iterator[Finding]:
+    if left := repository.store.clean_up():
+        yield Finding("ok", f"removed {left} temporary files that interrupted commands had left")
+
+
 def _attributes(repository: Repository) -> Iterator[Finding]:
     stored = {blob.path for blob, _ in find_manifests(repository, in_index(repository, merged=True))}
     explained: set[str] = set()
@@ -207,11 +213,6 @@ def _data(repository: Repository) -> Iterator[Finding]:
             "note",
             "theta.skipSmudge is true: checkouts write manifests",
             "git config --unset theta.skipSmudge",
-        )
-    temporary = len(repository.store.leftovers())
-    if temporary:
-        yield Finding(
-            "note", f"{temporary} temporary files of interrupted commands; the next git add removes them"
         )
 
 

@@ -32,9 +32,9 @@ _OID = re.compile(r"[0-9a-f]{64}\Z")
 class LocalStore:
     """The objects of a repository, and those of the repositories that it borrows from.
 
-    Others may write to the same store. What is no regular file is no object, and a link is no folder of them:
-    they are as if they were not there, and what is in an object's place gives way to the object. The whole
-    store, or all its objects, may be a link to another disk.
+    Others may write to the same store. What is no regular file is no object: it is as if it were not there,
+    and gives way to the object. Nothing is written through a link in place of one of the folders that objects
+    are spread over; the whole store, or the folder of all objects, may be a link to another disk.
 
     Args:
         root: the `theta` folder of the repository's common git directory.
@@ -213,13 +213,9 @@ class LocalStore:
             second.unlink(missing_ok=True)
         return True
 
-    def leftovers(self) -> list[Path]:
-        """Temporary files that processes which died have left behind."""
-        return self._temporary.leftovers()
-
-    def clean_up(self) -> None:
-        """Remove temporary files that processes which died have left behind."""
-        self._temporary.clean_up()
+    def clean_up(self) -> int:
+        """Remove temporary files that processes which died have left behind. Returns how many there were."""
+        return self._temporary.clean_up()
 
     def _name(self, file: IO[bytes] | WholeFile, temporary: Path, oid: str) -> None:
         """Give a file that is whole, and open, the name of an object."""
@@ -254,13 +250,9 @@ def _status(folder: str, oid: str) -> os.stat_result | None:
 
     A push asks for tens of thousands, so no Path is made for each.
     """
-    above = f"{folder}/{oid[:2]}"
-    places = above, f"{above}/{oid[2:4]}", f"{above}/{oid[2:4]}/{oid}"
     try:
-        *folders, found = map(os.lstat, places)
+        found = os.lstat(f"{folder}/{oid[:2]}/{oid[2:4]}/{oid}")
     except (FileNotFoundError, NotADirectoryError):
-        return None
-    if any(stat.S_ISLNK(one.st_mode) for one in folders):
         return None
     return found if stat.S_ISREG(found.st_mode) else None
 

@@ -73,15 +73,14 @@ class TemporaryFolder:
         finally:
             path.unlink(missing_ok=True)
 
-    def leftovers(self) -> list[Path]:
-        """Files that processes which died have left behind."""
-        return list(self._dead())
-
-    def clean_up(self) -> None:
-        """Remove the leftovers."""
+    def clean_up(self) -> int:
+        """Remove what processes which died have left behind. Returns how many files that were."""
+        removed = 0
         for path in self._dead():
             with suppress(OSError):
                 path.unlink()
+                removed += 1
+        return removed
 
     def _new(self) -> WholeFile:
         """A file that is locked, and that nobody has taken for a leftover before it was."""

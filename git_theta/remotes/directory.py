@@ -74,6 +74,8 @@ class DirectoryRemote:
                 raise cannot_write(target.root, error) from None
             advance(objects[oid])
 
+        for store in (self._store, target):
+            store.clean_up()
         _for_each(bring, objects)
         return reasons
 
