@@ -100,7 +100,8 @@ class TemporaryFolder:
             return
         for path in filter(lambda path: _NAME.fullmatch(path.name), paths):
             with suppress(OSError), _locked(path.with_suffix("")) as ours:
-                foreign = path.name.startswith(_OF) and not path.name.startswith(f"{_OF}{_machine()}-")
+                of_here = bool(_machine()) and path.name.startswith(f"{_OF}{_machine()}-")
+                foreign = path.name.startswith(_OF) and not of_here
                 old = time.time() - path.lstat().st_mtime > _STALE_SECONDS
                 proof = old if foreign or ours is None else True
                 if proof and ours is not False:
@@ -146,8 +147,11 @@ def _private(path: str, flags: int) -> int:
 
 @cache
 def _machine() -> str:
-    """Tells machines apart whose processes do not see each other's locks; containers on one are the same."""
+    """Tells machines apart whose processes do not see each other's locks; containers on one are the same.
+
+    "" where that is not known: a host's name says nothing, for two can have the same.
+    """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
     except OSError:
-        return re.sub(r"[^A-Za-z0-9]", "", os.uname().nodename)[:64]
+        return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 
@@ -75,3 +76,24 @@ def test_an_index_that_is_not_to_be_read_is_done_without(repo: GitRepo, damage: 
     assert repo.git("add", MODEL, "copy.safetensors").stderr == ""
     assert repo.blob(f":{MODEL}") == blob
     assert repo.objects() == objects, "the same tensors make the same object"
+
+
+def test_a_locked_index_is_waited_for_aloud_and_git_add_goes_on(repo: GitRepo) -> None:
+    data = safetensors_bytes(BUNDLE)
+    repo.write(MODEL, data)
+    repo.git("add", MODEL)
+    repo.write(MODEL, safetensors_bytes(weights(4, 2, (4, 4))))
+    with closing(sqlite3.connect(repo.path / ".git/theta/index.sqlite")) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with subprocess.Popen(
+            ["git", "add", MODEL], cwd=repo.path, stderr=subprocess.PIPE, text=True
+        ) as adding:
+            assert adding.stderr is not None
+            said = adding.stderr.readline()
+            assert said.startswith("git-theta: waiting for ")
+            holder.rollback()
+            assert adding.communicate()[1] == ""
+        assert adding.returncode == 0
+    repo.commit("the other one")
+    clone = repo.clone("clone")
+    assert clone.digest(MODEL) == repo.digest(MODEL)

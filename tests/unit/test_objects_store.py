@@ -16,6 +16,7 @@ from stat import S_ISDIR
 import pytest
 
 from git_theta.errors import DamagedObject, MissingObject, ThetaError
+from git_theta.objects import temporary
 from git_theta.objects.store import LocalStore
 from git_theta.objects.temporary import TemporaryFolder, beside
 from git_theta.objects.verifying import verify
@@ -400,6 +401,21 @@ def test_files_of_this_process_and_of_other_machines_are_not_removed(store: Loca
         os.utime(old, (0, time.time() - 2 * 24 * 3600))
         store.clean_up()
         assert [path.exists() for path in (mine, elsewhere, old, unknown)] == [True, True, False, False]
+
+
+def test_where_machines_cannot_be_told_apart_a_file_is_left_over_after_a_day(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two may have the same host name, and see nothing of each other's locks."""
+    monkeypatch.setattr(temporary, "_machine", str)
+    with TemporaryFolder(store.root / "tmp").file() as file:
+        mine = Path(str(file.name))
+    other, old = mine, mine.with_name(f"{mine.name}0")
+    for path in (other, old):
+        path.write_bytes(b"x")
+    os.utime(old, (0, time.time() - 2 * 24 * 3600))
+    store.clean_up()
+    assert [path.exists() for path in (other, old)] == [True, False]
 
 
 def test_where_there_are_no_locks_a_file_is_left_over_after_a_day(
