@@ -19,11 +19,14 @@ _FLAGS = sum(
 def open_regular(path: Path | str, flags: int = os.O_RDONLY) -> int:
     """A descriptor of a regular file, which is at this very path.
 
+    Args:
+        flags: of open(2).
+
     Raises:
         OSError: there is none, or it cannot be opened.
     """
     try:
-        descriptor = os.open(path, flags | _FLAGS)
+        descriptor = os.open(path, flags | _FLAGS, 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise OSError(errno.ELOOP, "it is a link, where a file should be", str(path)) from None

@@ -18,22 +18,22 @@ class Settings:
         skip_smudge: leave manifests in the work tree (theta.skipSmudge, GIT_THETA_SKIP_SMUDGE).
         skip_missing: write the manifest where objects are missing or damaged (theta.skipMissing).
         allow_incomplete_push: push refs whose objects are nowhere to be found (theta.allowIncompletePush).
-        hardlinks: share files with remotes that are folders, instead of copying them (theta.hardlinks).
         report: print what a commit cost, in a line for each file, or for each tensor too (theta.report).
         grouping: whether residuals are grouped by exponent, which takes less room and more time: "on"
             wherever it takes noticeably less, "auto" where a user would wait for it (theta.grouping).
         max_chain_depth: longest chain of updates (theta.maxChainDepth).
         max_chain_ratio: most stored bytes of a chain, against a dense copy (theta.maxChainRatio).
         base: REV:PATH of a further checkpoint to predict from (theta.base).
+        hardlinks: share files with remotes that are folders, instead of copying them (theta.hardlinks).
     """
 
     allow_damaged: bool = False
     skip_smudge: bool = False
     skip_missing: bool = False
     allow_incomplete_push: bool = False
-    hardlinks: bool = False
     report: Report = "files"
     grouping: Grouping = "auto"
     max_chain_depth: int = 10
     max_chain_ratio: float = 2.0
     base: str = ""
+    hardlinks: bool = False

@@ -79,8 +79,10 @@ class Known:
                     return self._use(digest, lines, new=True)
             elif self._is_kept(lines):
                 return self._use(digest, lines)
-        believed = next((lines for lines in vouched if self._is_described(lines[digest])), None)
-        return believed is not None and self._use(digest, believed)
+        for found in vouched:
+            if not self._doubts or self._objects.describes(found[digest]):
+                return self._use(digest, found)
+        return False
 
     def take(self, digest: str, lines: Lines) -> None:
         """Use these lines as they are: a merge takes over what a side has, data and all."""
@@ -201,16 +203,6 @@ class Known:
         store = self._objects.store
         lacking = {oid: size for oid, size in named.items() if not store.has(oid, size)}
         return self._ask_elsewhere(lacking) if lacking else set()
-
-    def _is_described(self, line: StorageLine) -> bool:
-        """Whether an object that is here says itself what the index says of it."""
-        if not self._doubts:
-            return True
-        try:
-            self._objects.member(line)
-        except ThetaError:
-            return False
-        return True
 
     def _holds(self, digest: str, lines: Lines, tensor: Tensor) -> bool:
         """Whether what lines describe are the bits of this tensor."""

@@ -89,12 +89,12 @@ class Config:
             ),
             skip_missing=self.boolean("theta.skipMissing", False),
             allow_incomplete_push=self.boolean("theta.allowIncompletePush", False),
-            hardlinks=self.boolean("theta.hardlinks", False),
             report=self._report(),
             grouping=grouping,  # type: ignore[arg-type]
             max_chain_depth=int(self._number("theta.maxChainDepth", 10, DEEPEST_ASKED_FOR)),
             max_chain_ratio=self._number("theta.maxChainRatio", 2.0, 1e9),
             base=self.get("theta.base"),
+            hardlinks=self.boolean("theta.hardlinks", False),
         )
 
     def _report(self) -> Report:

@@ -6,6 +6,7 @@ have none). Nothing is concluded from it but that such a commit must not be rewr
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from blake3 import blake3
 
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
-from git_theta.regular import read_regular
+from git_theta.regular import open_regular, read_regular
 
 _LINE = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})( [0-9a-f]{16})?")
 
@@ -28,7 +29,8 @@ def record(repository: Repository, tips: Sequence[str]) -> str:
     try:
         if lines:
             repository.theta.mkdir(exist_ok=True)
-            with _file(repository).open("a") as file:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            with open(open_regular(_file(repository), flags), "a") as file:
                 file.write(lines)
     except OSError as error:
         return f"cannot note what was pushed ({error.strerror}), which git theta repack must not rewrite"

@@ -153,7 +153,9 @@ class LocalStore:
             except ThetaError:
                 from tempfile import gettempdir  # slow to import, and seldom needed
 
-                file = stack.enter_context(TemporaryFolder(Path(gettempdir())).file())
+                elsewhere = TemporaryFolder(Path(gettempdir()))
+                elsewhere.clean_up()
+                file = stack.enter_context(elsewhere.file())
             yield file
 
     @contextmanager

@@ -48,6 +48,7 @@ def test_nothing_is_committed_whatever_the_damage(conflict: GitRepo) -> None:
         assert f"{MODEL}: git-theta's record of what its merge has left open is damaged" in said
         assert conflict.head() == head
     assert conflict.status() == [f"UU {MODEL}"]
+    assert "what its merge has left open is damaged" in conflict.theta("doctor", check=False).stdout
 
 
 @pytest.mark.parametrize("staged", [False, True])
@@ -109,5 +110,6 @@ def test_repack_rewrites_nothing_while_it_is_not_known_what_was_pushed(history: 
     said = history.refused("git", "theta", "repack", "main")
     assert "so it is not known what must stay" in said
     assert history.head() == head
+    assert "it is not known what must stay" in history.theta("doctor", check=False).stdout
     history.remedy(said, "sed -i.old 1d .git/theta/pushed")
     history.theta("repack", "main")

@@ -78,6 +78,15 @@ def test_damage_to_what_was_pushed_is_noticed(repository: Repository) -> None:
     assert file.read_bytes() == text
 
 
+def test_nothing_is_written_through_a_link(repository: Repository, tmp_path: Path) -> None:
+    repository.theta.mkdir()
+    (tmp_path / "private").write_text("text")
+    (repository.theta / "pushed").symlink_to(tmp_path / "private")
+    assert "cannot note what was pushed" in record(repository, ["a" * 40])
+    assert (tmp_path / "private").read_text() == "text"
+    assert pushed(repository) == []
+
+
 def test_what_cannot_be_remembered_is_said(repository: Repository) -> None:
     repository.theta.write_text("no folder")
     assert "cannot note what was pushed" in record(repository, ["a" * 40])
