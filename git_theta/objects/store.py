@@ -46,7 +46,8 @@ class LocalStore:
         self.root = root
         self._folders = [folder / "objects" for folder in (root, *alternates)]
         self._texts = [str(folder) for folder in self._folders]
-        self._temporary = TemporaryFolder(root / "tmp")
+        own = self._folders[0]
+        self._temporary = TemporaryFolder((own if own.is_symlink() else root) / "tmp")  # on the objects' disk
         self._sync = sync
         self._containers: OrderedDict[str, Container] = OrderedDict()
         self._lock = threading.Lock()
