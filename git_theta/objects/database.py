@@ -6,8 +6,8 @@ read is as if it were not there, and a file that is damaged is begun anew.
 
 from __future__ import annotations
 
+import os
 import sqlite3
-import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from blake3 import blake3
 
 from git_theta.objects.waiting import Waiting
+from git_theta.regular import is_regular
 
 _VERSION = 1
 """Of the tables. A higher number is of a newer git-theta, and 0 of an older one."""
@@ -57,11 +58,11 @@ _Result = TypeVar("_Result")
 
 
 class _NotOurs(Exception):
-    """A newer git-theta keeps the database, or there is something else in its place."""
+    """A newer git-theta keeps the database."""
 
 
 class _Damaged(sqlite3.DatabaseError):
-    """The database is ours, but its tables are not."""
+    """The database is ours, but its tables are not; or something else lies in its place."""
 
 
 def seal(*values: object) -> bytes | None:
@@ -87,6 +88,7 @@ class Database:
         self._path = path
         self._reading: sqlite3.Connection | None = None
         self._lock = threading.Lock()
+        self._files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
         self._waiting = Waiting(path)
 
     def read(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
@@ -143,14 +145,19 @@ class Database:
         raise last
 
     def _begin_anew(self) -> None:
-        """Remove a damaged database."""
+        """Remove a damaged database, and what lies in its place; folders are only moved aside."""
         self.close()
-        for suffix in ("", "-wal", "-shm"):
+        for file in self._files:
             with suppress(OSError):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+                if file.is_dir() and not file.is_symlink():
+                    file.rename(f"{file}.{os.urandom(4).hex()}")
+                else:
+                    file.unlink(missing_ok=True)
 
     def _connect(self) -> sqlite3.Connection:
-        _check_place(self._path)
+        for file in self._files:
+            if os.path.lexists(file) and not is_regular(file):
+                raise _Damaged(f"{file} is no file")
         database = sqlite3.connect(
             self._path, timeout=Waiting.STEP, check_same_thread=False, isolation_level=None
         )
@@ -165,13 +172,6 @@ class Database:
             database.close()
             raise
         return database
-
-
-def _check_place(path: Path) -> None:
-    """Refuse a link, which leads to what is not ours, and what is no file at all."""
-    with suppress(FileNotFoundError):
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise _NotOurs
 
 
 def _check_version(database: sqlite3.Connection) -> None:

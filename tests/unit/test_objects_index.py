@@ -431,23 +431,28 @@ def test_an_index_of_an_older_version_is_taken_over(path: Path, index: Index, ve
     assert index.others() == {b"a" * 20}
 
 
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
-def test_what_is_no_file_is_no_index(tmp_path: Path, kind: str) -> None:
+def test_what_is_no_file_gives_way_to_the_index(tmp_path: Path, kind: str, suffix: str) -> None:
     elsewhere = Index(tmp_path / "elsewhere.sqlite")
     elsewhere.record({A: chain(A)})
     elsewhere.close()
     before = (tmp_path / "elsewhere.sqlite").read_bytes()
-    path = tmp_path / "index.sqlite"
+    path = tmp_path / f"index.sqlite{suffix}"
     if kind == "link":
         path.symlink_to(tmp_path / "elsewhere.sqlite")
     elif kind == "pipe":
         os.mkfifo(path)
     else:
         path.mkdir()
-    index = Index(path)
+        (path / "file").write_text("text")
+    index = Index(tmp_path / "index.sqlite")
+    assert index.find(A) == []
     index.record({B: chain(B)})
-    assert [index.find(A), index.find(B)] == [[], []]
+    assert [index.find(A), index.find(B)] == [[], [chain(B)]]
+    index.close()
     assert (tmp_path / "elsewhere.sqlite").read_bytes() == before
+    assert len(list(tmp_path.glob("*/file"))) == (kind == "folder")
 
 
 def test_blobs_that_are_no_manifests(tmp_path: Path) -> None:
