@@ -54,6 +54,7 @@ _OLDER = {  # as they were before rows had marks, and what takes the rows over
         "INSERT INTO others SELECT blob, seal(blob) FROM older",
     ),
 }
+_SUFFIXES = ("", "-wal", "-shm", "-journal")  # of SQLite's files
 _Result = TypeVar("_Result")
 
 
@@ -88,7 +89,7 @@ class Database:
         self._path = path
         self._reading: sqlite3.Connection | None = None
         self._lock = threading.Lock()
-        self._files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
+        self._files = [path.with_name(path.name + suffix) for suffix in _SUFFIXES]
         self._waiting = Waiting(path)
 
     def read(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
