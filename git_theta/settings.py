@@ -24,6 +24,7 @@ class Settings:
         max_chain_depth: longest chain of updates (theta.maxChainDepth).
         max_chain_ratio: most stored bytes of a chain, against a dense copy (theta.maxChainRatio).
         base: REV:PATH of a further checkpoint to predict from (theta.base).
+        hardlinks: share files with remotes that are folders, instead of copying them (theta.hardlinks).
     """
 
     allow_damaged: bool = False
@@ -35,3 +36,4 @@ class Settings:
     max_chain_depth: int = 10
     max_chain_ratio: float = 2.0
     base: str = ""
+    hardlinks: bool = False

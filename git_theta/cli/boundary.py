@@ -85,7 +85,7 @@ def _write_log(text: str) -> Path | None:
             place.mkdir(parents=True, exist_ok=True)
             log = place.absolute() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
             log.write_text(text)
-            for old in sorted(place.glob("*.txt"))[:-_KEPT_LOGS]:
+            for old in sorted(place.glob("[0-9]*-[0-9]*-[0-9]*.txt"))[:-_KEPT_LOGS]:
                 old.unlink(missing_ok=True)
             return log
     return None

@@ -79,7 +79,10 @@ class Known:
                     return self._use(digest, lines, new=True)
             elif self._is_kept(lines):
                 return self._use(digest, lines)
-        return self._use(digest, vouched[0]) if vouched else False
+        for found in vouched:
+            if not self._doubts or self._objects.describes(found[digest]):
+                return self._use(digest, found)
+        return False
 
     def take(self, digest: str, lines: Lines) -> None:
         """Use these lines as they are: a merge takes over what a side has, data and all."""

@@ -5,14 +5,14 @@ take as long as the merge; so the merge leaves the tensors that it has computed 
 named by the root of the result, and the checkout takes the file away. It is only ever a shortcut: the objects
 hold everything, and the checkout checks every tensor against its digest as it always does.
 
-The file has the tensors' bytes one after the other, then as JSON where each digest's bytes begin, then the
-length of that as a u64.
+The file has the tensors' bytes one after the other, then as JSON where each digest's bytes begin (with a
+checksum), then the length of that as a u64.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import struct
 import time
 from collections.abc import Iterator, Mapping
@@ -26,12 +26,15 @@ from git_theta.filters.held import FileTensor
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.objects.folders import make_folder
 from git_theta.objects.store import LocalStore
+from git_theta.regular import open_regular
+from git_theta.seals import opened, sealed
 from git_theta.tensors import ArrayTensor, Tensor
 
 _LENGTH = struct.Struct("<Q")
 _LARGEST_LIST = 64 << 20  # bytes of the list of digests
 _PART_OF_MEMORY = 4  # what is larger than this part would leave the page cache, and be slow to read again
 _STALE_SECONDS = 600
+_ROOT = re.compile(r"[0-9a-f]{64}")
 
 
 class Preparation:
@@ -67,7 +70,7 @@ class Preparation:
         """Leave what was kept for the checkout of this manifest."""
         if self._file is None or not self._starts:
             return
-        text = json.dumps(self._starts).encode()
+        text = sealed(self._starts).encode()
         path = _folder(self._store) / manifest.root
         with suppress(ThetaError, OSError):
             self._file.write(text + _LENGTH.pack(len(text)))
@@ -103,7 +106,7 @@ def taken(store: LocalStore, manifest: Manifest) -> Iterator[Prepared]:
         file: IO[bytes] | None = None
         starts: Mapping[str, int] = {}
         with suppress(OSError, ValueError):
-            file = stack.enter_context(path.open("rb"))
+            file = stack.enter_context(open(open_regular(path), "rb"))
             path.unlink()
             starts = _read_starts(file)
         yield Prepared(file, starts)
@@ -113,8 +116,8 @@ def clean_up(store: LocalStore) -> None:
     """Remove what no checkout has come for."""
     with suppress(OSError):
         for path in _folder(store).iterdir():
-            with suppress(OSError):
-                if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            with suppress(OSError):  # only what is ours: others may have put a link in the folder's place
+                if _ROOT.fullmatch(path.name) and time.time() - path.lstat().st_mtime > _STALE_SECONDS:
                     path.unlink()
 
 
@@ -128,8 +131,7 @@ def _read_starts(file: IO[bytes]) -> Mapping[str, int]:
     if length > min(_LARGEST_LIST, size - _LENGTH.size):
         return {}
     file.seek(size - _LENGTH.size - length)
-    starts = json.loads(file.read(length))
-    return starts if isinstance(starts, dict) else {}
+    return opened(file.read(length)) or {}
 
 
 def _folder(store: LocalStore) -> Path:

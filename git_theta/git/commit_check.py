@@ -95,7 +95,8 @@ def check_attributes(repository: Repository) -> list[ThetaError]:
 def check_conflicts(repository: Repository) -> list[ThetaError]:
     """No checkpoint is staged as a merge has left it, with tensors that nobody has decided on."""
     left = conflicts.unsettled(repository)
-    return [conflicts.refusal(conflict, how_to_finish(repository)) for conflict in left]
+    refusals = [conflicts.refusal(conflict, how_to_finish(repository)) for conflict in left]
+    return refusals + conflicts.damaged(repository)
 
 
 def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None:

@@ -94,6 +94,7 @@ class Config:
             max_chain_depth=int(self._number("theta.maxChainDepth", 10, DEEPEST_ASKED_FOR)),
             max_chain_ratio=self._number("theta.maxChainRatio", 2.0, 1e9),
             base=self.get("theta.base"),
+            hardlinks=self.boolean("theta.hardlinks", False),
         )
 
     def _report(self) -> Report:

@@ -113,6 +113,27 @@ def as_left(repository: Repository, conflict: Conflict) -> bool:
     return sides == [conflict.ours, conflict.theirs]
 
 
+def damaged(repository: Repository) -> list[ThetaError]:
+    """Why files whose conflict Git remembers must not be committed: what is open in them is not known."""
+    return [
+        ThetaError(
+            f"{path}: git-theta's record of what its merge has left open is damaged",
+            f"git checkout -m -- {shlex.quote(path)}\n"
+            f"  or, if it is as it should be: rm -f {shlex.quote(str(file))}",
+        )
+        for path, file in _records.damaged(repository, lambda: _remembered(repository)).items()
+    ]
+
+
+def _remembered(repository: Repository) -> list[str]:
+    """The paths that have a conflict in the index, or had one, as far as Git remembers it."""
+    found = set()
+    for option in ("-u", "--resolve-undo"):
+        listed = repository.git("ls-files", option, "-z", "--full-name", "--", ":(top)")
+        found |= {os.fsdecode(row.partition(b"\t")[2]) for row in listed.split(b"\0")[:-1]}
+    return sorted(found)
+
+
 def refusal(conflict: Conflict, finish: str) -> ThetaError:
     """The error for committing a file with open tensors.
 

@@ -12,7 +12,7 @@ from typing import Literal
 from git_theta import __version__
 from git_theta import manifest as manifests
 from git_theta.errors import UPGRADE, ThetaError
-from git_theta.git import attributes, hook_files, misplaced
+from git_theta.git import attributes, conflicts, hook_files, misplaced, pushed
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.fetching import missing
 from git_theta.git.overrides import files, overrides
@@ -68,6 +68,7 @@ def examine(commands: Sequence[str]) -> Iterator[Finding]:
     yield from _settings(repository, commands)
     yield from _hooks(repository)
     yield from _remotes(repository)
+    yield from _leftovers(repository)
     if not repository.bare:
         for check in _IN_WORK_TREES:
             yield from check(repository)
@@ -148,6 +149,21 @@ def _remotes(repository: Repository) -> Iterator[Finding]:
             yield Finding("ok", f"remote {name}: objects can go there")
 
 
+def _leftovers(repository: Repository) -> Iterator[Finding]:
+    if left := repository.store.clean_up():
+        yield Finding("ok", f"removed {left} temporary files that interrupted commands had left")
+
+
+def _notes(repository: Repository) -> Iterator[Finding]:
+    """What git-theta has written down for itself, where that is not to be done without."""
+    for error in conflicts.damaged(repository):
+        yield Finding("wrong", error.message, error.remedy)
+    try:
+        pushed.check(repository)
+    except ThetaError as error:
+        yield Finding("wrong", error.message, error.remedy)
+
+
 def _attributes(repository: Repository) -> Iterator[Finding]:
     stored = {blob.path for blob, _ in find_manifests(repository, in_index(repository, merged=True))}
     explained: set[str] = set()
@@ -208,14 +224,9 @@ def _data(repository: Repository) -> Iterator[Finding]:
             "theta.skipSmudge is true: checkouts write manifests",
             "git config --unset theta.skipSmudge",
         )
-    temporary = len(repository.store.leftovers())
-    if temporary:
-        yield Finding(
-            "note", f"{temporary} temporary files of interrupted commands; the next git add removes them"
-        )
 
 
-_IN_WORK_TREES: Sequence[Callable[[Repository], Iterator[Finding]]] = (_attributes, _contents, _data)
+_IN_WORK_TREES: Sequence[Callable[[Repository], Iterator[Finding]]] = (_attributes, _contents, _data, _notes)
 
 
 def _some(paths: Sequence[str]) -> str:

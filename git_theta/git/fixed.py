@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from git_theta.git.pushed import pushed
+from git_theta.git.pushed import check, pushed
 from git_theta.git.repository import Repository
 from git_theta.git.rewriting import BACKUP
 
@@ -30,7 +30,12 @@ class Pin:
 
 
 def pins(repository: Repository) -> list[Pin]:
-    """All that names objects which must stay. What is not here any more is left out."""
+    """All that names objects which must stay. What is not here any more is left out.
+
+    Raises:
+        ThetaError: the record of what was pushed is damaged.
+    """
+    check(repository)
     found = [
         *_refs(repository),
         *_notes(repository),

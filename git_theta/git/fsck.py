@@ -153,7 +153,6 @@ def _notes(repository: Repository, named: Mapping[str, int]) -> list[str]:
     unnamed = sum(oid not in named for oid in repository.store.oids())
     if unnamed:
         notes.append(f"{unnamed} objects belong to no version that a ref, the index or a reflog reaches")
-    left = len(repository.store.leftovers())
-    if left:
-        notes.append(f"{left} temporary files of interrupted commands; the next git add removes them")
+    if left := repository.store.clean_up():
+        notes.append(f"removed {left} temporary files that interrupted commands had left")
     return notes

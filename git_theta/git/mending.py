@@ -141,7 +141,8 @@ class _Stored:
     def find(self, digest: str) -> Stored | None:
         """The lines of a digest and of its bases; None if nobody knows."""
         for lines in self._repository.index.find(digest):
-            if all(self._repository.store.has(line.oid, line.size) for line in lines.values()):
+            here = all(self._repository.store.has(line.oid, line.size) for line in lines.values())
+            if here and self._repository.objects.describes(lines[digest]):
                 return lines
         for storage in self._known():
             if digest in storage:

@@ -38,6 +38,7 @@ def pre_receive(repository: Repository, updates: str) -> None:
     Raises:
         ThetaError: the push must be refused.
     """
+    repository.store.clean_up()
     asked = [Update(*line.split(" ", 2)) for line in updates.splitlines()]
     refs = [update for update in asked if update.new.strip("0")]
     if not refs:

@@ -6,6 +6,7 @@ finds the files that are staged just like that, whatever commits them: a merge, 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,17 @@ def note(repository: Repository, done: Conflict, root: str, device: str) -> None
     """
     versions = (done.base, done.ours, done.theirs)
     _records.write(repository, Merged(done.head, done.path, root, done.settings, device, versions))
+
+
+def damaged(repository: Repository, paths: Callable[[], Iterable[str]]) -> list[str]:
+    """Lines about those of these paths of which it is not known how they were merged; they are said once."""
+    said = []
+    for path, file in _records.damaged(repository, paths).items():
+        file.unlink(missing_ok=True)
+        said.append(
+            f"{path}: the record of its merge is damaged, so the commit does not say how it was merged"
+        )
+    return said
 
 
 def complete(repository: Repository, message: Path) -> None:

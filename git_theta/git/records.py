@@ -1,15 +1,20 @@
-"""What is written down about single files until HEAD moves: a small JSON file for each, below theta/."""
+"""What is written down about single files until HEAD moves: a small JSON file for each, below theta/.
+
+A record has a checksum. One that is damaged says nothing, not even whether it still counts: it stays, so that
+those whom it concerns can refuse to go on, until its file gets another one, or the user removes it.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from git_theta.git.repository import Repository
+from git_theta.regular import read_regular
+from git_theta.seals import fields_of, opened, sealed
 
 
 class Record(Protocol):
@@ -48,11 +53,11 @@ class Records(Generic[AnyRecord]):
         """Write a record down; one for the same path is replaced, and those that are void are removed."""
         self._folder(repository).mkdir(parents=True, exist_ok=True)
         for file, old in self._all(repository):
-            if old is None or old.head != record.head:
+            if old is not None and old.head != record.head:
                 file.unlink(missing_ok=True)
         file = self._file(repository, record.path)
         temporary = file.with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(record), indent=1))
+        temporary.write_text(sealed(asdict(record)))
         temporary.replace(file)
 
     def find(self, repository: Repository, path: str) -> AnyRecord | None:
@@ -66,6 +71,16 @@ class Records(Generic[AnyRecord]):
         current = head(repository) if found else ""
         return sorted((one for one in found if one.head == current), key=lambda one: one.path)
 
+    def damaged(self, repository: Repository, paths: Callable[[], Iterable[str]]) -> dict[str, Path]:
+        """Those of these paths that have a record which is damaged, and its file.
+
+        Args:
+            paths: asked for only if some record is.
+        """
+        files = {file for file, record in self._all(repository) if record is None}
+        named = {path: self._file(repository, path) for path in paths()} if files else {}
+        return {path: file for path, file in named.items() if file in files}
+
     def clear(self, repository: Repository, path: str) -> None:
         """Forget the record of a path."""
         self._file(repository, path).unlink(missing_ok=True)
@@ -75,12 +90,14 @@ class Records(Generic[AnyRecord]):
             yield file, self._read(file)
 
     def _read(self, file: Path) -> AnyRecord | None:
+        """A record; None if there is none, or it is damaged."""
         try:
-            return self._read_fields(
-                **{key: _tupled(value) for key, value in json.loads(file.read_text()).items()}
-            )
-        except (ValueError, TypeError, AttributeError, OSError):
-            return None  # a damaged record must not keep anybody from committing
+            text = read_regular(file)
+            # Those that older versions have written have no checksum, which is no field of ours.
+            fields = opened(text) or fields_of(text) or {}
+            return self._read_fields(**{key: _tupled(value) for key, value in fields.items()})
+        except (TypeError, OSError):
+            return None
 
     def _folder(self, repository: Repository) -> Path:
         return repository.git_dir / "theta" / self._kind

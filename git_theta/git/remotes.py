@@ -132,8 +132,9 @@ def open_remote(repository: Repository, name: str, url: str = "") -> Remote:
         )
     from git_theta.remotes.directory import DirectoryRemote
 
+    hardlinks = repository.config.settings().hardlinks
     try:
-        return DirectoryRemote(titled(name, pushed), _repository_at(path).store)
+        return DirectoryRemote(titled(name, pushed), _repository_at(path).store, hardlinks)
     except ThetaError as error:
         if repository.run("remote", "get-url", name).returncode == 0:
             raise Unusable(error.message, _moving(repository, name, pushed), name) from None

@@ -64,6 +64,7 @@ def repack(
         ThetaError: something is staged or under way; a tensor cannot be read. Nothing was changed then.
     """
     require_clean(repository)
+    repository.store.clean_up()
     repository = repository.unaltered
     pinned = pins(repository)
     fixed = list(dict.fromkeys(pin.oid for pin in pinned))

@@ -13,6 +13,7 @@ from git_theta.objects.arrays import ArrayInfo
 from git_theta.objects.container_writer import ABSENT, FORMAT_VERSION
 from git_theta.objects.members import Member
 from git_theta.objects.zip64 import CENTRAL, END, END64, LOCATOR64, ZIP64_EXTRA, Entry
+from git_theta.regular import open_regular
 from git_theta.tensors import CHUNK_BYTES
 
 _METADATA_LIMIT = 64 << 20
@@ -26,7 +27,7 @@ class PositionedFile:
     """A file that is read at positions, by any number of threads."""
 
     def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._descriptor = open_regular(path)
         self.size = os.fstat(self._descriptor).st_size
 
     def pread(self, count: int, offset: int) -> bytes:

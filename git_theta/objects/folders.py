@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -23,5 +24,14 @@ def make_folder(path: Path) -> None:
     for folder in reversed(lacking):
         with suppress(FileExistsError):
             folder.mkdir()
-            if stat.S_IMODE(folder.stat().st_mode) != mode:
-                folder.chmod(mode)
+            _share(folder, mode)
+
+
+def _share(folder: Path, mode: int) -> None:
+    """Give a new folder these permissions, but nothing that somebody has put in its place."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
+            os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)

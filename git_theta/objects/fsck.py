@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from git_theta.chains import closure
 from git_theta.errors import DamagedObject, MissingObject, ThetaError
 from git_theta.manifest import StorageLine
-from git_theta.objects.store import LocalStore, verify
+from git_theta.objects.store import LocalStore
+from git_theta.objects.verifying import verify
 
 if TYPE_CHECKING:
     from git_theta.objects.reader import Objects

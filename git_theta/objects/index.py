@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-from blake3 import blake3
 
 from git_theta.chains import closure
 from git_theta.errors import DamagedManifest
 from git_theta.manifest import StorageLine, parse_storage, write_storage
+from git_theta.objects.database import Database, seal
 
 Lines = Mapping[str, StorageLine]
 """A digest's storage line and those of all its bases."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS stored (
-    digest TEXT NOT NULL, mark BLOB NOT NULL, lines BLOB NOT NULL, UNIQUE (digest, mark)
-);
-CREATE TABLE IF NOT EXISTS norms (
-    digest TEXT, dtype TEXT, norm REAL NOT NULL, PRIMARY KEY (digest, dtype)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS changes (
-    old TEXT, new TEXT, change TEXT NOT NULL, PRIMARY KEY (old, new)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS others (blob BLOB PRIMARY KEY) WITHOUT ROWID;
-"""
-
-
-_VERSION = 1
-"""Of the tables. Another number than this, or 0, which older ones have, is of a newer git-theta."""
-
-
-class _Newer(Exception):
-    """A newer git-theta keeps the index."""
 
 
 class Index:
@@ -46,22 +21,21 @@ class Index:
     A digest has the lines that this repository has stored it by, or restored it from: they are known to give
     the right bytes, as long as their objects are there. The lines of one record belong together.
     Processes share the index. In a repository that cannot be written, after damage, and where another
-    git-theta keeps it in another way, it is as if it were empty.
+    git-theta keeps it in another way, it is as if it were empty. Each row has a checksum: one that is not as
+    it was written is as if it were not there, and gives way to the next that is recorded.
 
     Args:
         path: the database file; its folder is made on the first write.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._reading: sqlite3.Connection | None = None
-        self._lock = threading.Lock()
+        self._database = Database(path)
 
     def find(self, digest: str) -> list[Lines]:
         """Each record of a digest, the first one first."""
-        rows = self._read("SELECT lines FROM stored WHERE digest = ? ORDER BY rowid", (digest,))
+        query = "SELECT lines FROM stored WHERE digest = ? AND mark = seal(lines) ORDER BY rowid"
         found: list[Lines] = []
-        for (text,) in rows:
+        for (text,) in self._database.read(query, (digest,)):
             with suppress(DamagedManifest, TypeError, AttributeError):
                 found.append(closure([digest], parse_storage(text)))
         return found
@@ -71,94 +45,60 @@ class Index:
         rows = []
         for digest, lines in stored.items():
             text = write_storage(lines)
-            rows.append((digest, blake3(text).digest(16), text))
-        self._write("INSERT OR IGNORE INTO stored VALUES (?, ?, ?)", rows)
+            rows.append((digest, seal(text), text))
+        self._database.write(
+            "INSERT INTO stored VALUES (?, ?, ?) ON CONFLICT (digest, mark) "
+            "DO UPDATE SET lines = excluded.lines WHERE mark IS NOT seal(lines)",
+            rows,
+        )
 
     def forget(self, digests: Iterable[str]) -> None:
         """Drop records, of objects that are gone."""
-        self._write("DELETE FROM stored WHERE digest = ?", [(digest,) for digest in digests])
+        self._database.write("DELETE FROM stored WHERE digest = ?", [(digest,) for digest in digests])
 
     def norms(self, tensors: Iterable[tuple[str, str]]) -> dict[tuple[str, str], float]:
         """The recorded 2-norms of (digest, dtype name) pairs, as far as known."""
         found: dict[tuple[str, str], float] = {}
+        query = "SELECT norm FROM norms WHERE digest = ? AND dtype = ? AND mark = seal(digest, dtype, norm)"
         for key in tensors:
-            for (norm,) in self._read("SELECT norm FROM norms WHERE digest = ? AND dtype = ?", key):
+            for (norm,) in self._database.read(query, key):
                 if isinstance(norm, float):
                     found[key] = norm
         return found
 
     def record_norms(self, norms: Mapping[tuple[str, str], float]) -> None:
         """Remember 2-norms by (digest, dtype name); the first one recorded stays."""
-        rows = [(*key, norm) for key, norm in norms.items()]
-        self._write("INSERT OR IGNORE INTO norms VALUES (?, ?, ?)", rows)
+        rows = [(*key, norm, seal(*key, norm)) for key, norm in norms.items()]
+        self._database.write(
+            # To be ignored is what is no number.
+            "INSERT OR IGNORE INTO norms VALUES (?, ?, ?, ?) ON CONFLICT (digest, dtype) "
+            "DO UPDATE SET norm = excluded.norm, mark = excluded.mark "
+            "WHERE mark IS NOT seal(digest, dtype, norm)",
+            rows,
+        )
 
     def change(self, old: str, new: str) -> str | None:
         """What is recorded of how one tensor became another."""
-        rows = self._read("SELECT change FROM changes WHERE old = ? AND new = ?", (old, new))
+        query = "SELECT change FROM changes WHERE old = ? AND new = ? AND mark = seal(old, new, change)"
+        rows = self._database.read(query, (old, new))
         return next((text for (text,) in rows if isinstance(text, str)), None)
 
     def record_changes(self, changes: Mapping[tuple[str, str], str]) -> None:
         """Remember texts by pairs of tensors; the last one recorded stays."""
-        rows = [(*pair, change) for pair, change in changes.items()]
-        self._write("INSERT OR REPLACE INTO changes VALUES (?, ?, ?)", rows)
+        rows = [(*pair, change, seal(*pair, change)) for pair, change in changes.items()]
+        self._database.write("INSERT OR REPLACE INTO changes VALUES (?, ?, ?, ?)", rows)
 
     def others(self) -> set[bytes]:
         """The blobs of Git's, by binary oid, that are known to be no manifests."""
-        return {blob for (blob,) in self._read("SELECT blob FROM others", ())}
+        return {
+            blob for (blob,) in self._database.read("SELECT blob FROM others WHERE mark = seal(blob)", ())
+        }
 
     def record_others(self, blobs: Iterable[bytes]) -> None:
         """Remember that these blobs are no manifests, so that no push reads them again."""
-        self._write("INSERT OR IGNORE INTO others VALUES (?)", [(blob,) for blob in blobs])
+        rows = [(blob, seal(blob)) for blob in blobs]
+        self._database.write("INSERT OR REPLACE INTO others VALUES (?, ?)", rows)
 
     def close(self) -> None:
         """Let go of the database; it is opened again when it is needed."""
-        with self._lock:
-            if self._reading is not None:
-                self._reading.close()
-                self._reading = None
-
-    def _read(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        with self._lock, suppress(sqlite3.Error, OSError, _Newer):
-            if self._reading is None and self._path.exists():
-                self._reading = self._connect()
-            if self._reading is not None:  # one connection for all reads of this process
-                return self._reading.execute(query, values).fetchall()
-        return []
-
-    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        if not rows:
-            return
-        for attempt in range(2):
-            try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                with closing(self._connect()) as database, database:
-                    database.executescript(_SCHEMA)
-                    database.execute(f"PRAGMA user_version = {_VERSION}")
-                    database.executemany(statement, rows)
-                return
-            except sqlite3.DatabaseError as error:
-                if attempt or isinstance(error, sqlite3.OperationalError):
-                    return  # locked for long, full, read-only, other tables: a cache may miss an entry
-                self._begin_anew()
-            except (OSError, _Newer):
-                return
-
-    def _begin_anew(self) -> None:
-        """Remove a damaged database."""
-        self.close()
-        for suffix in ("", "-wal", "-shm"):
-            with suppress(OSError):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-
-    def _connect(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self._path, timeout=20, check_same_thread=False)
-        try:
-            with suppress(sqlite3.OperationalError):
-                if database.execute("PRAGMA user_version").fetchone()[0] > _VERSION:
-                    raise _Newer
-                database.execute("PRAGMA journal_mode = WAL")
-                database.execute("PRAGMA synchronous = OFF")
-        except (sqlite3.DatabaseError, _Newer):
-            database.close()
-            raise
-        return database
+        self._database.close()

@@ -198,6 +198,14 @@ class Objects:
             data.check()
         return data
 
+    def describes(self, line: StorageLine) -> bool:
+        """Whether an object that is here says itself what a line says of it."""
+        try:
+            self.member(line)
+        except ThetaError:
+            return False
+        return True
+
     def tensor(
         self,
         digest: str,

@@ -5,32 +5,36 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
-import sys
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
-from hashlib import sha256
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from git_theta.errors import DamagedObject, MissingObject, NewerObject, ThetaError, cannot_write
+from git_theta.objects.copying import copy
 from git_theta.objects.folders import make_folder
-from git_theta.objects.temporary import TemporaryFolder, beside
+from git_theta.objects.temporary import TemporaryFolder, WholeFile, beside
+from git_theta.objects.verifying import check, damaged, opened, unreadable, verify
 
 if TYPE_CHECKING:
     from git_theta.objects.container import Container
 
 _OPEN_FILES = 128
 _WORKERS = 4  # verifying reads every byte, which threads share
-_FICLONE = 0x40049409  # ioctl_ficlonerange(2)
+_MODE = 0o444
 _OID = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class LocalStore:
     """The objects of a repository, and those of the repositories that it borrows from.
+
+    Others may write to the same store. What is no regular file is no object: it is as if it were not there,
+    and gives way to the object. Nothing is written through a link in place of one of the folders that objects
+    are spread over; the whole store, or the folder of all objects, may be a link to another disk.
 
     Args:
         root: the `theta` folder of the repository's common git directory.
@@ -42,7 +46,8 @@ class LocalStore:
         self.root = root
         self._folders = [folder / "objects" for folder in (root, *alternates)]
         self._texts = [str(folder) for folder in self._folders]
-        self._temporary = TemporaryFolder(root / "tmp")
+        own = self._folders[0]
+        self._temporary = TemporaryFolder((own if own.is_symlink() else root) / "tmp")  # on the objects' disk
         self._sync = sync
         self._containers: OrderedDict[str, Container] = OrderedDict()
         self._lock = threading.Lock()
@@ -51,10 +56,9 @@ class LocalStore:
         """Where an object lies, or None if it is not here."""
         if not _OID.match(oid):
             raise ValueError(f"{oid!r} is no oid")
-        for folder in self._folders:
-            path = folder / oid[:2] / oid[2:4] / oid
-            if path.exists():
-                return path
+        for folder, text in zip(self._folders, self._texts, strict=True):
+            if _status(text, oid) is not None:
+                return _path(folder, oid)
         return None
 
     def has(self, oid: str, size: int | None = None) -> bool:
@@ -65,15 +69,15 @@ class LocalStore:
         if not _OID.match(oid):
             raise ValueError(f"{oid!r} is no oid")
         for folder in self._texts:  # a push asks for tens of thousands, so no Path is made for each
-            with suppress(FileNotFoundError, NotADirectoryError):
-                found = os.stat(f"{folder}/{oid[:2]}/{oid[2:4]}/{oid}")  # noqa: PTH116
+            found = _status(folder, oid)
+            if found is not None:
                 return size is None or found.st_size == size
         return False
 
     def oids(self) -> Iterator[str]:
         """The objects of this repository (not those that it borrows), in no order."""
         for path in self._folders[0].glob("??/??/*"):
-            if _OID.match(path.name):
+            if _OID.match(path.name) and _status(self._texts[0], path.name) is not None:
                 yield path.name
 
     def container(self, oid: str) -> Container:
@@ -90,22 +94,24 @@ class LocalStore:
             if found is not None:
                 self._containers.move_to_end(oid)
                 return found
-        path = self.find(oid)
+        path = self._place(oid)
         if path is None:
             raise MissingObject(f"object {oid[:12]} is not here", "git theta fetch", (oid,))
         try:
-            opened = Container(PositionedFile(str(path)))
+            found = Container(PositionedFile(str(path)))
         except NewerObject as error:
             raise NewerObject(f"object {oid[:12]}: {error.message}", error.remedy) from None
         except DamagedObject as error:
             raise DamagedObject(f"object {oid[:12]}: {error.message}", self.remedy(oid)) from None
         except OSError as error:
-            raise DamagedObject(f"object {oid[:12]} cannot be read: {error.strerror} ({path})") from None
+            raise DamagedObject(
+                f"object {oid[:12]} cannot be read: {error.strerror} ({path})", self.remedy(oid)
+            ) from None
         with self._lock:
-            self._containers[oid] = opened
+            self._containers[oid] = found
             while len(self._containers) > _OPEN_FILES:
                 self._containers.popitem(last=False)
-        return opened
+        return found
 
     def damaged(self, oids: Iterable[str]) -> dict[str, ThetaError]:
         """Those of these objects whose bytes are not what their names say, or cannot be read."""
@@ -128,7 +134,12 @@ class LocalStore:
 
     def remedy(self, oid: str) -> str:
         """What to type when an object is damaged."""
-        return f"rm -f {shlex.quote(str(self.find(oid) or oid))}; git theta fetch --all"
+        return f"rm -f {shlex.quote(str(self._place(oid) or oid))}; git theta fetch --all"
+
+    def _place(self, oid: str) -> Path | None:
+        """Where an object lies; where it is not here, what lies in its place, if anything does."""
+        places = (_path(folder, oid) for folder in self._folders)
+        return self.find(oid) or next((path for path in places if os.path.lexists(path)), None)
 
     @contextmanager
     def spool(self) -> Iterator[IO[bytes]]:
@@ -143,7 +154,9 @@ class LocalStore:
             except ThetaError:
                 from tempfile import gettempdir  # slow to import, and seldom needed
 
-                file = stack.enter_context(TemporaryFolder(Path(gettempdir())).file())
+                elsewhere = TemporaryFolder(Path(gettempdir()))
+                elsewhere.clean_up()
+                file = stack.enter_context(elsewhere.file())
             yield file
 
     @contextmanager
@@ -157,10 +170,13 @@ class LocalStore:
             ThetaError: the store cannot be written.
         """
         with self._temporary.file() as file:
-            yield file, lambda oid: self._rename(Path(str(file.name)), oid)
+            yield file, lambda oid: self._name(file, Path(str(file.name)), oid)
 
-    def adopt(self, source: Path, oid: str, size: int) -> None:
-        """Take over an object from another store: hard-linked, cloned or copied, and verified.
+    def adopt(self, source: Path, oid: str, size: int, link: bool = False) -> None:
+        """Take over an object from another store: cloned or copied, and verified.
+
+        Args:
+            link: make it a hard link, where that can be: then damage to one is damage to both.
 
         Raises:
             DamagedObject: what lies there is not this object.
@@ -169,88 +185,84 @@ class LocalStore:
         if self.has(oid, size):
             return
         with self._temporary.file() as file:
-            temporary = beside(Path(str(file.name)))  # a link would replace the file that is locked
-            try:
-                self._adopt(source, temporary, oid, size)
-            finally:
-                temporary.unlink(missing_ok=True)
+            if link and self._link(source, Path(str(file.name)), oid, size):
+                return
+            with opened(source, oid) as original:
+                try:
+                    copy(original.fileno(), size, file)
+                except OSError as error:
+                    raise unreadable(source, oid, error) from None
+                if os.fstat(original.fileno()).st_size != size:
+                    raise damaged(source, oid)
+            check(file, source, oid, size)
+            self._name(file, Path(str(file.name)), oid)
 
-    def _adopt(self, source: Path, temporary: Path, oid: str, size: int) -> None:
+    def _link(self, source: Path, temporary: Path, oid: str, size: int) -> bool:
+        """Take over an object as a hard link; False where that cannot be.
+
+        Its permissions are those of the original, which is not ours to change.
+        """
+        second = beside(temporary)  # a link would replace the file that is locked
         try:
-            link_or_copy(source, temporary)
-        except OSError as error:
-            raise cannot_write(self.root, error) from None
-        verify(temporary, oid, size)
-        self._rename(temporary, oid)
+            os.link(source, second, follow_symlinks=False)
+            with opened(second, oid) as file:
+                if os.fstat(file.fileno()).st_mode & 0o777 != _MODE:
+                    return False
+                check(file, source, oid, size)
+                self._name(file, second, oid)
+        except OSError:
+            return False
+        finally:
+            second.unlink(missing_ok=True)
+        return True
 
-    def leftovers(self) -> list[Path]:
-        """Temporary files that processes which died have left behind."""
-        return self._temporary.leftovers()
+    def clean_up(self) -> int:
+        """Remove temporary files that processes which died have left behind. Returns how many there were."""
+        return self._temporary.clean_up()
 
-    def clean_up(self) -> None:
-        """Remove temporary files that processes which died have left behind."""
-        self._temporary.clean_up()
-
-    def _rename(self, temporary: Path, oid: str) -> None:
-        final = self._folders[0] / oid[:2] / oid[2:4] / oid
+    def _name(self, file: IO[bytes] | WholeFile, temporary: Path, oid: str) -> None:
+        """Give a file that is whole, and open, the name of an object."""
+        final = _path(self._folders[0], oid)
+        for folder in (final.parent.parent, final.parent):
+            if folder.is_symlink():
+                raise ThetaError(
+                    f"{folder} is a link, where a folder of objects should be",
+                    f"rm {shlex.quote(str(folder))}",
+                )
         try:
             make_folder(final.parent)
-            if temporary.stat().st_mode & 0o777 != 0o444:  # a hard link can be someone else's
-                temporary.chmod(0o444)
+            if os.fstat(file.fileno()).st_mode & 0o777 != _MODE:
+                os.fchmod(file.fileno(), _MODE)
             if self._sync:
-                _flush(temporary)
+                os.fsync(file.fileno())
+            if final.is_dir() and not final.is_symlink():
+                final.rename(f"{final}.{os.urandom(4).hex()}")  # aside: only files give way by themselves
             temporary.replace(final)
             if self._sync:
-                _flush(final.parent)
+                _flush_folder(final.parent)
         except OSError as error:
             raise cannot_write(self.root, error) from None
 
 
-def _flush(path: Path) -> None:
+def _path(folder: Path, oid: str) -> Path:
+    return folder / oid[:2] / oid[2:4] / oid
+
+
+def _status(folder: str, oid: str) -> os.stat_result | None:
+    """What the system says of an object's file; None where there is none, or no regular one.
+
+    A push asks for tens of thousands, so no Path is made for each.
+    """
+    try:
+        found = os.lstat(f"{folder}/{oid[:2]}/{oid[2:4]}/{oid}")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+def _flush_folder(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def verify(path: Path, oid: str, size: int | None = None) -> None:
-    """Check a file against its oid.
-
-    Raises:
-        DamagedObject: the bytes or the size are others.
-    """
-    found = sha256()
-    with path.open("rb", buffering=0) as file:
-        buffer = memoryview(bytearray(1 << 20))
-        while count := file.readinto(buffer):
-            found.update(buffer[:count])
-    if found.hexdigest() != oid or (size is not None and path.stat().st_size != size):
-        raise DamagedObject(
-            f"object {oid[:12]} is damaged: its bytes are not what its name says ({path})",
-            f"rm -f {shlex.quote(str(path))}; git theta fetch --all",
-        )
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Put source's bytes at target: a hard link, else a clone or a copy. Replaces target."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        if not _clone(source, target):
-            shutil.copyfile(source, target)
-
-
-def _clone(source: Path, target: Path) -> bool:
-    """Let both files share their blocks until one is written to, where Linux and the file system can."""
-    if not sys.platform.startswith("linux"):
-        return False
-    import fcntl
-
-    with source.open("rb") as original, target.open("wb") as copy:
-        try:
-            fcntl.ioctl(copy.fileno(), _FICLONE, original.fileno())
-        except OSError:
-            return False
-    return True

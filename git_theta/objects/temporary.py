@@ -15,9 +15,12 @@ from typing import Any
 
 from git_theta.errors import cannot_write
 from git_theta.objects.folders import make_folder
+from git_theta.regular import open_regular
 
 _STALE_SECONDS = 24 * 3600
 _OF, _SECOND = "of-", ".second"
+_NAME = re.compile(r"(of-[A-Za-z0-9]*-[0-9a-f]+|[0-9]+-[A-Za-z0-9.]*-[0-9a-f]+)(\.second)?")
+"""Of files in the folder, those of older versions included: all else there is not ours to remove."""
 
 
 class WholeFile(FileIO):
@@ -70,15 +73,14 @@ class TemporaryFolder:
         finally:
             path.unlink(missing_ok=True)
 
-    def leftovers(self) -> list[Path]:
-        """Files that processes which died have left behind."""
-        return list(self._dead())
-
-    def clean_up(self) -> None:
-        """Remove the leftovers."""
+    def clean_up(self) -> int:
+        """Remove what processes which died have left behind. Returns how many files that were."""
+        removed = 0
         for path in self._dead():
             with suppress(OSError):
                 path.unlink()
+                removed += 1
+        return removed
 
     def _new(self) -> WholeFile:
         """A file that is locked, and that nobody has taken for a leftover before it was."""
@@ -96,9 +98,10 @@ class TemporaryFolder:
             paths = list(self.path.iterdir())
         except OSError:
             return
-        for path in paths:
+        for path in filter(lambda path: _NAME.fullmatch(path.name), paths):
             with suppress(OSError), _locked(path.with_suffix("")) as ours:
-                foreign = path.name.startswith(_OF) and not path.name.startswith(f"{_OF}{_machine()}-")
+                of_here = bool(_machine()) and path.name.startswith(f"{_OF}{_machine()}-")
+                foreign = path.name.startswith(_OF) and not of_here
                 old = time.time() - path.lstat().st_mtime > _STALE_SECONDS
                 proof = old if foreign or ours is None else True
                 if proof and ours is not False:
@@ -114,7 +117,7 @@ def beside(path: Path) -> Path:
 def _locked(path: Path) -> Iterator[bool | None]:
     """Whether the lock of a file can be had, for the `with` block; None where nothing can be locked."""
     try:
-        descriptor = os.open(path, os.O_RDWR)  # some file systems lock only what can be written
+        descriptor = open_regular(path, os.O_RDWR)  # some file systems lock only what can be written
     except FileNotFoundError:
         yield True  # the first name went last, so nobody uses the second one any more
         return
@@ -144,8 +147,11 @@ def _private(path: str, flags: int) -> int:
 
 @cache
 def _machine() -> str:
-    """Tells machines apart whose processes do not see each other's locks; containers on one are the same."""
+    """Tells machines apart whose processes do not see each other's locks; containers on one are the same.
+
+    "" where that is not known: a host's name says nothing, for two can have the same.
+    """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
     except OSError:
-        return re.sub(r"[^A-Za-z0-9]", "", os.uname().nodename)[:64]
+        return ""

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from git_theta.errors import DamagedObject, MissingObject, ThetaError, cannot_write
 from git_theta.objects.store import LocalStore
+from git_theta.regular import open_regular
 from git_theta.remotes.interface import Advance
 
 _WORKERS = 4  # verifying reads every byte, which threads share
 
 
 class DirectoryRemote:
-    """The store of another repository. Objects are hard-linked or cloned where the file system can.
+    """The store of another repository. Objects are cloned where the file system can, else copied.
 
     Args:
         name: what messages call it.
         store: the other repository's.
+        hardlinks: whether both are to have the same files, where the file system can.
     """
 
-    def __init__(self, name: str, store: LocalStore) -> None:
+    def __init__(self, name: str, store: LocalStore, hardlinks: bool = False) -> None:
         self.name = name
         self.place = str(store.root.parent.resolve())
         self._store = store
+        self._hardlinks = hardlinks
 
     def has(self, objects: Mapping[str, int]) -> set[str]:
         try:
@@ -37,7 +41,7 @@ class DirectoryRemote:
             if found is None:
                 raise MissingObject(f"object {oid[:12]} is not here", "git theta fetch", (oid,))
             try:
-                self._store.adopt(found, oid, objects[oid])
+                self._store.adopt(found, oid, objects[oid], self._hardlinks)
             except DamagedObject:
                 raise DamagedObject(f"object {oid[:12]} is damaged ({found})", source.remedy(oid)) from None
             except OSError as error:
@@ -54,8 +58,7 @@ class DirectoryRemote:
             try:
                 found = self._store.find(oid)
                 if found is not None:
-                    with found.open("rb"):
-                        pass
+                    os.close(open_regular(found))
             except OSError as error:
                 reasons[oid] = f"{self.name} cannot be read: {error.strerror}"
                 return
@@ -63,7 +66,7 @@ class DirectoryRemote:
                 reasons[oid] = f"{self.name} does not have it"
                 return
             try:
-                target.adopt(found, oid, objects[oid])
+                target.adopt(found, oid, objects[oid], self._hardlinks)
             except DamagedObject:
                 reasons[oid] = f"the one that {self.name} has is damaged: {found}"
                 return
@@ -71,6 +74,8 @@ class DirectoryRemote:
                 raise cannot_write(target.root, error) from None
             advance(objects[oid])
 
+        for store in (self._store, target):
+            store.clean_up()
         _for_each(bring, objects)
         return reasons
 

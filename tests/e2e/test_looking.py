@@ -297,7 +297,7 @@ class TestFsck:
         (temporary / f"999999999-{name}-{os.urandom(4).hex()}").write_bytes(b"half")
         done = history.theta("fsck")
         assert "belong to no version" in done.stdout
-        assert "1 temporary files" in done.stdout
+        assert "removed 1 temporary files" in done.stdout
 
     def test_bare_repository(self, history: GitRepo, pushed: GitRepo) -> None:
         assert "all is well" in pushed.theta("fsck").stdout

@@ -56,14 +56,24 @@ def test_an_object_that_was_cut_off_there_is_brought_again(here: LocalStore, the
     assert found.read_bytes() == b"x" * 1000
 
 
-def test_objects_are_linked_not_copied(here: LocalStore, there: LocalStore) -> None:
+def both(here: LocalStore, there: LocalStore, hardlinks: bool) -> list[Path]:
+    """An object here, and what a push has made of it there."""
     oid = put(here, b"x" * 1000)
-    DirectoryRemote("origin", there).upload({oid: 1000}, here, lambda nbytes: None)
-    mine, theirs = here.find(oid), there.find(oid)
-    assert mine is not None
-    assert theirs is not None
+    DirectoryRemote("origin", there, hardlinks).upload({oid: 1000}, here, lambda nbytes: None)
+    found = [path for store in (here, there) if (path := store.find(oid))]
+    assert [path.read_bytes() for path in found] == [b"x" * 1000] * 2
+    assert [path.stat().st_mode & 0o777 for path in found] == [0o444] * 2
+    return found
+
+
+def test_a_remote_has_files_of_its_own(here: LocalStore, there: LocalStore) -> None:
+    mine, theirs = both(here, there, hardlinks=False)
+    assert not mine.samefile(theirs)
+
+
+def test_hard_links_are_a_choice(here: LocalStore, there: LocalStore) -> None:
+    mine, theirs = both(here, there, hardlinks=True)
     assert mine.samefile(theirs)
-    assert theirs.stat().st_mode & 0o777 == 0o444
 
 
 def test_where_links_are_impossible_objects_are_copied(
@@ -73,12 +83,32 @@ def test_where_links_are_impossible_objects_are_copied(
         raise OSError("no links here")
 
     monkeypatch.setattr(os, "link", no_link)
-    oid = put(here, b"x" * 1000)
-    DirectoryRemote("origin", there).upload({oid: 1000}, here, lambda nbytes: None)
-    found = there.find(oid)
-    assert found is not None
-    assert found.read_bytes() == b"x" * 1000
-    assert not found.samefile(here.find(oid) or "")
+    mine, theirs = both(here, there, hardlinks=True)
+    assert not mine.samefile(theirs)
+
+
+@pytest.mark.parametrize("hardlinks", [False, True])
+def test_what_is_no_file_there_is_not_taken_and_gives_way(
+    here: LocalStore, there: LocalStore, tmp_path: Path, hardlinks: bool
+) -> None:
+    oids = {name: put(here, name.encode() * 100) for name in ("link", "pipe")}
+    private = tmp_path / "private"
+    private.write_bytes(b"link" * 100)
+    private.chmod(0o600)
+    for name, oid in oids.items():
+        path = there.root / "objects" / oid[:2] / oid[2:4] / oid
+        path.parent.mkdir(parents=True)
+        os.mkfifo(path) if name == "pipe" else path.symlink_to(private)
+    objects = dict.fromkeys(oids.values(), 400)
+    remote = DirectoryRemote("origin", there, hardlinks)
+    assert remote.has(objects) == set()
+    assert (
+        remote.download(objects, LocalStore(tmp_path / "third"), lambda nbytes: None).keys() == objects.keys()
+    )
+    remote.upload(objects, here, lambda nbytes: None)
+    assert remote.has(objects) == objects.keys()
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert private.read_bytes() == b"link" * 100
 
 
 def test_what_is_not_here_cannot_be_uploaded(here: LocalStore, there: LocalStore) -> None:

@@ -148,7 +148,8 @@ class TestTheSameFileIsTheSameBlob:
     def test_without_the_index(self, workshop: Workshop) -> None:
         data = model(weights())
         text, objects = workshop.clean(data), workshop.oids()
-        workshop.index._begin_anew()
+        workshop.index.close()
+        (workshop.store.root / "index.sqlite").unlink()
         assert workshop.clean(data, text) == text
         assert workshop.oids() == objects
 

@@ -79,6 +79,42 @@ def test_a_file_that_was_cut_off_is_no_harm(shop: Workshop, keep: int) -> None:
     assert not path.exists()
 
 
+def test_a_list_that_is_damaged_is_not_believed(shop: Workshop) -> None:
+    text = shop.clean(FILE)
+    path = left(shop, manifests.parse(text))
+    whole = path.read_bytes()
+    for position in range(160_000, len(whole)):
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        assert shop.smudge(text) == FILE
+        assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_what_is_no_file_is_not_read(shop: Workshop, kind: str) -> None:
+    text = shop.clean(FILE)
+    path = left(shop, manifests.parse(text))
+    if kind == "link":
+        path.rename(path.with_name("elsewhere"))
+        path.symlink_to("elsewhere")
+    else:
+        path.unlink()
+        os.mkfifo(path)
+    assert shop.smudge(text) == FILE
+
+
+def test_nothing_that_is_not_ours_is_removed(shop: Workshop, tmp_path: Path) -> None:
+    """Whatever a link in the folder's place leads to."""
+    text = shop.clean(FILE)
+    path = left(shop, manifests.parse(text))
+    theirs = path.with_name("notes.txt")
+    theirs.write_text("text")
+    os.utime(theirs, (0, 0))
+    prepared.clean_up(shop.store)
+    assert theirs.exists()
+
+
 def test_nothing_is_left_unless_it_is_finished(shop: Workshop) -> None:
     text = shop.clean(FILE)
     manifest = manifests.parse(text)

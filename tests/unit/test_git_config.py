@@ -90,9 +90,10 @@ def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         "theta.maxchaindepth=3",
         "theta.maxchainratio=1.5",
         "theta.base=main:model.safetensors",
+        "theta.hardlinks=on",
     ).settings()
     assert config("theta.report=tensors").settings().report == "tensors"
-    assert found == Settings(True, True, True, True, "off", "on", 3, 1.5, "main:model.safetensors")
+    assert found == Settings(True, True, True, True, "off", "on", 3, 1.5, "main:model.safetensors", True)
 
 
 @pytest.mark.parametrize(("text", "skips"), [("1", True), ("0", False), ("no", False), ("yes", True)])

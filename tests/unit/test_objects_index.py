@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,9 +14,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
-from git_theta.manifest import StorageLine
+from git_theta.manifest import StorageLine, write_storage
+from git_theta.objects import waiting
 from git_theta.objects.index import Index, Lines
+from git_theta.objects.waiting import Waiting
 
 
 def name_of(text: str) -> str:
@@ -137,19 +144,96 @@ def test_an_index_that_cannot_be_made_is_as_if_empty(tmp_path: Path) -> None:
     assert index.find(A) == []
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for long."""
+    monkeypatch.setattr(Waiting, "STEP", 0.0)
+    monkeypatch.setattr(waiting, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "MOST_SECONDS", 0.0)
+
+
 def test_an_index_that_is_locked_is_read_and_not_waited_for_in_vain(
-    index: Index, path: Path, monkeypatch: pytest.MonkeyPatch
+    index: Index, path: Path, hasty: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     index.record({A: chain(A)})
-    plain = sqlite3.connect
-    monkeypatch.setattr(sqlite3, "connect", lambda path, timeout, **other: plain(path, timeout=0, **other))
-    holder = plain(path)
+    holder = sqlite3.connect(path)
     holder.execute("BEGIN EXCLUSIVE")
     index.record({B: chain(B)})
+    said = capfd.readouterr().err
+    assert f"waiting for another process, which has locked {path}" in said
+    assert f"{path} is still locked after 0 s; going on without it" in said
+    index.record({B: chain(B)})
+    assert capfd.readouterr().err == "", "once is enough"
     assert index.find(A) == [chain(A)]
     holder.rollback()
     holder.close()
     assert index.find(B) == []
+    index.record({B: chain(B)})
+    assert index.find(B) == [chain(B)]
+
+
+_HOLDER = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+database.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.readline()
+"""
+_WRITER = """
+import sys
+from pathlib import Path
+from git_theta.objects.index import Index
+Index(Path(sys.argv[1])).record_others([b"x" * 20])
+print("done")
+"""
+
+
+@pytest.fixture
+def holder(index: Index, path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has locked the index until it can read a line."""
+    index.record({A: chain(A)})
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", _HOLDER, str(path)], text=True, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
+
+
+def writer(path: Path) -> subprocess.Popen[str]:
+    """A process that writes to the index, and now says that it waits."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    started = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], text=True, **pipes)
+    assert started.stderr is not None
+    said = started.stderr.readline()
+    assert f"which has locked {path}; in " in said
+    assert "(Ctrl-C stops it)" in said
+    return started
+
+
+def test_who_waits_says_so_and_goes_on_when_it_can(
+    holder: subprocess.Popen[str], index: Index, path: Path
+) -> None:
+    with writer(path) as waits:
+        assert holder.stdin is not None
+        holder.stdin.write("go on\n")
+        holder.stdin.flush()
+        assert waits.communicate() == ("done\n", "")
+    assert index.others() == {b"x" * 20}
+
+
+def test_who_waits_can_be_stopped(holder: subprocess.Popen[str], index: Index, path: Path) -> None:
+    with writer(path) as waits:
+        waits.send_signal(signal.SIGINT)
+        output, errors = waits.communicate()
+    assert output == ""
+    assert "KeyboardInterrupt" in errors
+    assert index.others() == set()
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="nobody tells who holds a lock")
+def test_who_is_waited_for_is_named(holder: subprocess.Popen[str], path: Path) -> None:
+    assert f"process {holder.pid} (" in waiting.holder(path)
 
 
 def test_threads_and_processes_write_at_once(path: Path) -> None:
@@ -189,11 +273,186 @@ def test_the_index_of_a_newer_git_theta_is_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def change_row(path: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        assert database.execute(statement, values).rowcount > 0
+
+
 def test_values_of_another_kind_are_not_taken(path: Path, index: Index) -> None:
     index.record_norms({(A, "F32"): 1.0})
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("UPDATE norms SET norm = 'a text'")
+    change_row(path, "UPDATE norms SET norm = 'a text'")
     assert index.norms([(A, "F32")]) == {}
+
+
+def test_no_bit_of_a_row_can_be_another_one(path: Path, index: Index) -> None:
+    index.record({A: chain(A, B)})
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA synchronous = OFF")
+        [(mark, text)] = database.execute("SELECT mark, lines FROM stored").fetchall()
+        for column, value in (("mark", mark), ("lines", text)):
+            for bit in range(8 * len(value)):
+                flipped = bytearray(value)
+                flipped[bit // 8] ^= 1 << bit % 8
+                with database:
+                    database.execute(f"UPDATE stored SET {column} = ?", (bytes(flipped),))
+                assert index.find(A) == []
+            with database:
+                database.execute(f"UPDATE stored SET {column} = ?", (value,))
+    assert index.find(A) == [chain(A, B)]
+
+
+def test_a_damaged_row_gives_way_to_the_next_that_is_recorded(path: Path, index: Index) -> None:
+    def record() -> None:
+        index.record({A: chain(A)})
+        index.record_norms({(A, "F32"): 1.5})
+        index.record_changes({("x", "y"): "a change"})
+        index.record_others([b"a" * 20])
+
+    def found() -> tuple[object, ...]:
+        return index.find(A), index.norms([(A, "F32")]), index.change("x", "y"), index.others()
+
+    record()
+    whole = [chain(A)], {(A, "F32"): 1.5}, "a change", {b"a" * 20}
+    assert found() == whole
+    change_row(path, "UPDATE stored SET lines = CAST(replace(lines, 10, 11) AS BLOB)")
+    change_row(path, "UPDATE norms SET norm = 1.25")
+    change_row(path, "UPDATE changes SET change = 'no change'")
+    change_row(path, "UPDATE others SET mark = x'00'")
+    assert found() == ([], {}, None, set())
+    record()
+    assert found() == whole
+    change_row(path, "UPDATE others SET blob = ?", b"b" * 20)
+    assert index.others() == set(), "that blob may be a manifest"
+
+
+def test_a_row_that_cannot_even_be_read_is_in_nobodys_way(path: Path, index: Index) -> None:
+    index.record_norms({(A, "F32"): 1.5})
+    change_row(path, "UPDATE norms SET norm = CAST(x'ff' AS TEXT)")
+    assert index.norms([(A, "F32")]) == {}
+    index.record_norms({(A, "F32"): 1.5})
+    assert index.norms([(A, "F32")]) == {(A, "F32"): 1.5}
+
+
+def test_no_byte_of_the_file_can_be_another_one(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.sqlite"
+    with closing(sqlite3.connect(whole)) as database:
+        database.execute("PRAGMA page_size = 512")
+        database.execute("VACUUM")
+    first = Index(whole)
+    first.record({A: chain(A), B: chain(B, C)})
+    first.record_norms({(A, "F32"): 1.5})
+    first.close()
+    with closing(sqlite3.connect(whole)) as database:
+        database.execute("PRAGMA journal_mode = DELETE")
+    data = whole.read_bytes()
+    assert len(data) < 10_000
+    for position in [*range(100), *range(100, len(data), 29)]:  # all of SQLite's header
+        path = tmp_path / f"{position}.sqlite"
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        index = Index(path)
+        assert index.find(A) in ([], [chain(A)])
+        assert index.find(B) in ([], [chain(B, C)])
+        assert index.norms([(A, "F32")]) in ({}, {(A, "F32"): 1.5})
+        if position % 5 == 0:
+            index.record({A: chain(A)})
+            assert index.find(A) == [chain(A)], position
+        index.close()
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 4096, b"garbage" * 1000])
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_a_file_of_the_index_that_is_gone_or_garbage(
+    index: Index, path: Path, suffix: str, damage: bytes
+) -> None:
+    file = path.with_name(path.name + suffix)
+    for spoil in (lambda: file.write_bytes(damage), lambda: file.unlink(missing_ok=True)):
+        index.record({A: chain(A)})
+        index.close()
+        spoil()
+        assert index.find(A) in ([], [chain(A)])
+        index.record({A: chain(A)})
+        assert index.find(A) == [chain(A)]
+
+
+def test_damage_to_the_version_does_not_look_newer(index: Index, path: Path) -> None:
+    index.record({A: chain(A)})
+    index.close()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version = 3")
+    assert index.find(A) == [chain(A)]
+    index.record({B: chain(B)})
+    assert [index.find(A), index.find(B)] == [[chain(A)], [chain(B)]]
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_tables_of_ours_that_damage_has_changed_are_made_anew(index: Index, path: Path) -> None:
+    index.record({A: chain(A)})
+    index.close()
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("ALTER TABLE stored RENAME COLUMN mark TO oark")
+    assert index.find(A) == []
+    index.record({A: chain(A)})
+    assert index.find(A) == [chain(A)]
+
+
+_WITHOUT_MARKS = """
+CREATE TABLE IF NOT EXISTS stored (
+    digest TEXT NOT NULL, mark BLOB NOT NULL, lines BLOB NOT NULL, UNIQUE (digest, mark)
+);
+CREATE TABLE IF NOT EXISTS norms (
+    digest TEXT, dtype TEXT, norm REAL NOT NULL, PRIMARY KEY (digest, dtype)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS changes (
+    old TEXT, new TEXT, change TEXT NOT NULL, PRIMARY KEY (old, new)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS others (blob BLOB PRIMARY KEY) WITHOUT ROWID;
+"""
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_an_index_of_an_older_version_is_taken_over(path: Path, index: Index, version: int) -> None:
+    text = write_storage(chain(A))
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executescript(_WITHOUT_MARKS)
+        database.execute(f"PRAGMA user_version = {version}")
+        database.execute("INSERT INTO stored VALUES (?, ?, ?)", (A, blake3(text).digest(16), text))
+        database.execute("INSERT INTO norms VALUES (?, 'F32', 1.5)", (A,))
+        database.execute("INSERT INTO changes VALUES ('x', 'y', 'a change')")
+        database.execute("INSERT INTO others VALUES (?)", (b"a" * 20,))
+    assert index.find(A) == [chain(A)]
+    index.record({B: chain(B)})
+    assert index.find(A) == [chain(A)]
+    assert index.norms([(A, "F32")]) == {(A, "F32"): 1.5}
+    assert index.change("x", "y") == "a change"
+    assert index.others() == {b"a" * 20}
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_what_is_no_file_gives_way_to_the_index(tmp_path: Path, kind: str, suffix: str) -> None:
+    elsewhere = Index(tmp_path / "elsewhere.sqlite")
+    elsewhere.record({A: chain(A)})
+    elsewhere.close()
+    before = (tmp_path / "elsewhere.sqlite").read_bytes()
+    path = tmp_path / f"index.sqlite{suffix}"
+    if kind == "link":
+        path.symlink_to(tmp_path / "elsewhere.sqlite")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+        (path / "file").write_text("text")
+    index = Index(tmp_path / "index.sqlite")
+    assert index.find(A) == []
+    index.record({B: chain(B)})
+    assert [index.find(A), index.find(B)] == [[], [chain(B)]]
+    index.close()
+    assert (tmp_path / "elsewhere.sqlite").read_bytes() == before
+    assert len(list(tmp_path.glob("*/file"))) == (kind == "folder")
 
 
 def test_blobs_that_are_no_manifests(tmp_path: Path) -> None:

@@ -16,8 +16,10 @@ from stat import S_ISDIR
 import pytest
 
 from git_theta.errors import DamagedObject, MissingObject, ThetaError
-from git_theta.objects.store import LocalStore, link_or_copy, verify
+from git_theta.objects import temporary
+from git_theta.objects.store import LocalStore
 from git_theta.objects.temporary import TemporaryFolder, beside
+from git_theta.objects.verifying import verify
 
 DATA = b"some bytes" * 100
 OID = sha256(DATA).hexdigest()
@@ -174,19 +176,192 @@ def test_adopt_from_nowhere_is_an_error_of_ours(store: LocalStore, tmp_path: Pat
     assert not leftovers(store)
 
 
-def test_link_or_copy_copies_where_links_are_not_to_be_had(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_link(source: object, target: object) -> None:
-        raise OSError(errno.EXDEV, "other file system")
+@pytest.fixture(params=["clone", "copy_file_range", "read"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Ways to copy, of which file systems have one or the other; reading is always possible."""
 
-    source, target = tmp_path / "a", tmp_path / "b"
+    def cannot(*arguments: object) -> int:
+        raise OSError(errno.EOPNOTSUPP, "not on this file system")
+
+    def stop_half_way(source: int, target: int, count: int, start: int, offset: int) -> int:
+        if start:
+            raise OSError(errno.EIO, "half-way")
+        return os.pwrite(target, os.pread(source, count // 2, 0), 0)
+
+    if request.param == "copy_file_range":
+        monkeypatch.setattr(fcntl, "ioctl", cannot)
+    elif request.param == "read":
+        monkeypatch.setattr(fcntl, "ioctl", cannot)
+        monkeypatch.setattr(os, "copy_file_range", stop_half_way, raising=False)
+    return str(request.param)
+
+
+def test_what_is_adopted_is_a_file_of_its_own(store: LocalStore, tmp_path: Path, way: str) -> None:
+    data = os.urandom(3_000_001)
+    oid = sha256(data).hexdigest()
+    source = tmp_path / "source"
+    source.write_bytes(data)
+    source.chmod(0o600)
+    store.adopt(source, oid, len(data))
+    found = path_of(store, oid)
+    assert found.read_bytes() == data
+    assert found.stat().st_mode & 0o777 == 0o444
+    assert found.stat().st_nlink == source.stat().st_nlink == 1
+    assert source.stat().st_mode & 0o777 == 0o600
+    assert not leftovers(store)
+
+
+@pytest.mark.parametrize("room", [0, 1, 500, len(DATA) - 1])
+def test_a_disk_that_is_full_while_an_object_is_copied(
+    store: LocalStore, tmp_path: Path, disk: Callable[[int], None], room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "copy_file_range", full, raising=False)
+    monkeypatch.setattr(fcntl, "ioctl", full)
+    source = tmp_path / "source"
     source.write_bytes(DATA)
-    target.write_bytes(b"before")
-    monkeypatch.setattr(os, "link", no_link)
-    link_or_copy(source, target)
-    assert target.read_bytes() == DATA
-    assert target.stat().st_ino != source.stat().st_ino
+    disk(room)
+    with pytest.raises(ThetaError, match=r"cannot write to .*theta.*: No space left"):
+        store.adopt(source, OID, len(DATA))
+    assert not leftovers(store)
+    assert not store.has(OID)
+
+
+def test_hard_links_are_made_where_they_are_asked_for(store: LocalStore, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(DATA)
+    source.chmod(0o444)
+    store.adopt(source, OID, len(DATA), link=True)
+    assert path_of(store).samefile(source)
+    assert not leftovers(store)
+
+
+def test_permissions_of_other_peoples_files_are_left_alone(store: LocalStore, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(DATA)
+    source.chmod(0o600)
+    store.adopt(source, OID, len(DATA), link=True)
+    assert source.stat().st_mode & 0o777 == 0o600
+    assert path_of(store).stat().st_mode & 0o777 == 0o444
+    assert not path_of(store).samefile(source)
+
+
+KINDS = ("link", "dangling", "pipe", "folder")
+
+
+def put_instead(path: Path, kind: str, elsewhere: Path) -> None:
+    """Put something that is no file in a file's place, which leads to its bytes if it can."""
+    elsewhere.write_bytes(DATA)
+    elsewhere.chmod(0o600)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    if kind == "link":
+        path.symlink_to(elsewhere)
+    elif kind == "dangling":
+        path.symlink_to("nowhere")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_is_no_object(store: LocalStore, tmp_path: Path, kind: str) -> None:
+    private = tmp_path / "private"
+    put_instead(path_of(store), kind, private)
+    assert not store.has(OID)
+    assert not store.has(OID, len(DATA))
+    assert store.find(OID) is None
+    assert list(store.oids()) == []
+    assert store.damaged([OID]) == {}
+    with pytest.raises(DamagedObject, match="cannot be read") as caught:
+        store.container(OID)
+    assert str(path_of(store)) in caught.value.remedy
+    with pytest.raises(OSError, match=r"link|regular"):
+        verify(path_of(store), OID)
+    other = LocalStore(tmp_path / "other")
+    for link in (False, True):
+        with pytest.raises(DamagedObject, match="cannot be read"):
+            other.adopt(path_of(store), OID, len(DATA), link=link)
+    assert not other.has(OID)
+    assert private.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_gives_way_to_the_object(store: LocalStore, tmp_path: Path, kind: str) -> None:
+    private = tmp_path / "private"
+    put_instead(path_of(store), kind, private)
+    if kind == "folder":
+        (path_of(store) / "file").write_text("text")
+    write(store)
+    if kind == "folder":
+        assert [path.read_text() for path in path_of(store).parent.glob("*/file")] == ["text"]
+    verify(path_of(store), OID, len(DATA))
+    assert private.read_bytes() == DATA
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert not leftovers(store)
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_nothing_is_written_through_a_link_in_place_of_a_folder(
+    store: LocalStore, tmp_path: Path, level: int
+) -> None:
+    write(store)
+    folder = path_of(store).parents[2 - level]
+    moved = folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(moved)
+    path_of(store).unlink()
+    before = sorted(moved.rglob("*"))
+    with pytest.raises(ThetaError, match="is a link, where a folder of objects should be") as caught:
+        write(store)
+    assert caught.value.remedy == f"rm {folder}"
+    assert sorted(moved.rglob("*")) == before
+    folder.unlink()
+    write(store)
+    assert store.has(OID)
+
+
+@pytest.mark.parametrize("name", ["", "objects"])
+def test_a_whole_store_may_lie_on_another_disk(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    if name:
+        (tmp_path / "theta").mkdir()
+    (tmp_path / "theta" / name).symlink_to(tmp_path / "disk")
+    rename = Path.replace
+
+    def replace(source: Path, target: Path) -> Path:
+        if source.resolve().is_relative_to(tmp_path / "disk") != target.resolve().is_relative_to(
+            tmp_path / "disk"
+        ):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    store = LocalStore(tmp_path / "theta")
+    write(store)
+    assert list(store.oids()) == [OID]
+    verify(path_of(store), OID)
+
+
+def test_cleaning_up_removes_nothing_that_is_not_ours(store: LocalStore, tmp_path: Path) -> None:
+    """Though somebody has put a link to other people's files in the folder's place."""
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    names = ["thesis.txt", "of-mice-and-men.txt", "1-2-3", "a.second", "2026-07-notes"]
+    for name in names:
+        (documents / name).write_text("text")
+        os.utime(documents / name, (0, 0))
+    (documents / "of-x-0").symlink_to(documents / "thesis.txt")
+    os.mkfifo(documents / "of-x-1")
+    store.root.mkdir()
+    (store.root / "tmp").symlink_to(documents)
+    store.clean_up()
+    assert {path.name for path in documents.iterdir()} >= {"thesis.txt", "of-mice-and-men.txt", "a.second"}
+    assert (documents / "thesis.txt").read_text() == "text"
 
 
 def test_an_object_that_is_missing_or_cannot_be_read(store: LocalStore) -> None:
@@ -223,10 +398,9 @@ def test_files_are_removed_once_their_writer_is_dead_and_not_before(store: Local
         path = Path(writer.stdout.readline().strip())
         store.clean_up()
         assert [one.exists() for one in (path, beside(path))] == [True, True]
-        assert store.leftovers() == []
+        assert store.clean_up() == 0
         writer.kill()
-    assert sorted(store.leftovers()) == [path, beside(path)]
-    store.clean_up()
+    assert store.clean_up() == 2
     assert leftovers(store) == []
 
 
@@ -239,6 +413,21 @@ def test_files_of_this_process_and_of_other_machines_are_not_removed(store: Loca
         os.utime(old, (0, time.time() - 2 * 24 * 3600))
         store.clean_up()
         assert [path.exists() for path in (mine, elsewhere, old, unknown)] == [True, True, False, False]
+
+
+def test_where_machines_cannot_be_told_apart_a_file_is_left_over_after_a_day(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two may have the same host name, and see nothing of each other's locks."""
+    monkeypatch.setattr(temporary, "_machine", str)
+    with TemporaryFolder(store.root / "tmp").file() as file:
+        mine = Path(str(file.name))
+    other, old = mine, mine.with_name(f"{mine.name}0")
+    for path in (other, old):
+        path.write_bytes(b"x")
+    os.utime(old, (0, time.time() - 2 * 24 * 3600))
+    store.clean_up()
+    assert [path.exists() for path in (other, old)] == [True, False]
 
 
 def test_where_there_are_no_locks_a_file_is_left_over_after_a_day(

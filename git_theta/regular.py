@@ -1,0 +1,55 @@
+"""Opening what has to be a file of ours, where others can put something else in its place.
+
+A link would lead out of the repository, a pipe would never end, and a device may do anything when it is read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+_FLAGS = sum(
+    getattr(os, name, 0)  # not every system has all of them
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+)
+
+
+def open_regular(path: Path | str, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a regular file, which is at this very path.
+
+    Args:
+        flags: of open(2).
+
+    Raises:
+        OSError: there is none, or it cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, flags | _FLAGS, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a link, where a file should be", str(path)) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return descriptor
+
+
+def is_regular(path: Path | str) -> bool:
+    """Whether there is a regular file at this very path.
+
+    Raises:
+        OSError: that cannot be known.
+    """
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def read_regular(path: Path | str) -> bytes:
+    """The contents of a regular file. Raises OSError."""
+    with open(open_regular(path), "rb") as file:
+        return file.read()

@@ -1,0 +1,115 @@
+"""A damaged record of a conflict keeps everybody from committing what nobody has decided on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from git_repo import GitRepo, digest
+from merge_cases import MODEL, clean_and_equal, diverge, model
+
+BASE = model(a=1, b=2, c=3, d=4)
+OURS = model(a=10, b=20, c=3, d=40)
+THEIRS = model(a=30, b=40, c=50, d=4)
+MERGED = model(a=10, b=20, c=50, d=40)
+AVERAGE = model(a=20, b=30, c=50, d=40)
+
+
+@pytest.fixture
+def conflict(repo: GitRepo) -> GitRepo:
+    """A merge that has stopped: `a` and `b` are open, `c` is theirs, `d` ours."""
+    diverge(repo, BASE, OURS, THEIRS)
+    assert repo.git("merge", "theirs", check=False).returncode == 1
+    return repo
+
+
+def record(repo: GitRepo, kind: str = "conflicts") -> Path:
+    [file] = (repo.path / ".git" / "theta" / kind).glob("*.json")
+    return file
+
+
+def damages(text: bytes) -> list[bytes]:
+    """A bit of the commit, of the root and of the checksum; other fields; and what a power failure leaves."""
+    found = []
+    for part in (b'"head": "', b'"root": "', b'"checksum": "', b"tensors"):
+        flipped = bytearray(text)
+        flipped[text.index(part) + len(part) + 3] ^= 1
+        found.append(bytes(flipped))
+    return [*found, text.replace(b'"a"', b'"c"'), text[:100], b"\0" * len(text), b""]
+
+
+def test_nothing_is_committed_whatever_the_damage(conflict: GitRepo) -> None:
+    file, head = record(conflict), conflict.head()
+    for number, text in enumerate(damages(file.read_bytes())):
+        file.write_bytes(text)
+        command = ("commit", "-q", "-a", "--no-edit", *(["--no-verify"] if number == 0 else []))
+        said = conflict.refused("git", *command)
+        assert f"{MODEL}: git-theta's record of what its merge has left open is damaged" in said
+        assert conflict.head() == head
+    assert conflict.status() == [f"UU {MODEL}"]
+    assert "what its merge has left open is damaged" in conflict.theta("doctor", check=False).stdout
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_merging_it_again_leads_out(conflict: GitRepo, staged: bool) -> None:
+    file = record(conflict)
+    file.write_bytes(file.read_bytes().replace(b'"a"', b'"z"'))
+    if staged:
+        conflict.git("add", MODEL)
+    said = conflict.refused("git", "commit", "-a", "--no-edit")
+    conflict.remedy(said, f"git checkout -m -- {MODEL}")
+    assert "not merged yet" in conflict.refused("git", "commit", "-a", "--no-edit")
+    conflict.theta("resolve", MODEL, "--strategy", "average")
+    conflict.git("commit", "-q", "--no-edit")
+    clean_and_equal(conflict, AVERAGE)
+
+
+def test_what_was_decided_by_hand_need_not_be_decided_again(conflict: GitRepo) -> None:
+    mine = model(a=5, b=6, c=7, d=8)
+    conflict.write(MODEL, mine)
+    conflict.git("add", MODEL)
+    file = record(conflict)
+    file.write_bytes(file.read_bytes()[:-9])
+    said = conflict.refused("git", "commit", "--no-edit")
+    conflict.remedy(said, f"rm -f {file}".replace(f"{conflict.path}/", ""))
+    conflict.git("commit", "-q", "--no-edit")
+    clean_and_equal(conflict, mine)
+
+
+def test_of_a_merge_that_is_over_it_is_in_nobodys_way(conflict: GitRepo) -> None:
+    record(conflict).write_bytes(b"")
+    conflict.git("merge", "--abort")
+    conflict.write("notes.txt", "text")
+    conflict.git("add", "notes.txt")
+    conflict.git("commit", "-q", "-m", "notes")
+
+
+def test_a_commit_that_does_not_say_how_it_was_merged_says_that(conflict: GitRepo) -> None:
+    file = record(conflict)
+    fields = json.loads(file.read_bytes())
+    del fields["checksum"]
+    file.write_text(json.dumps(fields, indent=1))  # as older versions have written it: it counts
+    assert "not merged yet" in conflict.refused("git", "commit", "-a", "--no-edit")
+    conflict.theta("resolve", MODEL, "--strategy", "average")
+    file = record(conflict, "merged")
+    file.write_bytes(file.read_bytes().replace(b"average", b"avorage"))
+    said = conflict.git("commit", "--no-edit").stderr
+    assert f"{MODEL}: the record of its merge is damaged" in said
+    assert "Theta-" not in conflict.git("log", "-1", "--format=%B").stdout
+    assert conflict.digest(MODEL) == digest(AVERAGE)
+
+
+def test_repack_rewrites_nothing_while_it_is_not_known_what_was_pushed(history: GitRepo) -> None:
+    history.add_remote("origin")
+    history.git("push", "-q", "../origin.git", "main")
+    file = history.path / ".git" / "theta" / "pushed"
+    text = file.read_text()
+    file.write_text(("0" if text[0] != "0" else "1") + text[1:])
+    head = history.head()
+    said = history.refused("git", "theta", "repack", "main")
+    assert "so it is not known what must stay" in said
+    assert history.head() == head
+    assert "it is not known what must stay" in history.theta("doctor", check=False).stdout
+    history.remedy(said, "sed -i.old 1d .git/theta/pushed")
+    history.theta("repack", "main")
