@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from git_theta.git.interrupts import heed_the_first
+from git_theta.showing import guard
+
+_ABOUT_PATHSPECS = tuple(f"GIT_{kind}_PATHSPECS" for kind in ("LITERAL", "GLOB", "NOGLOB", "ICASE"))
+"""From options of the git that has called us: about what was typed there, not about what we ask."""
 
 Call = Callable[[], int | None]
 
@@ -24,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if arguments is None:
         heed_the_first()
+        guard()
+        for name in _ABOUT_PATHSPECS:
+            os.environ.pop(name, None)
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         call = _by_git(given)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from git_theta.git.remotes import open_remote
 from git_theta.git.repository import Repository
 from git_theta.git.setup import SETTINGS, GitConfig, configured
 from git_theta.git.version import git_version
+from git_theta.showing import operand, pathspec, printable
 
 OLDEST_GIT = (2, 22)  # runs post-index-change
 _SHOWN = 5
@@ -173,7 +173,7 @@ def _attributes(repository: Repository) -> Iterator[Finding]:
                 "wrong",
                 f"{_some(others)}: the attribute {attribute} is not as git-theta needs it "
                 f"({attributes.NEEDED[attribute][0]})",
-                f"git theta track {shlex.join(map(attributes.pattern_of, others))}",
+                f"git theta track {' '.join(operand(attributes.pattern_of(path)) for path in others)}",
             )
 
 
@@ -197,7 +197,9 @@ def _data(repository: Repository) -> Iterator[Finding]:
         if manifest is None:
             newer = manifests.version_of(text) > manifests.VERSION
             remedy = UPGRADE if newer else "git theta fsck"
-            yield Finding("wrong", f"{blob.path}: the manifest in the index: {problem(text)}", remedy)
+            yield Finding(
+                "wrong", f"{printable(blob.path)}: the manifest in the index: {problem(text)}", remedy
+            )
         elif absent := missing(repository, manifest.oids()):
             lacking[blob.path] = len(absent)
     if lacking:
@@ -219,8 +221,10 @@ _IN_WORK_TREES: Sequence[Callable[[Repository], Iterator[Finding]]] = (_attribut
 
 
 def _some(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:_SHOWN]) + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
+    return ", ".join(map(printable, paths[:_SHOWN])) + (
+        f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    )
 
 
 def _quoted(paths: Sequence[str]) -> str:
-    return " ".join(shlex.quote(path) for path in paths[:_SHOWN]) + (" ..." if len(paths) > _SHOWN else "")
+    return " ".join(pathspec(path) for path in paths[:_SHOWN]) + (" ..." if len(paths) > _SHOWN else "")

@@ -81,7 +81,7 @@ def _push(repository: Repository, arguments: Sequence[str], given: bytes, say: S
     from git_theta.git.pre_push import pre_push
 
     remote, url = [*arguments, "", ""][:2]
-    pre_push(repository, remote, url, given.decode(), say)
+    pre_push(repository, remote, url, os.fsdecode(given), say)
 
 
 def _report(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
@@ -94,7 +94,7 @@ def _report(repository: Repository, arguments: Sequence[str], given: bytes, say:
 def _receive(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
     from git_theta.git.pre_receive import pre_receive
 
-    pre_receive(repository, given.decode())
+    pre_receive(repository, os.fsdecode(given))
 
 
 def _look_at_checkout(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:

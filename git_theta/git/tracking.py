@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.overrides import files, overrides
 from git_theta.git.raw import raw_in_index
 from git_theta.git.repository import Repository
+from git_theta.showing import pathspec
 
 _SHOWN = 5
 
@@ -40,7 +40,7 @@ def track(repository: Repository, folder: Path, patterns: Sequence[str], dry_run
     said += hook_files.install(repository).advice()
     raw = [blob.path for blob in raw_in_index(repository)]
     if raw:
-        shown = shlex.join(raw[:_SHOWN]) + (" ..." if len(raw) > _SHOWN else "")
+        shown = " ".join(map(pathspec, raw[:_SHOWN])) + (" ..." if len(raw) > _SHOWN else "")
         said.append(
             f"Git has {len(raw)} of these files as they are; to convert them: git add --renormalize {shown}"
         )
@@ -66,7 +66,7 @@ def untrack(repository: Repository, folder: Path, patterns: Sequence[str], dry_r
     stored = (blob.path for blob, _ in find_manifests(repository, in_index(repository, merged=True)))
     left = [] if dry_run else misplaced.strays(repository, stored)
     if left:
-        shown = shlex.join(left[:_SHOWN]) + (" ..." if len(left) > _SHOWN else "")
+        shown = " ".join(map(pathspec, left[:_SHOWN])) + (" ..." if len(left) > _SHOWN else "")
         said.append(
             f"Git has manifests of {len(left)} of these files; to store them as they are: "
             f"git add --renormalize {shown}"

@@ -17,6 +17,7 @@ from git_theta.merges import companions
 from git_theta.merges.decisions import BASE, OURS, Decision, PartDecision, listed
 from git_theta.merges.remainders import side_taken
 from git_theta.merges.rules import Rules
+from git_theta.showing import printable
 
 _SHOWN = 6  # names in a reason
 
@@ -121,7 +122,7 @@ def _why(tensors: Sequence[Decision], parts: Sequence[PartDecision]) -> str:
     if len(names) > _SHOWN:
         names = [*names[: _SHOWN - 2], f"{len(names) - _SHOWN + 1} more", names[-1]]
     what = "mean something only together" if any(map(_DESCRIPTION.search, names)) else "are one tensor"
-    return f"{', '.join(names)} {what}: take them from one side"
+    return f"{', '.join(map(printable, names))} {what}: take them from one side"
 
 
 def _names(tensors: Sequence[Decision], parts: Sequence[PartDecision]) -> list[str]:
