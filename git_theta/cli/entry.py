@@ -6,6 +6,9 @@ import it takes longer than the answer of a hook.
 
 from __future__ import annotations
 
+import git_theta.search_path  # noqa: F401  (before all others: see there)
+
+# isort: split
 import os
 import sys
 from collections.abc import Callable, Sequence

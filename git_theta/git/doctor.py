@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from git_theta import __version__
+from git_theta import __version__, search_path
 from git_theta import manifest as manifests
 from git_theta.errors import UPGRADE, ThetaError
 from git_theta.git import attributes, hook_files, misplaced
@@ -21,7 +21,7 @@ from git_theta.git.remotes import open_remote
 from git_theta.git.repository import Repository
 from git_theta.git.setup import SETTINGS, GitConfig, configured
 from git_theta.git.version import git_version
-from git_theta.showing import operand, pathspec, printable
+from git_theta.showing import operand, pathspec, printable, word
 
 OLDEST_GIT = (2, 22)  # runs post-index-change
 _SHOWN = 5
@@ -89,7 +89,20 @@ def _versions(version: str) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", f"git-theta {__version__} ({program})")
+    yield from _folders()
     yield _loops()
+
+
+def _folders() -> Iterator[Finding]:
+    """Variables by which files of whatever folder one is in are run as programs."""
+    for name, folders in search_path.BEFORE.items():
+        kept = search_path.fixed(folders)
+        if folders and kept != folders:
+            yield Finding(
+                "note",
+                f"{name} has empty or relative entries: files of the folder one is in can be run as programs",
+                f"export {name}={word(kept)}" if kept else f"unset {name}",
+            )
 
 
 def _loops() -> Finding:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from git_theta import search_path
 from git_theta.errors import ThetaError
 from git_theta.git import hook_files, interrupts
 from git_theta.git.repository import Repository
@@ -147,14 +148,15 @@ def _run_others(
     chained = Path(script).with_name(name + hook_files.CHAINED) if script else None
     if chained is None or _runs_us(chained, script, name):
         return 0
+    before: Mapping[str, str] = {}
     if os.access(chained, os.X_OK):
-        command = [*_start(chained, script, name), *arguments]
+        command, before = [*_start(chained, script, name), *arguments], search_path.BEFORE
     elif name in _LFS_HOOKS and shutil.which("git-lfs") and (repository.common_dir / "lfs").is_dir():
         command = ["git", "lfs", name, *arguments]
     else:
         return 0
     with interrupts.held_back():  # it may have hidden changes, and be about to bring them back
-        return subprocess.run(command, input=given, env=os.environ | {_NESTED: call}).returncode
+        return subprocess.run(command, input=given, env={**os.environ, **before, _NESTED: call}).returncode
 
 
 def _runs_us(chained: Path, script: str, name: str) -> bool:
