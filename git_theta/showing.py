@@ -19,6 +19,7 @@ from typing import TextIO
 _ESCAPE = f"\ue000{os.urandom(8).hex()}["
 """What stands for the start of a colour of ours until it is printed: nobody else's text can have it."""
 
+_LONGEST = 250  # bytes of a name that takes an ending
 _HARMLESS = ("Zs", "Co", "Cn")  # blanks, and what fonts or newer versions of Unicode may know
 _COLOURS = re.compile("(\x1b\\[[0-9;]*m)")
 _GLOB = re.compile(r"[*?\[\\]|\A:")
@@ -63,6 +64,10 @@ def fill(remedy: str, path: str) -> str:
     """A remedy with a path in place of PATH, which some commands take for a pattern."""
     if _GLOB.search(path):
         remedy = remedy.replace("git ", "git --literal-pathspecs ")
+    folder, _, name = path.rpartition("/")
+    if len(os.fsencode(name)) > _LONGEST:  # with something behind it, it would be no name any more
+        beside = os.path.join(folder, ".theta-new")  # noqa: PTH118
+        remedy = remedy.replace("PATH.new", operand(beside))
     return remedy.replace("PATH", operand(path))
 
 

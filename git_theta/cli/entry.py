@@ -64,7 +64,7 @@ def _by_git(arguments: list[str]) -> Call | None:
             from git_theta.git import diff_driver
 
             return partial(diff_driver.run, rest)
-        case ["textconv", file] if not file.startswith("-"):
+        case ["textconv", file] if file not in ("-h", "--help"):  # or a file called -x
             from git_theta.git import textconv
 
             return partial(textconv.run, Path(file))

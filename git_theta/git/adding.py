@@ -184,10 +184,10 @@ def _config(adapter: Path) -> Mapping[str, Any] | None:
     """peft's description of an adapter, from the file beside it."""
     file = adapter.with_name(_CONFIG)
     try:
-        config = json.loads(file.read_text())
+        config = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ThetaError(f"{file} cannot be read: {error}", "mend it, or move it away") from None
     if not isinstance(config, dict):
         raise ThetaError(f"{file} is no description of an adapter", "mend it, or move it away")

@@ -150,7 +150,10 @@ def from_file(repository: Repository | None, path: Path, pathname: str) -> Check
                 return from_text(repository, pathname, stand_ins.plain(head + file.read()))
         return _from_file(repository, pathname, path, pathname, ExitStack())
     except OSError as error:
-        raise ThetaError(f"cannot read {printable(pathname)}: {error.strerror}") from None
+        raise ThetaError(
+            f"cannot read {printable(pathname)}: {error.strerror}",
+            "see that it is there, and can be read; then type the command again",
+        ) from None
 
 
 def provide(

@@ -96,7 +96,9 @@ def write_file(repository: Repository, path: str, text: bytes, target: Path) -> 
         MissingObject: its data are not to be had.
         ThetaError: the file cannot be written.
     """
-    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.theta")
+    temporary = target.with_name(
+        f".theta-{os.urandom(8).hex()}"
+    )  # a name of its own: a longer one may be too long
     try:
         with temporary.open("wb") as file:
             if manifests.is_manifest(text) and stand_ins.recognise(text) is None:
