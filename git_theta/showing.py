@@ -19,6 +19,10 @@ from typing import TextIO
 _ESCAPE = f"\ue000{os.urandom(8).hex()}["
 """What stands for the start of a colour of ours until it is printed: nobody else's text can have it."""
 
+_URL = re.compile(r"""(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<account>[^/\s'"?#]*@)?(?P<rest>[^\s'"]*)""")
+_QUERY = re.compile(r"([?&;][^=&;]*(?:token|key|secret|passw|sig|auth|cred)[^=&;]*=)[^&;#]*", re.IGNORECASE)
+_HIDDEN = "<redacted>"
+_TOKEN = 20  # characters: who signs in with a token alone gives it in place of a name
 _LONGEST = 250  # bytes of a name that takes an ending
 _HARMLESS = ("Zs", "Co", "Cn")  # blanks, and what fonts or newer versions of Unicode may know
 _COLOURS = re.compile("(\x1b\\[[0-9;]*m)")
@@ -31,8 +35,14 @@ def printable(name: str) -> str:
 
 
 def shown(text: str) -> str:
-    """The same for a text with lines."""
-    return "\n".join(line if line.isprintable() else _lenient(line) for line in text.split("\n"))
+    """The same for a text with lines; without the passwords of urls in it."""
+    lines = redacted(text).split("\n")
+    return "\n".join(line if line.isprintable() else _lenient(line) for line in lines)
+
+
+def redacted(text: str) -> str:
+    """A text without the passwords and tokens of the urls in it, as git leaves them out."""
+    return _URL.sub(_without_secrets, text) if "://" in text else text
 
 
 def painted(text: str) -> str:
@@ -122,6 +132,16 @@ def _guarded(stream: TextIO) -> TextIO:
     )
     made.ascii_only = ascii_only
     return made
+
+
+def _without_secrets(url: re.Match[str]) -> str:
+    scheme, account, rest = url["scheme"], url["account"] or "", url["rest"]
+    name, colon, _ = account.removesuffix("@").partition(":")
+    if colon:
+        account = f"{name}:{_HIDDEN}@"
+    elif len(name) >= _TOKEN and scheme.lower().startswith("http"):
+        account = f"{_HIDDEN}@"
+    return f"{scheme}://{account}" + _QUERY.sub(lambda found: found.group(1) + _HIDDEN, rest)
 
 
 def _lenient(line: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from git_theta import __version__
 from git_theta.errors import ThetaError
-from git_theta.showing import printable
+from git_theta.showing import printable, redacted
 
 INTERRUPTED = 130
 UNEXPECTED = 3
@@ -95,7 +95,7 @@ def _write_log(text: str) -> Path | None:
         with suppress(OSError):
             place.mkdir(parents=True, exist_ok=True)
             log = place.absolute() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
-            log.write_text(text, encoding="utf-8", errors="backslashreplace")
+            log.write_text(redacted(text), encoding="utf-8", errors="backslashreplace")
             for old in sorted(place.glob("*.txt"))[:-_KEPT_LOGS]:
                 old.unlink(missing_ok=True)
             return log

@@ -31,7 +31,7 @@ def test_words_come_back_through_the_shell(name: str) -> None:
     text = showing.word(name)
     assert text.isprintable()
     shell = "bash" if name.endswith("\n") else "sh"
-    command = [shell, "-c", f"printf %s {text if name != '-x' else text}"]
+    command = [shell, "-c", f"printf %s {text}"]
     done = subprocess.run(command, capture_output=True, check=True)
     assert done.stdout == name.encode(errors="surrogateescape")
 
@@ -50,6 +50,25 @@ def test_names_and_texts() -> None:
     assert showing.printable("a\x1b[31m\u202eb\n\udcff") == "a\\x1b[31m\\u202eb\\n\\xff"
     assert showing.shown("a\tb\n\u00a0c\r") == "a\\tb\n\u00a0c\\r"
     assert showing.painted("\x1b[31ma\x1b[m\x1b]0;b") == "\x1b[31ma\x1b[m\\x1b]0;b"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("https://user:s3cret@host/x.git", "https://user:<redacted>@host/x.git"),
+        ("https://user:s3c@ret@host/x.git", "https://user:<redacted>@host/x.git"),
+        ("ssh://git:s3cret@host:22/x", "ssh://git:<redacted>@host:22/x"),
+        ("ssh://git@host/x", "ssh://git@host/x"),
+        ("https://ghp_0123456789s3cret0123@host", "https://<redacted>@host"),
+        ("https://:s3cret@host/", "https://:<redacted>@host/"),
+        ("s3://b/x?X-Amz-Signature=s3cret&a=1", "s3://b/x?X-Amz-Signature=<redacted>&a=1"),
+        ("https://h/x?access_token=s3cret#f", "https://h/x?access_token=<redacted>#f"),
+        ("'https://u:s3cret@h', https://v:s3cret@i", "'https://u:<redacted>@h', https://v:<redacted>@i"),
+        ("git@host:x.git and a@b", "git@host:x.git and a@b"),
+    ],
+)
+def test_urls_are_shown_without_secrets(url: str, said: str) -> None:
+    assert showing.shown(url) == showing.painted(url) == said
 
 
 def test_only_our_own_colours_pass(monkeypatch: pytest.MonkeyPatch) -> None:
