@@ -62,7 +62,7 @@ def read(text: str) -> Pattern:
     if "\n" in text:
         raise ThetaError(
             f"{json.dumps(text)} is no glob: it has a line end",
-            f"a name in quotes has \\n: {json.dumps(text)}",
+            f"a name can have one, in quotes: {json.dumps(text)}",
         )
     return Pattern(text)
 

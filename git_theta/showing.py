@@ -74,11 +74,15 @@ def fill(remedy: str, path: str) -> str:
     """A remedy with a path in place of PATH, which some commands take for a pattern."""
     if _GLOB.search(path):
         remedy = remedy.replace("git ", "git --literal-pathspecs ")
-    folder, _, name = path.rpartition("/")
-    if len(os.fsencode(name)) > _LONGEST:  # with something behind it, it would be no name any more
-        beside = os.path.join(folder, ".theta-new")  # noqa: PTH118
-        remedy = remedy.replace("PATH.new", operand(beside))
-    return remedy.replace("PATH", operand(path))
+    return remedy.replace("PATH.new", beside(path)).replace("PATH", operand(path))
+
+
+def beside(path: str) -> str:
+    """A word for a new file beside another, whose name may be as long as names can be."""
+    folder, slash, name = path.rpartition("/")
+    if len(os.fsencode(name)) <= _LONGEST:
+        return f"{operand(path)}.new"
+    return operand(f"{folder}{slash}.theta-new")
 
 
 def guard() -> None:

@@ -191,9 +191,9 @@ def checked(folder: Path, pattern: str) -> str:
             raise ThetaError(f"{pattern} is not in this folder", "type the command in the folder of the file")
         pattern = pattern.removeprefix(here)
     pattern = re.sub(r"\A(\./+)+", "", pattern)
-    if not pattern or "\n" in pattern or "\0" in pattern:
+    there = _is_there(folder, pattern)
+    if not pattern or "\0" in pattern or ("\n" in pattern and not there):
         raise ThetaError(f"{pattern!r} is no pattern", 'a pattern is like "*.safetensors"')
-    there = os.path.lexists(folder / pattern) and ".." not in Path(pattern).parts
     if there and not (folder / pattern).is_dir():
         return pattern_of(pattern)
     if pattern.startswith("!") and not there:
@@ -205,6 +205,16 @@ def checked(folder: Path, pattern: str) -> str:
         name = pattern.rstrip("/")
         return (pattern_of(name) if there else name) + "/**"  # git does not look into folders by itself
     return pattern
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    """Whether a folder has a file of that name, or a folder."""
+    if not name or "\0" in name or ".." in Path(name).parts:
+        return False
+    try:
+        return os.path.lexists(folder / name)
+    except OSError:
+        return False  # no name of any file
 
 
 def _without_ours(word: str, macros: Macros) -> list[str]:

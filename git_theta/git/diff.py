@@ -193,11 +193,9 @@ class _Run:
     def _unmerged(self, change: Change, style: Style) -> Iterator[str]:
         assert self._repository is not None
         if self._options.plot is not None:
-            base, ours, theirs = (f":{stage}:{change.path}" for stage in (1, 2, 3))
-            commands = [
-                " ".join(["git theta diff --plot", *map(word, (str(self._options.plot), base, side))])
-                for side in (ours, theirs)
-            ]
+            base, ours, theirs = (word(f":{stage}:{change.path}") for stage in (1, 2, 3))
+            plot = word(str(self._options.plot))
+            commands = [f"git theta diff --plot {plot} {base} {side}" for side in (ours, theirs)]
             raise ThetaError(
                 f"{printable(change.path)} has a conflict; a picture shows two versions",
                 f"what ours changed: {commands[0]}; theirs: {commands[1]}",

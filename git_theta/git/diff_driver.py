@@ -136,11 +136,12 @@ def _place(path: str, file: str, oid: str, mode: str) -> Place:
 
 def _hint(call: Call) -> str:
     """The command that shows every row of this difference."""
-    names = [_name(place) for place in (call.old, call.new) if place.mode]
+    names = [operand(_name(place)) for place in (call.old, call.new) if place.mode]
     if len(names) == 1:
-        return " ".join(["git theta show", *map(operand, names)])
-    how = "" if call.old.oid or call.new.oid else " --no-index"
-    return " ".join([f"git theta diff --all{how}", *map(operand, names)])
+        return f"git theta show {names[0]}"
+    if not call.old.oid and not call.new.oid:
+        names.insert(0, "--no-index")
+    return f"git theta diff --all {' '.join(names)}"
 
 
 def _name(place: Place) -> str:

@@ -101,7 +101,7 @@ def _folders() -> Iterator[Finding]:
             yield Finding(
                 "note",
                 f"{name} has empty or relative entries: files of the folder one is in can be run as programs",
-                f"export {name}={word(kept)}" if kept else f"unset {name}",
+                f"export {name}={word(kept)}",
             )
 
 

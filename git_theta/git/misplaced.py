@@ -12,7 +12,7 @@ from git_theta.git import attributes, past_versions
 from git_theta.git.blobs import Blob
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST, is_manifest
-from git_theta.showing import fill, operand, pathspec, printable
+from git_theta.showing import beside, fill, operand, pathspec, printable
 
 ADD_AGAIN = "git add --renormalize "
 """What to type before a path whose file is to be read: git add leaves out what looks unchanged."""
@@ -67,17 +67,17 @@ def strays(repository: Repository, manifests: Iterable[str], cached: bool = Fals
 
 def stray_error(repository: Repository, path: str, cached: bool = False) -> ThetaError:
     """What is wrong with such a path, and what to type for either of what can be meant."""
-    quoted = pathspec(path)
     files = " ".join(pathspec(name) for name in _attribute_files(repository, path))
     if cached and path in attributes.filtered(repository, [path]):
         return ThetaError(
             f"{printable(path)}: {_STRAY}, because what tracks it is not staged", f"git add {files}"
         )
-    convert = "" if _has_checkpoint(repository, path) else fill(_SMUDGE, path)
+    smudge = _SMUDGE.replace("PATH.new", beside(path)).replace("PATH", operand(path))
+    convert = "" if _has_checkpoint(repository, path) else smudge
     return ThetaError(
         f"{printable(path)}: {_STRAY}",
         f"to track it: git theta track {operand(attributes.pattern_of(path))} && git add {files}\n"
-        f"  to store the file as it is: {convert}git add --renormalize {quoted}",
+        f"  to store the file as it is: {convert}git add --renormalize {pathspec(path)}",
     )
 
 

@@ -121,7 +121,7 @@ class Repository:
         """
         done = self.run(*arguments, stdin=stdin)
         if check and done.returncode:
-            said = done.stderr.decode(errors="replace").strip()
+            said = done.stderr.decode(errors="replace").expandtabs().strip()
             raise ThetaError(f"git {' '.join(arguments)} failed: {said}")
         return done.stdout
 

@@ -67,7 +67,7 @@ def test_doctor_names_folders_that_depend_on_where_one_is(repo: GitRepo) -> None
     again = "export PYTHONPATH='/usr/x y'\ngit theta doctor"
     assert "export PYTHONPATH='/usr/x y'" in said
     assert "PYTHONPATH has" not in repo.run("sh", "-c", again, PYTHONPATH=":/usr/x y").stdout
-    repo.remedy(repo.theta("doctor", PYTHONPATH=".").stdout, "unset PYTHONPATH")
+    repo.remedy(repo.theta("doctor", PYTHONPATH=".").stdout, "export PYTHONPATH=''")
     said = repo.theta("doctor", PATH=f"{os.environ['PATH']}:.").stdout
     does(said, "export PATH=/")
     assert os.environ["PATH"] + "\n" in said

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from git_repo import GitRepo, changed, safetensors_bytes
+from git_repo import GitRepo, changed, does, safetensors_bytes
 
 MODEL = "model.safetensors"
 NAMES = ("w[0]", "w0", "a: b", "a", " spaced ", "two\nlines", '"quoted"', "*", "!x", "#x", "-x", "a -> b")
@@ -68,6 +68,9 @@ def test_resolve_diff_and_log_take_a_name_before_a_glob(repo: GitRepo) -> None:
     shown = repo.theta("diff", "side", "HEAD", "--tensor", "w[0]").stdout
     assert "w0" not in shown
     assert "w0 " in repo.theta("diff", "side", "HEAD", "--tensor", "w[0-9]").stdout
+    said = repo.refused("git", "theta", "diff", "side", "HEAD", "--tensor", "two\nlines*")
+    does(said, "a name can have one, in quotes: ")
+    assert "two" in repo.theta("diff", "side", "HEAD", "--tensor", '"two\\nlines"').stdout
     logged = repo.theta("log", MODEL, "--tensor", "w[0]").stdout
     assert "w[0]" in logged
     assert "w0" not in logged
@@ -122,6 +125,7 @@ def test_track_means_a_file_by_its_name(repo: GitRepo) -> None:
         "[attr]x.bin",
         "a b*.bin",
         "\\x.bin",
+        "a\nb.bin",
     )
     others = ("w0.bin", "a bc.bin", "x.bin")
     for path in (*names, *others):
