@@ -54,7 +54,10 @@ def _lines(status: Status) -> list[str]:
         lines += [style(status.hooks_problem, "red"), "  git theta install"]
     if not status.patterns:
         return [*lines, 'No patterns are tracked: git theta track "*.safetensors"']
-    lines += ["Tracked patterns:", *(f"    {pattern} ({name})" for pattern, name in status.patterns)]
+    lines += [
+        "Tracked patterns:",
+        *(f"    {printable(pattern)} ({printable(name)})" for pattern, name in status.patterns),
+    ]
     for title, colour, rows in (
         (
             "Changes to be committed:",

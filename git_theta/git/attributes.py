@@ -188,7 +188,9 @@ def checked(folder: Path, pattern: str) -> str:
     if Path(pattern).is_absolute():
         here = f"{folder.absolute()}{os.sep}"
         if not pattern.startswith(here):
-            raise ThetaError(f"{pattern} is not in this folder", "type the command in the folder of the file")
+            raise ThetaError(
+                f"{printable(pattern)} is not in this folder", "type the command in the folder of the file"
+            )
         pattern = pattern.removeprefix(here)
     pattern = re.sub(r"\A(\./+)+", "", pattern)
     there = _is_there(folder, pattern)
@@ -198,9 +200,11 @@ def checked(folder: Path, pattern: str) -> str:
         return pattern_of(pattern)
     if pattern.startswith("!") and not there:
         untrack = f"git theta untrack {word(pattern[1:])}"
-        raise ThetaError(f"git has no negative patterns like {pattern}", untrack)
+        raise ThetaError(f"git has no negative patterns like {printable(pattern)}", untrack)
     if pattern.split("/")[0] == "..":
-        raise ThetaError(f"{pattern} is not in this folder", "type the command in the folder of the file")
+        raise ThetaError(
+            f"{printable(pattern)} is not in this folder", "type the command in the folder of the file"
+        )
     if pattern.endswith("/") or (folder / pattern).is_dir():
         name = pattern.rstrip("/")
         return (pattern_of(name) if there else name) + "/**"  # git does not look into folders by itself

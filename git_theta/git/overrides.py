@@ -47,14 +47,16 @@ class Override:
 
     def text(self) -> str:
         """What it does, for people."""
-        said = os.fsdecode(self.line.raw.strip())
+        said = printable(os.fsdecode(self.line.raw.strip()))
         more = f" and {len(self.paths) - _SHOWN} more" if len(self.paths) > _SHOWN else ""
         affected = (
             ", ".join(map(printable, self.paths[:_SHOWN])) + more
             if self.paths
-            else f"files like {next(iter(self.examples))}"
+            else f"files like {printable(next(iter(self.examples)))}"
         )
-        return f'line {self.number} of {self.file.name}, "{said}", overrides git-theta for {affected}'
+        return (
+            f'line {self.number} of {printable(self.file.name)}, "{said}", overrides git-theta for {affected}'
+        )
 
     def remedy(self) -> str:
         """What to type to track these files all the same."""

@@ -11,7 +11,7 @@ from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.overrides import files, overrides
 from git_theta.git.raw import raw_in_index
 from git_theta.git.repository import Repository
-from git_theta.showing import pathspec
+from git_theta.showing import pathspec, printable
 
 _SHOWN = 5
 
@@ -27,8 +27,8 @@ def track(repository: Repository, folder: Path, patterns: Sequence[str], dry_run
     known = attribute_files.macros(attribute_files.attribute_files(repository))
     new = attributes.track(folder, patterns, dry_run, known)
     if dry_run:
-        return [f'Would track "{pattern}"' for pattern in new]
-    said = [f'Tracking "{pattern}"' for pattern in new]
+        return [f'Would track "{printable(pattern)}"' for pattern in new]
+    said = [f'Tracking "{printable(pattern)}"' for pattern in new]
     mended = list(overridden.mend(repository, folder, patterns))
     if len(new) < len(set(patterns)) and not mended:
         said.append("The other patterns are tracked already." if new else "All of that is tracked already.")
@@ -59,10 +59,10 @@ def untrack(repository: Repository, folder: Path, patterns: Sequence[str], dry_r
     if not found:
         places = {name for pattern, name in attribute_files.tracked_patterns(repository) if pattern in lost}
         raise ThetaError(
-            f"{', '.join(lost)} is not tracked in {folder.absolute() / attributes.FILE}",
+            f"{', '.join(map(printable, lost))} is not tracked in {folder.absolute() / attributes.FILE}",
             f"it is in {', '.join(sorted(places))}" if places else "git theta track lists what is",
         )
-    said = [f'{"Would untrack" if dry_run else "Not tracking"} "{pattern}"' for pattern in found]
+    said = [f'{"Would untrack" if dry_run else "Not tracking"} "{printable(pattern)}"' for pattern in found]
     stored = (blob.path for blob, _ in find_manifests(repository, in_index(repository, merged=True)))
     left = [] if dry_run else misplaced.strays(repository, stored)
     if left:

@@ -23,11 +23,12 @@ BYTES = os.fsdecode(b"\xff\x9b")
 FOLDER = f"dir{EVIL}"
 MODEL = f"{FOLDER}/m{EVIL}{BYTES}.safetensors"
 DAMAGED, OPAQUE, RAW = f"damaged{EVIL}.safetensors", f"opaque{EVIL}.pt", f"raw{EVIL}.safetensors"
+FORMAT = f"format{EVIL}.safetensors"
 BRANCH = f"side\x9b31m\u202e{BYTES}"
 REMOTE = "rem\x9bote\u202e"
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-OF_GIT = re.compile(r"^To .*$|(?<=\")\t$", re.MULTILINE)
+OF_GIT = re.compile(r"^(?:To|error: failed to push some refs to) .*$|(?<=\")\t$", re.MULTILINE)
 """What git itself prints: where it pushes to, and what ends names in patches."""
 FORBIDDEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -94,7 +95,9 @@ def hostile(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Hostile
     repo.write(MODEL, model(0))
     repo.write(OPAQUE, b"opaque")
     repo.do("add", "--all")
+    manifest = repo.do("cat-file", "blob", f":{MODEL}")
     for path, text in (
+        (FORMAT, manifest.replace('"format":"safetensors"', f'"format":{json.dumps(EVIL)}')),
         (DAMAGED, json.dumps({"git-theta": 1, "format": EVIL}) + "\n{" + EVIL),
         (RAW, model(0).decode("latin-1")),
     ):
@@ -111,7 +114,15 @@ def hostile(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Hostile
     return repo
 
 
-FILES = {"MODEL": MODEL, "DAMAGED": DAMAGED, "OPAQUE": OPAQUE, "RAW": RAW, "BRANCH": BRANCH, "REMOTE": REMOTE}
+FILES = {
+    "MODEL": MODEL,
+    "DAMAGED": DAMAGED,
+    "FORMAT": FORMAT,
+    "OPAQUE": OPAQUE,
+    "RAW": RAW,
+    "BRANCH": BRANCH,
+    "REMOTE": REMOTE,
+}
 FILES |= {"TENSOR": TENSORS[0]}
 
 COMMANDS: dict[str, list[str]] = {
@@ -133,6 +144,7 @@ COMMANDS: dict[str, list[str]] = {
         "MODEL --tensor TENSOR",
         "MODEL --tensor \x1b",
         "DAMAGED",
+        "FORMAT",
         "OPAQUE",
         "RAW",
         "nothing\x9b",
@@ -196,7 +208,6 @@ def test_nothing_that_a_terminal_obeys_gets_out(hostile: Hostile) -> None:
         type_all(name)
     attempt("sh", "-c", f"git merge '{BRANCH}' >/dev/null")  # git says raw names there
     attempt("git", "diff", "--color=always")  # without colours it is a patch in a pipe, and that is data
-    attempt("git", "commit", "-qam", "too early")
     for name in COMMANDS:
         if name not in ("uninstall", "repack", "demo"):
             type_all(name)
