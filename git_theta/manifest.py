@@ -38,7 +38,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _OBJECT = re.compile(rb'"oid":"([0-9a-f]{64})","size":([0-9]{1,19}),')
 _FIRST = re.compile(rb'\{"git-theta":([1-9][0-9]{0,8})[,}]')
 _MARKER = re.compile(rb"^(<{7}|={7}|>{7})", re.MULTILINE)
-_NAME_OF_UPDATE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
+_NAME_OF_PLUGIN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def parse(text: bytes) -> Manifest:
         raise DamagedManifest("the manifest has a second skeleton line")
     try:
         manifest = Manifest(
-            untrusted.text(lines.head["format"]),
+            _plugin(lines.head["format"]),
             untrusted.number(lines.head["size"]),
             untrusted.digest(lines.head["root"]),
             lines.tensors,
@@ -310,14 +310,12 @@ def _view_line(row: Mapping[str, Any]) -> ViewLine:
 
 
 def _storage_line(row: Mapping[str, Any]) -> StorageLine:
-    if not _NAME_OF_UPDATE.match(row["update"]):
-        raise ValueError(f"update {row['update']!r}")
     return StorageLine(
         untrusted.digest(row["digest"]),
         untrusted.digest(row["oid"]),
         untrusted.number(row["size"]),
         untrusted.number(row["member"]),
-        row["update"],
+        _plugin(row["update"]),
         tuple(map(untrusted.digest, row.get("bases", ()))),
     )
 
@@ -329,6 +327,13 @@ def _storage_text(line: StorageLine) -> str:
         f'{{"digest":"{line.digest}","oid":"{line.oid}","size":{line.size},"member":{line.member},'
         f'"update":"{line.update}"{bases}}}\n'
     )
+
+
+def _plugin(name: Any) -> str:
+    """The name of a format or of an update kind. Raises TypeError or ValueError."""
+    if not _NAME_OF_PLUGIN.match(name):
+        raise ValueError(f"{name!r} is no name of a format or an update")
+    return untrusted.text(name)
 
 
 def _row(number: int, line: bytes) -> dict[str, Any]:

@@ -66,4 +66,6 @@ def command(
             guided.store()
     elif apply:
         raise ThetaError("--apply needs --update-data", "git theta add --help")
-    return repository.popen(["add", *options, "--", str(path)]).wait()  # what it says is for the user
+    return repository.popen(
+        ["--literal-pathspecs", "add", *options, "--", str(path)]
+    ).wait()  # what it says is for the user

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from git_theta import __version__
 from git_theta.errors import ThetaError, too_little_memory
+from git_theta.showing import printable, redacted
 
 INTERRUPTED = 130
 UNEXPECTED = 3
@@ -40,7 +41,18 @@ def report(error: BaseException) -> int:
 
         terminal.discard()
         return 1
+    if isinstance(error, OSError) and error.filename is not None:
+        return report(_of_system(error))
     return _unexpected(error)
+
+
+def _of_system(error: OSError) -> ThetaError:
+    """What the system refuses for a file: it is none, too long a name, not ours to read, full."""
+    name = printable(os.fsdecode(error.filename) if not isinstance(error.filename, int) else "a file")
+    return ThetaError(
+        f"{name}: {error.strerror or error}",
+        "see that it is there, and can be read and written; then type the command again",
+    )
 
 
 def _unexpected(error: BaseException) -> int:
@@ -84,7 +96,7 @@ def _write_log(text: str) -> Path | None:
         with suppress(OSError):
             place.mkdir(parents=True, exist_ok=True)
             log = place.absolute() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
-            log.write_text(text)
+            log.write_text(redacted(text), encoding="utf-8", errors="backslashreplace")
             for old in sorted(place.glob("[0-9]*-[0-9]*-[0-9]*.txt"))[:-_KEPT_LOGS]:
                 old.unlink(missing_ok=True)
             return log

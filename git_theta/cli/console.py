@@ -8,6 +8,7 @@ import sys
 from functools import cache
 from typing import TextIO
 
+from git_theta.showing import coloured
 from git_theta.units import align, human_size
 
 __all__ = ["align", "human_size", "style"]
@@ -19,7 +20,7 @@ def style(text: str, colour: str, stream: TextIO = sys.stdout) -> str:
         return text
     import click  # not for what git calls, which shows errors alone: see cli.entry
 
-    return click.style(text, fg=colour)
+    return coloured(stream, click.style(text, fg=colour))
 
 
 @cache

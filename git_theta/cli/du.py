@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from git_theta.cli.console import align, human_size
+from git_theta.showing import printable
 from git_theta.units import percent
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def command(revisions: tuple[str, ...], by: tuple[str, ...], as_json: bool) -> N
         revisions or ("--branches", "--tags", "--remotes", *([] if repository.unborn else ["HEAD"])),
     )
     for path, problem in found.problems.items():
-        click.echo(f"git-theta: {path} is not counted: {problem}", err=True)
+        click.echo(f"git-theta: {printable(path)} is not counted: {problem}", err=True)
     tables: dict[str, Iterable[Share]] = {
         "commit": found.commits,
         "path": found.paths.values(),
@@ -68,5 +69,5 @@ def _table(name: str, shares: list[Share]) -> list[str]:
         title = share.name[:10] if name == "commit" else share.name
         ratio = percent(share.stored, share.whole) if share.whole else ""
         sizes = human_size(share.stored), human_size(share.whole)
-        rows.append((title, str(share.count), *sizes, ratio, share.title[:50]))
+        rows.append((printable(title), str(share.count), *sizes, ratio, share.title[:50]))
     return align(rows, right=(1, 2, 3, 4))

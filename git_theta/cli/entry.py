@@ -6,6 +6,9 @@ import it takes longer than the answer of a hook.
 
 from __future__ import annotations
 
+import git_theta.search_path  # noqa: F401  (before all others: see there)
+
+# isort: split
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +17,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from git_theta.git.interrupts import heed_the_first
+from git_theta.showing import guard
+
+_ABOUT_PATHSPECS = tuple(f"GIT_{kind}_PATHSPECS" for kind in ("LITERAL", "GLOB", "NOGLOB", "ICASE"))
+"""From options of the git that has called us: about what was typed there, not about what we ask."""
 
 Call = Callable[[], int | None]
 
@@ -24,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if arguments is None:
         heed_the_first()
+        guard()
+        for name in _ABOUT_PATHSPECS:
+            os.environ.pop(name, None)
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         call = _by_git(given)
@@ -54,7 +64,7 @@ def _by_git(arguments: list[str]) -> Call | None:
             from git_theta.git import diff_driver
 
             return partial(diff_driver.run, rest)
-        case ["textconv", file] if not file.startswith("-"):
+        case ["textconv", file] if file not in ("-h", "--help"):  # or a file called -x
             from git_theta.git import textconv
 
             return partial(textconv.run, Path(file))

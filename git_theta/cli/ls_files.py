@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from git_theta.cli.console import align, human_size
+from git_theta.showing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,11 +59,11 @@ def _checkpoints(found: list[Listed]) -> list[str]:
     rows = [("PATH", "FORMAT", "TENSORS", "SIZE", "STORED")] if found else []
     for entry in found:
         if entry.manifest is None:
-            rows.append((entry.path, entry.trouble, "", "", ""))
+            rows.append((printable(entry.path), entry.trouble, "", "", ""))
         else:
             manifest, stored = entry.manifest, human_size(entry.stored)
             count = str(len(manifest.tensors))
-            rows.append((entry.path, manifest.format, count, human_size(manifest.size), stored))
+            rows.append((printable(entry.path), manifest.format, count, human_size(manifest.size), stored))
     return align(rows, right=(2, 3, 4))
 
 
@@ -77,9 +78,8 @@ def _tensors(repository: Repository, entry: Listed, revision: str) -> list[str]:
     from git_theta.git.listing import table
 
     if entry.manifest is None:
-        return [f"{entry.path} ({entry.trouble})"]
+        return [f"{printable(entry.path)} ({entry.trouble})"]
     count, size = len(entry.manifest.tensors), human_size(entry.manifest.size)
-    head = (
-        f"{entry.path} ({entry.manifest.format}, {count} tensors, {size}, stored {human_size(entry.stored)})"
-    )
+    path, stored = printable(entry.path), human_size(entry.stored)
+    head = f"{path} ({entry.manifest.format}, {count} tensors, {size}, stored {stored})"
     return [head, *table(_listed(repository, entry, revision))]

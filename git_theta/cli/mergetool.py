@@ -21,7 +21,7 @@ def command(paths: tuple[str, ...], answers: TextIO | None, device: str) -> int:
     is 1 while something is open.
 
     Answers: ours, theirs, base, a strategy with options, or skip; after an @, for which tensors: @layer,
-    @all, @GLOB. `done` ends the questions, `quit` changes nothing, `?` explains.
+    @all, @GLOB, @"NAME". `done` ends the questions, `quit` changes nothing, `?` explains.
 
     \b
     Examples:

@@ -29,12 +29,14 @@ def command(revisions: tuple[str, ...], aggressive: bool) -> None:
     """
     from git_theta.git.repack import repack
     from git_theta.git.repository import Repository
+    from git_theta.showing import control
 
     terminal = sys.stderr.isatty()
 
     def progress(done: int, of: int) -> None:
         if terminal:
-            click.echo(f"\rRepacking commits: {done}/{of}", nl=done == of, err=True)
+            control(sys.stderr, f"\rRepacking commits: {done}/{of}" + ("\n" if done == of else ""))
+            sys.stderr.flush()
 
     found = repack(Repository.here(), revisions or ("HEAD",), aggressive, progress)
     if not found.tensors:

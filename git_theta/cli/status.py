@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
 
 from git_theta.cli.console import style
 from git_theta.diffs import text
+from git_theta.showing import printable
 
 if TYPE_CHECKING:
-    from git_theta.git.status import Status
+    from git_theta.git.changes import Cost
+    from git_theta.git.status import Status, Unstaged
     from git_theta.git.unmerged import Unmerged
 
 _SHOWN = 10  # names of open tensors
@@ -51,26 +54,37 @@ def _lines(status: Status) -> list[str]:
         lines += [style(status.hooks_problem, "red"), "  git theta install"]
     if not status.patterns:
         return [*lines, 'No patterns are tracked: git theta track "*.safetensors"']
-    lines += ["Tracked patterns:", *(f"    {pattern} ({name})" for pattern, name in status.patterns)]
+    lines += [
+        "Tracked patterns:",
+        *(f"    {printable(pattern)} ({printable(name)})" for pattern, name in status.patterns),
+    ]
     for title, colour, rows in (
-        ("Changes to be committed:", "green", [f"{cost.path}: {cost.text()}" for cost in status.staged]),
-        ("Changes not staged for commit:", "red", [f"{e.path}: {e.text()}" for e in status.unstaged]),
+        (
+            "Changes to be committed:",
+            "green",
+            _rows(status.staged),
+        ),
+        (
+            "Changes not staged for commit:",
+            "red",
+            _rows(status.unstaged),
+        ),
         ("Not merged yet:", "red", [row for one in status.unmerged for row in _open(one)]),
-        ("Untracked checkpoints:", "red", status.untracked),
+        ("Untracked checkpoints:", "red", list(map(printable, status.untracked))),
         (
             "Manifests in place of checkpoints (git theta pull writes them):",
             "yellow",
-            status.manifests,
+            list(map(printable, status.manifests)),
         ),
         (
             "Objects missing here (git theta fetch brings them):",
             "red",
-            [f"{path}: {count} objects" for path, count in status.missing.items()],
+            [f"{printable(path)}: {count} objects" for path, count in status.missing.items()],
         ),
         (
             "No checkpoints, but committed in place of them:",
             "red",
-            [f"{path}: {what}" for path, what in status.stand_ins.items()],
+            [f"{printable(path)}: {what}" for path, what in status.stand_ins.items()],
         ),
     ):
         if rows:
@@ -80,7 +94,11 @@ def _lines(status: Status) -> list[str]:
     return lines
 
 
+def _rows(changed: Iterable[Cost | Unstaged]) -> list[str]:
+    return [f"{printable(one.path)}: {one.text()}" for one in changed]
+
+
 def _open(one: Unmerged) -> list[str]:
     """What is open in a file, and what to type."""
     names = f": {text.listed(one.names, _SHOWN)}" if one.names else ""
-    return [f"{one.path}: {one.what}{names}", f"    {one.remedy}"]
+    return [f"{printable(one.path)}: {one.what}{names}", f"    {one.remedy}"]

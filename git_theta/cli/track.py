@@ -22,13 +22,14 @@ def command(patterns: tuple[str, ...], dry_run: bool) -> None:
     """
     from git_theta.git import attribute_files, tracking
     from git_theta.git.repository import Repository
+    from git_theta.showing import printable
 
     repository = Repository.here()
     if not patterns:
         listed = attribute_files.tracked_patterns(repository)
         click.echo("Tracked patterns:" if listed else "No patterns are tracked yet.")
         for pattern, name in listed:
-            click.echo(f"    {pattern} ({name})")
+            click.echo(f"    {printable(pattern)} ({printable(name)})")
         return
     for line in tracking.track(repository, Path(), patterns, dry_run):
         click.echo(line)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Literal
 
 from git_theta.diffs import renames
 from git_theta.diffs.entries import Entry, entries
 from git_theta.manifest import Manifest
+from git_theta.patterns import Pattern, read
 
 Status = Literal["added", "removed", "modified", "renamed", "reshaped", "cast"]
 STATUSES: tuple[Status, ...] = ("modified", "added", "removed", "renamed", "reshaped", "cast")
@@ -69,7 +69,7 @@ def match(
 
     Args:
         old, new: None where the file is not there.
-        only: glob; tensors with no name like it are left out.
+        only: pattern; tensors with no name like it are left out.
         similar: tells whether two tensors have similar values, to find those that were renamed and changed
             in one step; None to find only such as follow the pattern of others that were not changed.
     """
@@ -86,8 +86,9 @@ def match(
     matches += [Match("added", None, entry) for entry in come if entry.name not in taken]
     unchanged = [a.name for a, b in pairs if _same(a, b)]
     if only is not None:
-        matches = [found for found in matches if _named(found, only)]
-        unchanged = [name for name in unchanged if fnmatchcase(name, only)]
+        pattern = read(only).among(before.keys() | after.keys())
+        matches = [found for found in matches if _named(found, pattern)]
+        unchanged = [name for name in unchanged if pattern.matches(name)]
     matches.sort(key=lambda found: found.name)
     shares: dict[str, tuple[str, ...]] = {}
     for entry in after.values():
@@ -112,5 +113,5 @@ def _follows(old: Entry, new: Entry) -> bool:
     return bool(new.of) and kinds[0] == kinds[1]
 
 
-def _named(found: Match, pattern: str) -> bool:
-    return any(fnmatchcase(entry.name, pattern) for entry in (found.old, found.new) if entry)
+def _named(found: Match, pattern: Pattern) -> bool:
+    return any(pattern.matches(entry.name) for entry in (found.old, found.new) if entry)

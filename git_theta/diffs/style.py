@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from git_theta.showing import shown
+
 
 @dataclass(frozen=True)
 class Style:
@@ -21,6 +23,7 @@ class Style:
 
     def paint(self, words: str, codes: str) -> str:
         """Words in a colour, given by its ANSI codes; "" leaves them as they are."""
+        words = shown(words)
         return f"\x1b[{codes}m{words}\x1b[m" if self.colour and codes and words.strip() else words
 
     def sign(self, fancy: str, plain: str) -> str:

@@ -6,6 +6,22 @@ import math
 import unicodedata
 from collections.abc import Sequence
 
+from git_theta.showing import printable
+
+__all__ = [
+    "cosine",
+    "count",
+    "counted",
+    "fit",
+    "fraction",
+    "listed",
+    "number",
+    "printable",
+    "shape",
+    "size",
+    "width",
+]
+
 _UNITS = ("", "K", "M", "G", "T", "P")
 
 
@@ -73,14 +89,6 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     """The first few names, and how many more there are."""
     shown = ", ".join(printable(name) for name in names[:most])
     return shown if len(names) <= most else f"{shown}, {len(names) - most} more"
-
-
-def printable(name: str) -> str:
-    """A name that a checkpoint's author chose, without what would move the cursor, colour or end a line."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in name
-    )
 
 
 def width(text: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from git_theta.diffs import layers
@@ -12,6 +11,7 @@ from git_theta.diffs.agreement import Agreement, Weights, alike, all_weights, to
 from git_theta.diffs.compare import Progress, Version, counted, reason
 from git_theta.diffs.entries import Entry, entries, open_entry
 from git_theta.diffs.outlook import apart, outlook
+from git_theta.patterns import read
 from git_theta.tensors import Tensor, Zeros
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def compare_three(
     """Compare ours and theirs with their base, by tensor name.
 
     Args:
-        only: glob of tensors' names to restrict the comparison to.
+        only: pattern of tensors' names to restrict the comparison to.
         norms: gives those of the base's stored tensors, by digest, some of which may be missing; asked where
             what nobody changed matters.
     """
@@ -124,7 +124,8 @@ def compare_three(
 
     versions = (base, ours, theirs)
     sides = [entries(version.manifest) if version.manifest else {} for version in versions]
-    names = sorted({name for side in sides for name in side if only is None or fnmatchcase(name, only)})
+    every = {name for side in sides for name in side}
+    names = sorted(every if only is None else filter(read(only).among(every).matches, every))
     rows = [_row(name, [side.get(name) for side in sides]) for name in names]
     trios = list(_trios(rows, sides, versions))
     items = sum(trio.items for trio in trios)

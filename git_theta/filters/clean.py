@@ -22,6 +22,7 @@ from git_theta.manifest import Manifest
 from git_theta.objects.reader import Objects
 from git_theta.objects.writer import TensorWriter
 from git_theta.settings import Settings
+from git_theta.showing import printable
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class Cleaner:
         return None
 
     def _means(self, request: Request, known: Known, quiet: bool) -> Means:
-        about = f"{request.pathname}: " if request.pathname else ""
+        about = f"{printable(request.pathname)}: " if request.pathname else ""
         return Means(
             self._objects.store,
             None if request.looks_only else self._writer,

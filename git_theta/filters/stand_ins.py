@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import codecs
 import re
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from git_theta.errors import ThetaError
 from git_theta.manifest import TEXT_MAGIC, is_manifest
+from git_theta.showing import fill, printable
 
 PROBE = 4096
 """First bytes of a file that `recognise` needs, but for conflict markers that begin later."""
@@ -45,8 +45,8 @@ class StandIn:
 
     def warning(self, pathname: str) -> str:
         """The line for a checkout, which writes it as it is."""
-        remedy = self.remedy.replace("PATH", shlex.quote(pathname))
-        return f"{pathname}: this is {self.what}, not the checkpoint; to get that, type: {remedy}"
+        remedy = fill(self.remedy, pathname)
+        return f"{printable(pathname)}: this is {self.what}, not the checkpoint; to get that, type: {remedy}"
 
 
 RESTORE = "git restore PATH"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from git_theta.git.recorded import recorded, related
 from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.objects.writer import TensorWriter
+from git_theta.showing import operand, pathspec, printable
 from git_theta.tensors import Tensor
 from git_theta.updates import registry as kinds
 from git_theta.updates.guides import Guide, Replaced
@@ -136,15 +136,19 @@ class Guided:
         opened = from_file(self._repository, adapter, str(adapter))
         self._adapter.callback(opened.close)
         if opened.manifest.format == formats.OPAQUE:
-            raise ThetaError(f"{adapter} is no checkpoint that is known", "give a .safetensors or .bin file")
+            raise ThetaError(
+                f"{printable(str(adapter))} is no checkpoint that is known",
+                "give a .safetensors or .bin file",
+            )
         tensors = {line.name: opened.tensor(line) for line in opened.manifest.tensors}
         found = guides(tensors, _config(adapter), shapes)
         wrong = {guide.kind for guide in found.values()} - {self._kind, "dense"}
         if self._kind and wrong:
             raise ThetaError(
-                f"{adapter} holds updates of kind {', '.join(sorted(wrong))}, not {self._kind}",
-                f"git theta add {shlex.quote(str(self._path))} --update {min(wrong)} "
-                f"--update-data {shlex.quote(str(adapter))}",
+                f"{printable(str(adapter))} holds updates of kind {', '.join(sorted(wrong))}, "
+                f"not {self._kind}",
+                f"git theta add {operand(str(self._path))} --update {min(wrong)} "
+                f"--update-data {operand(str(adapter))}",
             )
         return found
 
@@ -155,12 +159,13 @@ class Guided:
             raise named(self._pathname, found.refusal())
         if form is None:
             raise ThetaError(
-                f"{self._path} is no checkpoint of a known format", f"git add {shlex.quote(str(self._path))}"
+                f"{printable(str(self._path))} is no checkpoint of a known format",
+                f"git add {pathspec(str(self._path))}",
             )
         try:
             return form, checked(form.layout(content), content.size)
         except ThetaError as error:
-            error.message = f"{self._path}: {error.message}"
+            error.message = f"{printable(str(self._path))}: {error.message}"
             raise
 
 
@@ -179,10 +184,10 @@ def _config(adapter: Path) -> Mapping[str, Any] | None:
     """peft's description of an adapter, from the file beside it."""
     file = adapter.with_name(_CONFIG)
     try:
-        config = json.loads(file.read_text())
+        config = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ThetaError(f"{file} cannot be read: {error}", "mend it, or move it away") from None
     if not isinstance(config, dict):
         raise ThetaError(f"{file} is no description of an adapter", "mend it, or move it away")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from git_theta.errors import ThetaError, cannot_write
 from git_theta.git.attribute_macros import BUILT_IN, Macros, effective, expanded
 from git_theta.git.repository import Repository
+from git_theta.showing import printable, word
 
 ATTRIBUTES = ("filter=theta", "diff=theta", "merge=theta", "-text")
 FILE = ".gitattributes"
@@ -117,6 +117,7 @@ def untrack(
     """
     path = folder / FILE
     unwanted = {checked(folder, pattern) for pattern in patterns}
+    unwanted |= set(patterns)  # a file whose name is like a pattern does not hide that
     found, kept = [], []
     for one in read(path):
         if one.pattern not in unwanted or not one.tracks(macros):
@@ -175,11 +176,11 @@ def unfit(repository: Repository, paths: Sequence[str]) -> dict[str, list[str]]:
 
 def pattern_of(path: str) -> str:
     """The pattern for a path that is no pattern."""
-    return re.sub(r"[*?\[\\]", lambda found: "\\" + found.group(), path)
+    return re.sub(r"[*?\[\\]|\A!", lambda found: "\\" + found.group(), path)
 
 
 def checked(folder: Path, pattern: str) -> str:
-    """The pattern as it stands in the attributes file of a folder.
+    """The pattern as it stands in the attributes file of a folder. The name of a file there means that file.
 
     Raises:
         ThetaError: it makes no sense there.
@@ -187,19 +188,37 @@ def checked(folder: Path, pattern: str) -> str:
     if Path(pattern).is_absolute():
         here = f"{folder.absolute()}{os.sep}"
         if not pattern.startswith(here):
-            raise ThetaError(f"{pattern} is not in this folder", "type the command in the folder of the file")
+            raise ThetaError(
+                f"{printable(pattern)} is not in this folder", "type the command in the folder of the file"
+            )
         pattern = pattern.removeprefix(here)
     pattern = re.sub(r"\A(\./+)+", "", pattern)
-    if not pattern or "\n" in pattern or "\0" in pattern:
+    there = _is_there(folder, pattern)
+    if not pattern or "\0" in pattern or ("\n" in pattern and not there):
         raise ThetaError(f"{pattern!r} is no pattern", 'a pattern is like "*.safetensors"')
-    if pattern.startswith("!"):
-        untrack = f"git theta untrack {shlex.quote(pattern[1:])}"
-        raise ThetaError(f"git has no negative patterns like {pattern}", untrack)
+    if there and not (folder / pattern).is_dir():
+        return pattern_of(pattern)
+    if pattern.startswith("!") and not there:
+        untrack = f"git theta untrack {word(pattern[1:])}"
+        raise ThetaError(f"git has no negative patterns like {printable(pattern)}", untrack)
     if pattern.split("/")[0] == "..":
-        raise ThetaError(f"{pattern} is not in this folder", "type the command in the folder of the file")
+        raise ThetaError(
+            f"{printable(pattern)} is not in this folder", "type the command in the folder of the file"
+        )
     if pattern.endswith("/") or (folder / pattern).is_dir():
-        return pattern.rstrip("/") + "/**"  # git does not look into folders by itself
+        name = pattern.rstrip("/")
+        return (pattern_of(name) if there else name) + "/**"  # git does not look into folders by itself
     return pattern
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    """Whether a folder has a file of that name, or a folder."""
+    if not name or "\0" in name or ".." in Path(name).parts:
+        return False
+    try:
+        return os.path.lexists(folder / name)
+    except OSError:
+        return False  # no name of any file
 
 
 def _without_ours(word: str, macros: Macros) -> list[str]:
@@ -260,7 +279,9 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as error:
-        raise ThetaError(f"cannot read {path}: {error.strerror}", "mend its permissions") from None
+        raise ThetaError(
+            f"cannot read {printable(str(path))}: {error.strerror}", "mend its permissions"
+        ) from None
 
 
 def _write(path: Path, text: bytes) -> None:

@@ -16,6 +16,7 @@ from git_theta.git.attributes import filtered
 from git_theta.git.partial import allowances
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST, is_manifest
+from git_theta.showing import printable
 
 SMALLEST = 200  # bytes; no manifest is as small
 UNREADABLE = -1
@@ -35,7 +36,7 @@ class Blob:
 
 def lost(path: str, oid: str) -> ThetaError:
     """The error for a blob that git names, but has not."""
-    return ThetaError(f"{path}: git has no blob {oid[:12]}", "git fetch --refetch")
+    return ThetaError(f"{printable(path)}: git has no blob {oid[:12]}", "git fetch --refetch")
 
 
 def reachable(repository: Repository, revisions: Sequence[str], *options: str) -> Iterator[Blob]:

@@ -1,6 +1,8 @@
 """Which git command has started us.
 
-The first ancestor that is a git with a subcommand other than ours; a shell may stand between.
+The first ancestor that is a git with a subcommand other than ours. Shells and programs that only start
+another one may stand between, but nothing else: what people and programs start from a pager, an editor or a
+terminal is no business of the git that has started that.
 """
 
 from __future__ import annotations
@@ -53,6 +55,11 @@ _COMMIT_LETTERS = "mFCct"  # take a value
 _PICKS = {"-p", "--patch", "-i", "--interactive"}
 _MERGES = re.compile(r"-[a-zA-Z]*m|--merge\Z|--conflict\b")
 _DRY_RUN = re.compile(r"-[a-zA-Z]*n|--dry(-(r(un?)?)?)?\Z")
+_BETWEEN = {
+    *("sh", "bash", "dash", "ash", "busybox", "zsh", "ksh", "mksh", "fish"),
+    *("env", "nice", "ionice", "nohup", "setsid", "stdbuf", "taskset", "time", "timeout", "chrt", "strace"),
+    *("uv", "uvx", "pipx", "conda", "mamba", "micromamba", "mise", "direnv", "sudo", "doas"),
+}
 _HIGHEST = 12  # ancestors looked at
 
 
@@ -123,7 +130,16 @@ def _git_ancestors() -> Iterator[Caller]:
         found = git_command(arguments)
         if found and found[0] not in ("theta", "filter-process"):
             yield Caller(found, process)
+        elif not found and not _passes_on(arguments):
+            break
         process = parent
+
+
+def _passes_on(arguments: Sequence[str]) -> bool:
+    """Whether a process that is no git stands between git and what git has started."""
+    names = [Path(word).name.lstrip("-").removesuffix(".exe") for word in arguments[:2]]
+    scripted = len(names) > 1 and names[1].startswith("git-")  # git's own in Perl or Python, and git-theta
+    return not names or names[0] in {"git", *_BETWEEN} or names[0].startswith("git-") or scripted
 
 
 def git_command(arguments: Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.remotes.interface import Advance
 from git_theta.settings import Settings
+from git_theta.showing import printable
 from git_theta.tensors import Tensor
 
 Read = Callable[[TensorLine, Collection[str]], Tensor]
@@ -149,7 +150,10 @@ def from_file(repository: Repository | None, path: Path, pathname: str) -> Check
                 return from_text(repository, pathname, stand_ins.plain(head + file.read()))
         return _from_file(repository, pathname, path, pathname, ExitStack())
     except OSError as error:
-        raise ThetaError(f"cannot read {pathname}: {error.strerror}") from None
+        raise ThetaError(
+            f"cannot read {printable(pathname)}: {error.strerror}",
+            "see that it is there, and can be read; then type the command again",
+        ) from None
 
 
 def provide(
@@ -223,7 +227,7 @@ def _from_file(
     manifest, layout = cleaner.identify(Content.of(file), pathname)
     spans = {span.name: span for span in layout.spans}
     # What clean says ends with how the file is stored, which is not what happens here.
-    reasons = [note.removeprefix(f"{pathname}: ").partition("; stored")[0] for note in notes]
+    reasons = [note.removeprefix(f"{printable(pathname)}: ").partition("; stored")[0] for note in notes]
     if found := stand_ins.of_file(path):
         reasons = [found.warning(pathname)]
     return Checkpoint(

@@ -6,7 +6,6 @@ that are nowhere: what is not here has to be on a remote that was asked.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
@@ -24,6 +23,7 @@ from git_theta.git.recorded import beside_index
 from git_theta.git.remotes import SOMEWHERE, fetched_urls
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
+from git_theta.showing import fill, pathspec, printable
 from git_theta.units import human_size
 
 _SHOWN = 10
@@ -100,7 +100,7 @@ def check_conflicts(repository: Repository) -> list[ThetaError]:
 
 
 def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None:
-    again = ADD_AGAIN + shlex.quote(blob.path)
+    again = ADD_AGAIN + pathspec(blob.path)
     if kind := stand_ins.in_git(text):
         return misplaced.error(repository, blob.path, kind)
     try:
@@ -108,18 +108,16 @@ def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None
     except NewerManifest:
         return None  # others have made it, and it is only carried along
     except DamagedManifest as error:
-        return ThetaError(
-            f"{blob.path}: {error.message}", error.remedy.replace("PATH", shlex.quote(blob.path)) or again
-        )
+        return ThetaError(f"{printable(blob.path)}: {error.message}", fill(error.remedy, blob.path) or again)
     if not manifest.storage:
-        return ThetaError(f"{blob.path}: its data have not been stored", again)
+        return ThetaError(f"{printable(blob.path)}: its data have not been stored", again)
     lacking = _nowhere(repository, manifest)
     if lacking and not (at_hand := _is_at_hand(repository, blob.path, manifest.root)):
         for _, version in beside_index(repository, blob.path):
             lacking -= version.oids().keys()  # lost before: a commit that carries that on makes nothing worse
     if lacking:
-        remedy = ADD_AGAIN + shlex.quote(blob.path) if at_hand else _without(repository, blob)
-        return ThetaError(f"{blob.path}: {_lost(manifest, lacking)}", remedy)
+        remedy = ADD_AGAIN + pathspec(blob.path) if at_hand else _without(repository, blob)
+        return ThetaError(f"{printable(blob.path)}: {_lost(manifest, lacking)}", remedy)
     return None
 
 
@@ -152,22 +150,22 @@ def _is_at_hand(repository: Repository, path: str, root: str) -> bool:
 def _without(repository: Repository, blob: Blob) -> str:
     """What to type where only another repository can help, or the commit has to do without the file."""
     leave = "git rm -q --cached" if repository.unborn else "git restore --staged"
-    return f"git theta fetch {SOMEWHERE}\n  or leave it out: {leave} {shlex.quote(blob.path)}"
+    return f"git theta fetch {SOMEWHERE}\n  or leave it out: {leave} {pathspec(blob.path)}"
 
 
 def _check_raw(repository: Repository, blob: Blob) -> ThetaError | None:
     """A blob that is no manifest, under a name that git-theta tracks."""
-    path = shlex.quote(blob.path)
+    path = pathspec(blob.path)
     for _, kind in misplaced.find(repository, [blob], cached=True):
         return misplaced.error(repository, blob.path, kind)
     if blob.size:
         return ThetaError(
-            f"{blob.path}: staged as it is ({human_size(blob.size)}), though git-theta tracks it",
+            f"{printable(blob.path)}: staged as it is ({human_size(blob.size)}), though git-theta tracks it",
             ADD_AGAIN + path,
         )
     if beside_index(repository, blob.path):
         return ThetaError(
-            f"{blob.path}: staged empty, where HEAD has a checkpoint",
+            f"{printable(blob.path)}: staged empty, where HEAD has a checkpoint",
             f"to bring it back: git restore --staged --worktree {path}\n"
             f"  to store it as it is: git -c theta.allowDamaged=true add --renormalize {path}",
         )

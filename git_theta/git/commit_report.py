@@ -5,6 +5,7 @@ from __future__ import annotations
 from git_theta.git.changes import costs, parse_raw
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
+from git_theta.showing import printable
 
 _REBASES = ("rebase-merge", "rebase-apply")
 
@@ -24,7 +25,7 @@ def after_commit(repository: Repository) -> list[str]:
     changed = [entry for entry in parse_raw(listed) if entry.after]
     lines = []
     for cost in costs(repository, changed, parents):
-        lines.append(f"{cost.path}: {cost.text()}")
+        lines.append(f"{printable(cost.path)}: {cost.text()}")
         if report == "tensors":
             lines += _tensors(repository, cost.path)
     return lines
@@ -40,7 +41,10 @@ def _tensors(repository: Repository, path: str) -> list[str]:
     listed = [one for one in listing.tensors(repository, after, before) if one.status != "unchanged"]
     names = {line.name for line in after.tensors}
     removed = [line.name for line in before.tensors if line.name not in names] if before else []
-    return [*(listing.table(listed) if listed else ()), *(f"  {name}  removed" for name in removed)]
+    return [
+        *(listing.table(listed) if listed else ()),
+        *(f"  {printable(name)}  removed" for name in removed),
+    ]
 
 
 def after_merge(repository: Repository) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,8 @@ from git_theta.git.places import SUBMODULE, SYMLINK, Place, link_target, open_pl
 from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, TensorLine
+from git_theta.patterns import read
+from git_theta.showing import printable
 
 if TYPE_CHECKING:
     from git_theta.diffs.report import Report
@@ -33,7 +34,7 @@ class Question:
     """What to find out about each checkpoint.
 
     Attributes:
-        only: glob of tensors' names to restrict the comparison to, or None.
+        only: pattern of tensors' names to restrict the comparison to, or None.
         names: the names to restrict it to, or None.
         values: whether to read tensors at all.
         binned: whether to count differences by size, for a histogram.
@@ -173,7 +174,7 @@ def _version(
         if line.name in missing:
             raise missing[line.name]
         if checkpoint is None:
-            raise ThetaError(f"{place.path} is not there")
+            raise ThetaError(f"{printable(place.path)} is not there")
         return checkpoint.tensor(line, shared)
 
     return Version(checkpoint.manifest if checkpoint else None, opener, place.label)
@@ -239,13 +240,15 @@ def _changed_by_any(manifests: Sequence[Manifest | None], only: str | None) -> l
     """The stored tensors of three versions that are not the same in all of them."""
     every = [{line.digest for line in manifest.tensors} if manifest else set() for manifest in manifests]
     common = every[0] & every[1] & every[2]
+    found = [entries(manifest) if manifest else {} for manifest in manifests]
+    pattern = read(only).among({name for side in found for name in side}) if only is not None else None
     return [
         _lines(
             entry
-            for entry in (entries(manifest).values() if manifest else ())
-            if entry.line.digest not in common and (only is None or fnmatchcase(entry.name, only))
+            for entry in side.values()
+            if entry.line.digest not in common and (pattern is None or pattern.matches(entry.name))
         )
-        for manifest in manifests
+        for side in found
     ]
 
 

@@ -19,6 +19,7 @@ from git_theta.git.blobs import lost
 from git_theta.git.conflicts import Conflict, Stages
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.repository import Repository
+from git_theta.showing import printable
 
 Side = Literal["base", "ours", "theirs"]
 STAGES: dict[str, int] = {"base": 1, "ours": 2, "theirs": 3}
@@ -56,12 +57,14 @@ def find(repository: Repository, paths: Sequence[str]) -> list[Open]:
         ThetaError: there are none for one of the paths.
     """
     found: dict[str, Open] = {}
-    for given in paths:
+    for given in repository.pathspecs(paths):
         listed = repository.git("ls-files", "-z", "--full-name", "--", given).split(b"\0")[:-1]
         names = sorted({os.fsdecode(name) for name in listed}) or _untracked(repository, given)
         some = [one for name in names if (one := _open(repository, name)) is not None]
         if not some:
-            raise ThetaError(f"{given} has no conflict", "git status lists the files that have one")
+            raise ThetaError(
+                f"{printable(given)} has no conflict", "git status lists the files that have one"
+            )
         found |= {one.path: one for one in some}
     return list(found.values())
 
@@ -77,7 +80,7 @@ def take_out(repository: Repository, path: str, side: Side, target: Path | None)
     [one] = find(repository, [path])
     version = one.stages.get(STAGES[side])
     if version is None:
-        raise ThetaError(f"{one.path}: {side} has no such file", "git status")
+        raise ThetaError(f"{printable(one.path)}: {side} has no such file", "git status")
     blob = repository.blob(version[1])
     if blob is None:
         raise lost(one.path, version[1])
@@ -93,7 +96,9 @@ def write_file(repository: Repository, path: str, text: bytes, target: Path) -> 
         MissingObject: its data are not to be had.
         ThetaError: the file cannot be written.
     """
-    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.theta")
+    temporary = target.with_name(
+        f".theta-{os.urandom(8).hex()}"
+    )  # a name of its own: a longer one may be too long
     try:
         with temporary.open("wb") as file:
             if manifests.is_manifest(text) and stand_ins.recognise(text) is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from git_theta.errors import ThetaError
@@ -10,6 +9,7 @@ from git_theta.git import conflicts
 from git_theta.git.comparison import compare_three
 from git_theta.git.places import Place
 from git_theta.git.repository import Repository
+from git_theta.showing import pathspec, printable
 
 if TYPE_CHECKING:
     from git_theta.diffs.style import Style
@@ -39,7 +39,7 @@ def three_way(
     """
     stages = conflicts.stages(repository, path)
     if not stages:
-        raise ThetaError(f"{path} has no conflict", f"git status {shlex.quote(path)}")
+        raise ThetaError(f"{printable(path)} has no conflict", f"git status {pathspec(path)}")
     labels = [
         label if stage in stages else f"{label}, no file"
         for stage, label in enumerate(_labels(repository, path), 1)

@@ -8,7 +8,6 @@ driver wrote. A record is void once HEAD has moved, or Git has forgotten the con
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from git_theta.git import operation
 from git_theta.git.recorded import parsed
 from git_theta.git.records import Records
 from git_theta.git.repository import IndexEntry, Repository
+from git_theta.showing import operand, printable
 
 if TYPE_CHECKING:
     from git_theta.merges.decisions import Help, Plan
@@ -117,9 +117,8 @@ def damaged(repository: Repository) -> list[ThetaError]:
     """Why files whose conflict Git remembers must not be committed: what is open in them is not known."""
     return [
         ThetaError(
-            f"{path}: git-theta's record of what its merge has left open is damaged",
-            f"git checkout -m -- {shlex.quote(path)}\n"
-            f"  or, if it is as it should be: rm -f {shlex.quote(str(file))}",
+            f"{printable(path)}: git-theta's record of what its merge has left open is damaged",
+            f"git checkout -m -- {operand(path)}\n  or, if it is as it should be: rm -f {operand(str(file))}",
         )
         for path, file in _records.damaged(repository, lambda: _remembered(repository)).items()
     ]
@@ -140,12 +139,14 @@ def refusal(conflict: Conflict, finish: str) -> ThetaError:
     Args:
         finish: the command that ends the merge.
     """
-    return ThetaError(f"{conflict.path}: {_what(conflict)}", f"{how_to_resolve(conflict)}, then {finish}")
+    return ThetaError(
+        f"{printable(conflict.path)}: {_what(conflict)}", f"{how_to_resolve(conflict)}, then {finish}"
+    )
 
 
 def how_to_resolve(conflict: Conflict) -> str:
     """What to type to decide on what is open. Who applies a change wants it or not, and no mean of both."""
-    path = shlex.quote(conflict.path)
+    path = operand(conflict.path)
     if conflict.applies:
         return f"git theta resolve {path} --theirs (with the change), or --ours (without it)"
     apart = f"; or one by one: git theta mergetool {path}" if conflict.parts else ""
@@ -158,7 +159,7 @@ def how_to_resolve(conflict: Conflict) -> str:
 
 def take_a_side(path: str) -> str:
     """What to type where a file can only be taken as one side has it."""
-    return f"git theta resolve {shlex.quote(path)} --ours, or --theirs"
+    return f"git theta resolve {operand(path)} --ours, or --theirs"
 
 
 def warning(repository: Repository, path: str, text: bytes) -> str:
@@ -167,7 +168,9 @@ def warning(repository: Repository, path: str, text: bytes) -> str:
     manifest = parsed(text) if conflict is not None else None
     if conflict is None or manifest is None or manifest.root != conflict.root or not stages(repository, path):
         return ""
-    return f"{path}: {_what(conflict)}, and this takes ours; rather type: {how_to_resolve(conflict)}"
+    return (
+        f"{printable(path)}: {_what(conflict)}, and this takes ours; rather type: {how_to_resolve(conflict)}"
+    )
 
 
 def _what(conflict: Conflict) -> str:
@@ -180,7 +183,7 @@ def _counted(conflict: Conflict) -> str:
     count = len(conflict.names)
     if count > 3:
         return f"{open_count(len(conflict.tensors), len(conflict.parts))} are"
-    return f"{', '.join(conflict.names)} {'is' if count == 1 else 'are'}"
+    return f"{', '.join(map(printable, conflict.names))} {'is' if count == 1 else 'are'}"
 
 
 def open_count(tensors: int, parts: int) -> str:

@@ -11,6 +11,7 @@ from git_theta.git.fsck import fsck
 from git_theta.git.push_plan import Push, naming, plan, refs_of
 from git_theta.git.remotes import open_remote, push_urls
 from git_theta.git.repository import Repository
+from git_theta.showing import printable
 from git_theta.units import human_size
 
 
@@ -42,7 +43,7 @@ def _examine_remote(repository: Repository, name: str, url: str) -> Finding:
     if not lacking:
         return Finding("ok", f"remote {push.title} has all {len(needed)} objects that its refs need")
     size = human_size(sum(lacking.values()))
-    paths = ", ".join(sorted({blob.path for blob, _ in naming(repository, push.tips, lacking)}))
+    paths = ", ".join(sorted({printable(blob.path) for blob, _ in naming(repository, push.tips, lacking)}))
     return Finding(
         "wrong",
         f"remote {push.title} lacks {len(lacking)} objects ({size}) that its refs need, of {paths}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from git_theta.git.comparison import Question, compare, compare_three
 from git_theta.git.diff_changes import Change
 from git_theta.git.diff_sides import Side, Sides
 from git_theta.git.repository import Repository
+from git_theta.showing import pathspec, word
 
 if TYPE_CHECKING:
     from git_theta.diffs.report import Report, Sort
@@ -119,12 +119,13 @@ class _Run:
         options = self._options
         inside = len(self._sides.paths) if options.paths is None else 0
         words = (["--cached"] if options.cached else []) + [*options.words[: len(options.words) - inside]]
-        sides = "".join(f" {shlex.quote(word)}" for word in words)
-        names = ", ".join(change.path for change in changes)
-        plot, first = shlex.quote(str(options.plot)), shlex.quote(changes[0].path)
+        sides = "".join(f" {word(one)}" for one in words)
+        names = ", ".join(printable(change.path) for change in changes)
+        plot, first = word(str(options.plot)), changes[0].path
+        only = f":/{word(first)}" if pathspec(first) == word(first) else word(f":(top,literal){first}")
         return ThetaError(
             f"a picture shows one checkpoint; these differ: {names}",
-            f"name one: git theta diff --plot {plot}{sides} -- :/{first}",
+            f"name one: git theta diff --plot {plot}{sides} -- {only}",
         )
 
     def _changes(self) -> list[Change]:
@@ -192,13 +193,11 @@ class _Run:
     def _unmerged(self, change: Change, style: Style) -> Iterator[str]:
         assert self._repository is not None
         if self._options.plot is not None:
-            base, ours, theirs = (f":{stage}:{change.path}" for stage in (1, 2, 3))
-            commands = [
-                shlex.join(["git", "theta", "diff", "--plot", str(self._options.plot), base, side])
-                for side in (ours, theirs)
-            ]
+            base, ours, theirs = (word(f":{stage}:{change.path}") for stage in (1, 2, 3))
+            plot = word(str(self._options.plot))
+            commands = [f"git theta diff --plot {plot} {base} {side}" for side in (ours, theirs)]
             raise ThetaError(
-                f"{change.path} has a conflict; a picture shows two versions",
+                f"{printable(change.path)} has a conflict; a picture shows two versions",
                 f"what ours changed: {commands[0]}; theirs: {commands[1]}",
             )
         self._different = True

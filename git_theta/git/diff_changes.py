@@ -78,7 +78,8 @@ def named_paths(repository: Repository, paths: Sequence[str]) -> set[str]:
     if not paths:
         return set()
     prefix = os.fsdecode(repository.git("rev-parse", "--show-prefix").rstrip(b"\n"))
-    return {posixpath.normpath(posixpath.join(prefix, path)) for path in paths}
+    plain = (path.removeprefix(":(literal)") for path in paths)
+    return {posixpath.normpath(posixpath.join(prefix, path)) for path in plain}
 
 
 def _raw(repository: Repository, sides: Sides) -> Iterator[Change]:

@@ -8,7 +8,6 @@ can be the checkpoint that its blob is the manifest of.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from git_theta.git.comparison import Question, compare
 from git_theta.git.places import Place, mode_lines
 from git_theta.git.purpose import is_for_keeps, names_file, output_is_file, output_is_kept
 from git_theta.git.repository import Repository
+from git_theta.showing import operand, word
 
 _NO_FILE = "."
 _SHORT = 10  # digits of an oid that are shown
@@ -83,7 +83,7 @@ def run(arguments: Sequence[str]) -> None:
         name, *options = caller.command
         raise ThetaError(
             "git does not let diff drivers write to the file that --output names",
-            f"git {name} --no-ext-diff {shlex.join(options)}",
+            f"git {name} --no-ext-diff {' '.join(map(word, options))}",
         )
     style = terminal.style(caller.command)
     try:
@@ -136,12 +136,12 @@ def _place(path: str, file: str, oid: str, mode: str) -> Place:
 
 def _hint(call: Call) -> str:
     """The command that shows every row of this difference."""
-    names = [_name(place) for place in (call.old, call.new) if place.mode]
+    names = [operand(_name(place)) for place in (call.old, call.new) if place.mode]
     if len(names) == 1:
-        return shlex.join(["git", "theta", "show", *names])
+        return f"git theta show {names[0]}"
     if not call.old.oid and not call.new.oid:
         names.insert(0, "--no-index")
-    return shlex.join(["git", "theta", "diff", "--all", *names])
+    return f"git theta diff --all {' '.join(names)}"
 
 
 def _name(place: Place) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from git_theta.errors import ThetaError
 from git_theta.git.places import Place
 from git_theta.git.repository import Repository
+from git_theta.showing import operand
 
 _HELP = "git theta diff --help"
 
@@ -84,10 +84,11 @@ def parse(repository: Repository, words: Sequence[str], paths: Sequence[str] | N
         for path in paths:
             if not Path(path).exists() and not Path(path).is_symlink():
                 raise ThetaError(
-                    f"{path} is neither a revision nor a path", f"git theta diff -- {shlex.quote(path)}"
+                    f"{path} is neither a revision nor a path", f"git theta diff -- {operand(path)}"
                 )
         break
-    return _sides(repository, revisions, tuple(paths or ()), cached)
+    trees = [side.name for side in revisions if side.kind == "tree"]
+    return _sides(repository, revisions, tuple(repository.pathspecs(paths or (), trees)), cached)
 
 
 def find_revision(repository: Repository, word: str) -> Side | None:
@@ -153,9 +154,7 @@ def _range(repository: Repository, word: str) -> list[Side]:
 
 def _objects(repository: Repository, names: Sequence[str]) -> list[Side | None]:
     """Trees and blobs by name; None for what is neither."""
-    if any("\n" in name for name in names):
-        return [None] * len(names)
-    asked = "".join(f"{name}\n" for name in names).encode(errors="surrogateescape")
+    asked = "".join(f"{repository.asked(name)}\n" for name in names).encode(errors="surrogateescape")
     answer = repository.git("cat-file", "--batch-check", stdin=asked)
     sides: list[Side | None] = []
     for name, line in zip(names, answer.splitlines(), strict=True):

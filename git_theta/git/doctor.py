@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from git_theta import __version__
+from git_theta import __version__, search_path
 from git_theta import manifest as manifests
 from git_theta.errors import UPGRADE, ThetaError
 from git_theta.git import attributes, conflicts, hook_files, misplaced, pushed
@@ -22,6 +21,7 @@ from git_theta.git.remotes import open_remote
 from git_theta.git.repository import Repository
 from git_theta.git.setup import SETTINGS, GitConfig, configured
 from git_theta.git.version import git_version
+from git_theta.showing import operand, pathspec, printable, word
 
 OLDEST_GIT = (2, 22)  # runs post-index-change
 _SHOWN = 5
@@ -90,7 +90,20 @@ def _versions(version: str) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", f"git-theta {__version__} ({program})")
+    yield from _folders()
     yield _loops()
+
+
+def _folders() -> Iterator[Finding]:
+    """Variables by which files of whatever folder one is in are run as programs."""
+    for name, folders in search_path.BEFORE.items():
+        kept = search_path.fixed(folders)
+        if folders and kept != folders:
+            yield Finding(
+                "note",
+                f"{name} has empty or relative entries: files of the folder one is in can be run as programs",
+                f"export {name}={word(kept)}",
+            )
 
 
 def _loops() -> Finding:
@@ -189,7 +202,7 @@ def _attributes(repository: Repository) -> Iterator[Finding]:
                 "wrong",
                 f"{_some(others)}: the attribute {attribute} is not as git-theta needs it "
                 f"({attributes.NEEDED[attribute][0]})",
-                f"git theta track {shlex.join(map(attributes.pattern_of, others))}",
+                f"git theta track {' '.join(operand(attributes.pattern_of(path)) for path in others)}",
             )
 
 
@@ -213,7 +226,9 @@ def _data(repository: Repository) -> Iterator[Finding]:
         if manifest is None:
             newer = manifests.version_of(text) > manifests.VERSION
             remedy = UPGRADE if newer else "git theta fsck"
-            yield Finding("wrong", f"{blob.path}: the manifest in the index: {problem(text)}", remedy)
+            yield Finding(
+                "wrong", f"{printable(blob.path)}: the manifest in the index: {problem(text)}", remedy
+            )
         elif absent := missing(repository, manifest.oids()):
             lacking[blob.path] = len(absent)
     if lacking:
@@ -230,8 +245,10 @@ _IN_WORK_TREES: Sequence[Callable[[Repository], Iterator[Finding]]] = (_attribut
 
 
 def _some(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:_SHOWN]) + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
+    return ", ".join(map(printable, paths[:_SHOWN])) + (
+        f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    )
 
 
 def _quoted(paths: Sequence[str]) -> str:
-    return " ".join(shlex.quote(path) for path in paths[:_SHOWN]) + (" ..." if len(paths) > _SHOWN else "")
+    return " ".join(pathspec(path) for path in paths[:_SHOWN]) + (" ..." if len(paths) > _SHOWN else "")

@@ -24,6 +24,7 @@ from git_theta.git.remotes import push_default, push_urls
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.remotes.progress import Progress
+from git_theta.showing import printable
 
 Say = Callable[[str], None]
 _SHOWN = 5
@@ -205,7 +206,7 @@ def resolve(repository: Repository, ref: str, remote: str) -> str:
 
 def _listed(paths: Sequence[str]) -> str:
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return ", ".join(paths[:_SHOWN]) + more
+    return ", ".join(map(printable, paths[:_SHOWN])) + more
 
 
 def _complete_hooks(repository: Repository, say: Say) -> None:

@@ -22,6 +22,7 @@ from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.objects.folders import make_folder
+from git_theta.showing import printable
 
 if TYPE_CHECKING:
     from git_theta.git.filters import Filters
@@ -230,7 +231,7 @@ class Server:
     def _smudge(self, pathname: str, text: bytes, manifest: Manifest) -> None:
         lost = self._lost(manifest)
         if lost and self._settings.skip_missing:
-            _warn(f"{pathname}: {lost.message}; its manifest was written instead")
+            _warn(f"{printable(pathname)}: {lost.message}; its manifest was written instead")
             self._writer.send(text)
             return
         if lost and self._before(pathname) is not None:

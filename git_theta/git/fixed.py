@@ -75,17 +75,21 @@ def _refs(repository: Repository) -> Iterator[Pin]:
 
 def _notes(repository: Repository) -> Iterator[Pin]:
     """What has notes: a note belongs to an oid."""
-    for ref in repository.git("for-each-ref", "--format=%(refname)", "refs/notes/").decode().split():
+    for ref in os.fsdecode(repository.git("for-each-ref", "--format=%(refname)", "refs/notes/")).split("\n")[
+        :-1
+    ]:
         for row in repository.git("notes", "--ref", ref, "list").decode().splitlines():
             yield Pin(row.split()[1], f"a note in {ref}")
 
 
 def _replaced(repository: Repository) -> Iterator[Pin]:
     """What is seen as something else here, which is by its oid, too."""
-    for name in repository.git("for-each-ref", "--format=%(refname)", _REPLACED).decode().split():
+    for name in os.fsdecode(repository.git("for-each-ref", "--format=%(refname)", _REPLACED)).split("\n")[
+        :-1
+    ]:
         yield Pin(name.removeprefix(_REPLACED), name)
     with suppress(OSError):
-        for line in (repository.common_dir / "info" / "grafts").read_text().splitlines():
+        for line in (repository.common_dir / "info" / "grafts").read_text(errors="replace").splitlines():
             if line and not line.startswith("#"):
                 yield Pin(line.split()[0], "info/grafts")
 
@@ -108,7 +112,9 @@ def _work_trees(repository: Repository) -> Iterator[Pin]:
                 yield Pin(oid, name)
         for file in _REBASES:
             with suppress(OSError):
-                yield Pin((folder / file).read_text().strip(), f"a rebase in {_path_of(folder)}")
+                yield Pin(
+                    (folder / file).read_text(errors="replace").strip(), f"a rebase in {_path_of(folder)}"
+                )
 
 
 def _path_of(folder: Path) -> Path:

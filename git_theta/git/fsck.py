@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +18,7 @@ from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine
 from git_theta.objects.fsck import Fault, check_objects, check_tensors
 from git_theta.remotes.progress import Progress
+from git_theta.showing import fill, printable
 from git_theta.units import human_size
 
 _REVISIONS = ("--all", "--reflog", "--indexed-objects")
@@ -135,7 +135,7 @@ def _named(repository: Repository, whole: Iterable[tuple[Blob, Manifest]], fault
         for line in manifest.tensors:
             lines = closure([line.digest], manifest.storage)
             if fault.digest in lines or fault.oid in {found.oid for found in lines.values()}:
-                return _at(repository, blob, f", tensor {line.name}", fault.error)
+                return _at(repository, blob, f", tensor {printable(line.name)}", fault.error)
         if fault.digest in manifest.storage or fault.oid in manifest.oids():
             return _at(repository, blob, "", fault.error)
     return fault.error
@@ -144,8 +144,8 @@ def _named(repository: Repository, whole: Iterable[tuple[Blob, Manifest]], fault
 def _at(repository: Repository, blob: Blob, where: str, error: ThetaError) -> ThetaError:
     commit = commit_of(repository, blob, ["--all"])
     place = f" (commit {commit})" if commit else ""
-    remedy = error.remedy.replace("PATH", shlex.quote(blob.path) if blob.path else "PATH")
-    return ThetaError(f"{blob.path or blob.oid}{place}{where}: {error.message}", remedy)
+    remedy = fill(error.remedy, blob.path) if blob.path else error.remedy
+    return ThetaError(f"{printable(blob.path) or blob.oid}{place}{where}: {error.message}", remedy)
 
 
 def _notes(repository: Repository, named: Mapping[str, int]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -12,6 +11,7 @@ from git_theta.git import diff_changes
 from git_theta.git.diff_sides import Side, revision
 from git_theta.git.places import Place
 from git_theta.git.repository import Repository
+from git_theta.showing import pathspec, printable
 
 _FORMAT = "--format=%H%n%P%n%an%n%aI%n%s"
 
@@ -55,7 +55,7 @@ def steps(repository: Repository, start: str, name: str) -> Iterator[Step]:
     found = _listed(repository, revision(repository, start).name, path)
     if not found:
         raise ThetaError(
-            f"no commit up to {start} has changed {name}", f"git log --all -- {shlex.quote(name)}"
+            f"no commit up to {start} has changed {printable(name)}", f"git log --all -- {pathspec(name)}"
         )
     while found:
         last = found.pop()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from git_theta import search_path
 from git_theta.errors import ThetaError
 from git_theta.git import hook_files, interrupts
 from git_theta.git.repository import Repository
@@ -84,7 +85,7 @@ def _push(repository: Repository, arguments: Sequence[str], given: bytes, say: S
     from git_theta.git.pre_push import pre_push
 
     remote, url = [*arguments, "", ""][:2]
-    pre_push(repository, remote, url, given.decode(), say)
+    pre_push(repository, remote, url, os.fsdecode(given), say)
 
 
 def _report(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
@@ -97,7 +98,7 @@ def _report(repository: Repository, arguments: Sequence[str], given: bytes, say:
 def _receive(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
     from git_theta.git.pre_receive import pre_receive
 
-    pre_receive(repository, given.decode())
+    pre_receive(repository, os.fsdecode(given))
 
 
 def _look_at_checkout(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
@@ -150,14 +151,15 @@ def _run_others(
     chained = Path(script).with_name(name + hook_files.CHAINED) if script else None
     if chained is None or _runs_us(chained, script, name):
         return 0
+    before: Mapping[str, str] = {}
     if os.access(chained, os.X_OK):
-        command = [*_start(chained, script, name), *arguments]
+        command, before = [*_start(chained, script, name), *arguments], search_path.BEFORE
     elif name in _LFS_HOOKS and shutil.which("git-lfs") and (repository.common_dir / "lfs").is_dir():
         command = ["git", "lfs", name, *arguments]
     else:
         return 0
     with interrupts.held_back():  # it may have hidden changes, and be about to bring them back
-        return subprocess.run(command, input=given, env=os.environ | {_NESTED: call}).returncode
+        return subprocess.run(command, input=given, env={**os.environ, **before, _NESTED: call}).returncode
 
 
 def _runs_us(chained: Path, script: str, name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection
 from contextlib import suppress
 
@@ -10,6 +9,7 @@ from git_theta.errors import ThetaError
 from git_theta.git import hook_files, setup, template
 from git_theta.git.repository import Repository
 from git_theta.git.setup import GitConfig
+from git_theta.showing import word
 
 
 def install(scope: str, commands: Collection[str], force: bool) -> list[str]:
@@ -52,7 +52,7 @@ def install_on_server() -> list[str]:
             f"{hooks.folder}, where git looks for hooks, {why}, so {name} cannot be installed there",
             f'add this line to {name} there: git theta hook {name} "$@"; '
             "or use the repository's own folder: git config --local core.hooksPath "
-            + shlex.quote(str(repository.common_dir.absolute() / "hooks")),
+            + word(str(repository.common_dir.absolute() / "hooks")),
         )
     said = [f"Refs whose objects are not here are refused from now on: {hooks.folder / name}"]
     return said + _chained(hooks)

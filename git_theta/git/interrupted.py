@@ -9,7 +9,6 @@ leaves files alone that the user never added.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from git_theta.git.advice import Advice, advice
 from git_theta.git.operation import merged_heads
 from git_theta.git.repository import Repository
+from git_theta.showing import pathspec, word
 
 _MOVES = {"checkout", "switch", "merge", "pull", "rebase", "cherry-pick", "revert", "stash", "am"}
 _NEW_BRANCH = {"-b", "-B", "-c", "-C", "--orphan"}
@@ -60,7 +60,7 @@ class Interrupted:
         if self.command[0] == "clone":
             return ["git reset --hard"]
         through_pipe = _name(self.command) in _PATCHES and not _plain(self.command)
-        return [f"git {shlex.join(self.command)}" + (" < PATCHES" if through_pipe else "")]
+        return [f"git {' '.join(map(word, self.command))}" + (" < PATCHES" if through_pipe else "")]
 
 
 def interrupted(repository: Repository, command: Sequence[str], treeish: str) -> Interrupted:
@@ -88,7 +88,7 @@ def interrupted(repository: Repository, command: Sequence[str], treeish: str) ->
 def _by_way_of(target: str) -> list[str]:
     """Back from a commit of which some files are written: there, with manifests alone, and back again."""
     return [
-        f"git -c theta.skipSmudge=true checkout -f --detach {shlex.quote(target)}",
+        f"git -c theta.skipSmudge=true checkout -f --detach {word(target)}",
         "git -c theta.skipMissing=true checkout -f -",
     ]
 
@@ -109,8 +109,8 @@ def _unpatch(repository: Repository, command: Sequence[str], restore: str = "") 
     new = [str(top / path) for path in paths if path not in known and (top / path).exists()]
     back = [] if restore else ["git reset --hard"]
     if restore and old:
-        back.append(f"{restore} {shlex.join(old)}")
-    return [*back, f"rm -f -- {shlex.join(new)}"] if new else back
+        back.append(f"{restore} {' '.join(map(pathspec, old))}")
+    return [*back, f"rm -f -- {' '.join(map(word, new))}"] if new else back
 
 
 def _name(command: Sequence[str]) -> str:
@@ -171,7 +171,7 @@ def _is_commit(repository: Repository, name: str) -> bool:
 def _previous(repository: Repository) -> str:
     """The branch or commit that `-` means now: on the way back it will mean another one."""
     for option in ("--abbrev-ref", "--verify"):
-        name = repository.run("rev-parse", "-q", option, "@{-1}").stdout.decode().strip()
+        name = os.fsdecode(repository.run("rev-parse", "-q", option, "@{-1}").stdout).rstrip("\n")
         if name not in ("", "HEAD"):
             return name
     return "-"

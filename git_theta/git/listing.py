@@ -14,6 +14,7 @@ from git_theta.git import blobs, misplaced
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine
+from git_theta.showing import printable
 from git_theta.units import align, human_size, percent
 
 
@@ -150,7 +151,7 @@ def table(listed: Iterable[ListedTensor]) -> list[str]:
         shape = "x".join(map(str, tensor.shape)) or "scalar"
         sizes = human_size(tensor.size), stored, ratio
         chain = tensor.update, str(tensor.depth)
-        rows.append((tensor.name, tensor.status, tensor.dtype, shape, *sizes, *chain))
+        rows.append((printable(tensor.name), tensor.status, tensor.dtype, shape, *sizes, *chain))
     return [f"  {line}" for line in align(rows, right=(4, 5, 6, 8))]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
@@ -17,6 +16,7 @@ from git_theta.git.conflicts import Stages, resolved_stages
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import IndexEntry, Repository
 from git_theta.manifest import LARGEST, is_manifest
+from git_theta.showing import pathspec, printable
 
 _MARKER = re.compile(rb"([<|=>])\1{6,}( |\n|\Z)")
 _PART = {b"<": "ours", b"|": "base", b"=": "theirs", b">": ""}
@@ -43,8 +43,8 @@ def stages(repository: Repository, path: str, entry: IndexEntry | None) -> Stage
     for side in ("ours", "theirs"):
         if _STAGE[side] not in found:
             raise ThetaError(
-                f"{path}: {side} of these conflict markers is in no commit here",
-                f"git fetch --all, or in a clone that has it: git log --all -- {shlex.quote(path)}",
+                f"{printable(path)}: {side} of these conflict markers is in no commit here",
+                f"git fetch --all, or in a clone that has it: git log --all -- {pathspec(path)}",
             )
     if 1 not in found and (oid := _base(repository, path, entry, remembered)):
         found[1] = mode, oid

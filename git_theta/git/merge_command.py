@@ -6,7 +6,6 @@ then one `git merge --ff-only`. Whatever stops it before that leaves the reposit
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -35,6 +34,8 @@ from git_theta.merges.named_sides import numbered
 from git_theta.merges.narrowing import device_of
 from git_theta.merges.places import COMMAND_LINE, Layer
 from git_theta.merges.rules import Rules, check_matches
+from git_theta.patterns import written
+from git_theta.showing import operand, printable, word
 
 Say = Callable[[str], None]
 RulesOf = Callable[[str], Rules | None]
@@ -235,8 +236,8 @@ class Merge:
         except ThetaError as error:
             one_by_one = "" if len(self.theirs) == 1 else "one branch after the other: "
             error.remedy = error.remedy or (
-                f"{one_by_one}git merge {shlex.quote(self.theirs[0].name)}, "
-                f"then git theta resolve {shlex.quote(one.about.path)} --ours, or --theirs"
+                f"{one_by_one}git merge {word(self.theirs[0].name)}, "
+                f"then git theta resolve {operand(one.about.path)} --ours, or --theirs"
             )
             raise
 
@@ -252,23 +253,23 @@ class Merge:
     def _undecided(self, one: Planned) -> ThetaError:
         path, names = one.about.path, f"{self._base.typed}{self._names()}"
         reasons = explain(one.plan) if one.plan.conflicts() else [f"  {one.plan.skeleton.reason}"]
-        lines = [f"{path}: {open_words(one.plan)} in conflict; nothing was changed", *reasons]
+        lines = [f"{printable(path)}: {open_words(one.plan)} in conflict; nothing was changed", *reasons]
         ways = [_how_to_decide(one, names)]
         if len(self.theirs) == 1 and self._base.commit in ("", NONE):  # git merge takes no base
-            ways.append(f"git merge {names}, then git theta mergetool {shlex.quote(path)}")
+            ways.append(f"git merge {names}, then git theta mergetool {operand(path)}")
         return ThetaError("\n".join(lines), "; or ".join(ways))
 
     def _names(self) -> str:
-        return " ".join(shlex.quote(head.name) for head in self.theirs)
+        return " ".join(word(head.name) for head in self.theirs)
 
 
 def _typed(rules: Rules) -> str:
     """What was typed of these rules, as it is typed, after a space."""
     words: list[str] = []
     if rules.default is not None and rules.default.typed:
-        words = ["--strategy", shlex.quote(str(rules.default))]
+        words = ["--strategy", word(str(rules.default))]
     typed = (rule for rule in rules.rules if rule.choice.origin.startswith(COMMAND_LINE))
-    return "".join(f" {word}" for word in (*words, *(f"--rule {shlex.quote(str(rule))}" for rule in typed)))
+    return "".join(f" {word}" for word in (*words, *(f"--rule {word(str(rule))}" for rule in typed)))
 
 
 def _combines(rules: Rules | None, typed: bool) -> bool:
@@ -293,7 +294,7 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
     if ff == "only" and not contains_ours and not request.combines:
         raise ThetaError(
             f"{' '.join(request.revisions)} cannot be merged by a fast-forward",
-            f"git theta merge --no-ff {shlex.join(request.revisions)}",
+            f"git theta merge --no-ff {' '.join(map(word, request.revisions))}",
         )
     if forward and not request.combines:
         return fast_forward(repository, ours, theirs[0].name)
@@ -316,7 +317,7 @@ def merge(repository: Repository, request: Request, say: Say) -> int:
 def _how_to_decide(one: Planned, names: str) -> str:
     """What to type for what a plan has left open; what was typed stays."""
     plan, also = one.plan, _typed(one.rules)
-    parts = [f" --rule {shlex.quote(f'{part.name}: ours')}" for part in plan.open_parts()]
+    parts = [f" --rule {word(f'{written(part.name)}: ours')}" for part in plan.open_parts()]
     if parts and not plan.open_tensors():
         return f"git theta merge {names}{also}" + "".join(parts)
     if plan.helps == "side":

@@ -35,6 +35,7 @@ from git_theta.merges.narrowing import device_of, without_torch
 from git_theta.merges.options import NoOptions
 from git_theta.merges.registry import by_name
 from git_theta.merges.rules import Choice, Rule, Rules
+from git_theta.showing import printable
 
 _SHOWN = 5  # reasons
 _TAKEN, _OPEN = "taken from one side", "in conflict"
@@ -75,7 +76,11 @@ def _merge_versions(repository: Repository, call: Call) -> int:
         record = replace(record, settings=tuple(rules.settings()))
         plan, applied = _merge(repository, call, doing, rules)
     except ThetaError as error:
-        _say(f"{error.message}" if call.path in error.message else f"{call.path}: {error.message}")
+        _say(
+            f"{error.message}"
+            if printable(call.path) in error.message
+            else f"{printable(call.path)}: {error.message}"
+        )
         if error.remedy:
             _say(f"hint: {error.remedy}")
         if not isinstance(error, MissingObject):
@@ -85,7 +90,7 @@ def _merge_versions(repository: Repository, call: Call) -> int:
         return 1
     if applied is None:
         conflicts.write(repository, replace(record, helps="side"))
-        _say(f"{call.path}: {plan.skeleton.reason}")
+        _say(f"{printable(call.path)}: {plan.skeleton.reason}")
         _say_how(record, doing)
         return 1
     _write(call.ours, applied.text)
@@ -93,7 +98,8 @@ def _merge_versions(repository: Repository, call: Call) -> int:
         _say(line)
     if call.versions[BASE] is None and _is_shallow(repository):
         _say(
-            f"hint: {call.path}: this clone is shallow, and lacks the common ancestor: git fetch --deepen=100"
+            f"hint: {printable(call.path)}: this clone is shallow, and lacks the common ancestor: "
+            "git fetch --deepen=100"
         )
     if not plan.conflicts():
         provenance.note(repository, record, applied.manifest.root, device_of([plan], "auto"))
@@ -131,7 +137,9 @@ def _merge_ancestors(repository: Repository, call: Call) -> int:
         with closing(merge):
             names = [decision.name for decision in merge.plan(rules).conflicts()]
             base = Choice(by_name("base"), NoOptions(), None, True, "")
-            plan = merge.plan(replace(rules, rules=(*rules.rules, *(Rule(name, base) for name in names))))
+            plan = merge.plan(
+                replace(rules, rules=(*rules.rules, *(Rule(name, base, True) for name in names)))
+            )
             if plan.skeleton.action != "conflict" and not plan.conflicts():
                 merge.fetch(plan, whole=False)
                 _write(call.ours, merge.apply(plan).text)
@@ -151,7 +159,7 @@ def explain(plan: Plan) -> list[str]:
     for reason, found in sorted(names.items(), key=lambda item: -len(item[1]))[:_SHOWN]:
         more = f" and {len(found) - 2} more" if len(found) > 3 else ""
         shown = found[: 2 if more else 3]
-        lines.append(f"  {', '.join(shown)}{more}: {reason}")
+        lines.append(f"  {', '.join(map(printable, shown))}{more}: {reason}")
     if len(names) > _SHOWN:
         lines.append(f"  ... and {len(names) - _SHOWN} more reasons")
     return lines
@@ -178,7 +186,7 @@ def _merge(repository: Repository, call: Call, doing: Operation, rules: Rules) -
             try:
                 applied = merge.apply(plan, progress=progress, warn=_say, checked_out=True)
             except MissingTorch as error:
-                _say(f"{call.path}: {error.message}")
+                _say(f"{printable(call.path)}: {error.message}")
                 _say(f"hint: {error.remedy}")
                 plan = without_torch(plan, "torch is not installed")
                 applied = merge.apply(plan, progress=progress, warn=_say, checked_out=True)
@@ -253,9 +261,11 @@ def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
     parts += [f"{counted(counters, 'note')} of the training kept as ours"] if counters else []
     others = Counter(_what_became_of(part) for part in plan.parts)
     parts += [f"{counted(others[word], 'other value')} {word}" for word in (_TAKEN, _OPEN) if others[word]]
-    lines = [f"{path}: {counted(len(plan.decisions), 'tensor')}: {', '.join(parts) or 'none changed'}"]
+    lines = [
+        f"{printable(path)}: {counted(len(plan.decisions), 'tensor')}: {', '.join(parts) or 'none changed'}"
+    ]
     for name, count in applied.not_finite.items():
-        lines.append(f"warning: {path}: {count} entries of {name} are not finite in the result")
+        lines.append(f"warning: {printable(path)}: {count} entries of {name} are not finite in the result")
     return lines + about_factors(path, plan) + about_ranks(path, applied) + explain(plan)
 
 
@@ -271,12 +281,14 @@ def about_factors(path: str, plan: Plan) -> list[str]:
     lines = []
     if found := factors.apart(plan):
         lines.append(
-            f"warning: {path}: {counted(len(found), 'pair')} of LoRA factors ({found[0].first}, ...) merged "
-            "apart: what comes out is not the merged product; average and linear merge that with lora=product"
+            f"warning: {printable(path)}: {counted(len(found), 'pair')} of LoRA factors "
+            f"({printable(found[0].first)}, ...) merged apart: "
+            "what comes out is not the merged product; average and linear merge that with lora=product"
         )
     if names := factors.others_apart(plan):
         lines.append(
-            f"warning: {path}: factors of {counted(len(names), 'update')} ({names[0]}, ...) merged apart: "
+            f"warning: {printable(path)}: factors of {counted(len(names), 'update')} "
+            f"({printable(names[0])}, ...) merged apart: "
             "what comes out is not the merged update; ours and theirs take one as it is"
         )
     return lines
@@ -288,8 +300,8 @@ def about_ranks(path: str, applied: Applied) -> list[str]:
         return []
     name = max(applied.lost, key=lambda name: applied.lost[name])
     return [
-        f"warning: {path}: {len(applied.lost)} merged LoRA products do not fit our rank: up to "
-        f"{100 * applied.lost[name]:.2g} % of them is lost ({name})"
+        f"warning: {printable(path)}: {len(applied.lost)} merged LoRA products do not fit our rank: up to "
+        f"{100 * applied.lost[name]:.2g} % of them is lost ({printable(name)})"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from git_theta.errors import ThetaError
@@ -33,7 +34,7 @@ def our_head(repository: Repository) -> Head:
             "there are staged changes, which a merge would mix up with its own",
             "git commit, or git stash, then merge again",
         )
-    branch = repository.run("symbolic-ref", "-q", "--short", "HEAD").stdout.decode().strip()
+    branch = os.fsdecode(repository.run("symbolic-ref", "-q", "--short", "HEAD").stdout).rstrip("\n")
     return Head(branch or found[:_SHORT], found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -136,7 +137,7 @@ def _usual_message(repository: Repository, theirs: Sequence[Head]) -> str:
     """What git merge would say."""
     rows = []
     for head in theirs:
-        full = repository.run("rev-parse", "--symbolic-full-name", head.name).stdout.decode().strip()
+        full = os.fsdecode(repository.run("rev-parse", "--symbolic-full-name", head.name).stdout).rstrip("\n")
         for prefix, kind in _KINDS.items():
             if full.startswith(prefix):
                 rows.append(f"{head.commit}\t\t{kind} '{full.removeprefix(prefix)}' of .\n")

@@ -13,6 +13,7 @@ from git_theta.git.merge_entries import Contested
 from git_theta.git.places import Place
 from git_theta.git.repository import Repository
 from git_theta.merges.decisions import Decision
+from git_theta.showing import printable
 
 if TYPE_CHECKING:
     from git_theta.git.merge_command import Merge, Planned
@@ -37,7 +38,7 @@ def preview(repository: Repository, merge: Merge, say: Callable[[str], None]) ->
 
 
 def _show(repository: Repository, one: Planned, say: Callable[[str], None]) -> None:
-    say(f"{one.about.path}:")
+    say(f"{printable(one.about.path)}:")
     counts: dict[str, int] = {}
     for decision in one.plan.decisions:
         words = f"{_action(decision)} ({decision.state})"

@@ -115,7 +115,7 @@ def read(repository: Repository, commit: str) -> tuple[dict[str, Recorded], str,
     )
     sections: list[tuple[list[str], list[tuple[str, str]]]] = []
     device, base, settings_begun = "cpu", "", True
-    for line in text.splitlines():
+    for line in text.split("\n"):
         key, _, value = line.partition(": ")
         if not key.startswith(_PREFIX):
             continue

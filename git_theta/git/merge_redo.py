@@ -15,6 +15,7 @@ from git_theta.git.merging import CheckpointMerge
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.merges.apply import Applied
+from git_theta.showing import printable
 
 Say = Callable[[str], None]
 
@@ -72,7 +73,7 @@ def _of_parents(
     ) as planned:
         for other in planned.trees.contested:
             if other.path not in recorded:
-                say(f"{other.path}: the commit does not say how it was merged")
+                say(f"{printable(other.path)}: the commit does not say how it was merged")
         planned.check_tensors()
         planned.fetch(checked_out=False)
         return planned.carry_out(lambda line: None, checked_out=False)
@@ -84,7 +85,7 @@ def _of_versions(repository: Repository, revision: str, path: str, one: Recorded
     for oid, blob in zip(one.versions, blobs, strict=True):
         if oid and blob is None:
             raise ThetaError(
-                f"{path} cannot be merged again: its version {oid[:12]} is not here any more",
+                f"{printable(path)} cannot be merged again: its version {oid[:12]} is not here any more",
                 "fetch the branch that the change was taken from, then this again",
             )
     merge = CheckpointMerge(repository, path, blobs, ("base", "ours", "theirs"))
@@ -92,7 +93,8 @@ def _of_versions(repository: Repository, revision: str, path: str, one: Recorded
         plan = merge.plan(one.rules(f"the message of {revision}"))
         if plan.skeleton.action == "conflict" or plan.conflicts():
             raise ThetaError(
-                f"{path}: what {revision} says leaves some tensors in conflict", f"git log -1 {revision}"
+                f"{printable(path)}: what {revision} says leaves some tensors in conflict",
+                f"git log -1 {revision}",
             )
         merge.fetch(plan, whole=False)
         return merge.apply(plan, device=device)
@@ -103,14 +105,14 @@ def _compare(repository: Repository, commit: str, path: str, again: Applied | No
     recorded = parsed(repository.blob(f"{commit}:{path}") or b"")
     if again is None or recorded is None:
         why = "the merge has nothing to combine there" if again is None else "the commit has no checkpoint"
-        say(f"{path}: another result: {why}")
+        say(f"{printable(path)}: another result: {why}")
         return False
     if again.manifest.root == recorded.root:
-        say(f"{path}: the same result, {recorded.root[:12]}")
+        say(f"{printable(path)}: the same result, {recorded.root[:12]}")
         return True
     before = {line.name: line for line in recorded.tensors}
     now = {line.name: line for line in again.manifest.tensors}
     other = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    shown = ", ".join(other[:3]) + (f" and {len(other) - 3} more" if len(other) > 3 else "")
-    say(f"{path}: another result: {shown or 'the bytes around the tensors'}")
+    shown = ", ".join(map(printable, other[:3])) + (f" and {len(other) - 3} more" if len(other) > 3 else "")
+    say(f"{printable(path)}: another result: {shown or 'the bytes around the tensors'}")
     return False

@@ -20,6 +20,7 @@ from git_theta.git.merge_entries import Contested, Entry, Head, checkpoints, ent
 from git_theta.git.places import SUBMODULE, SYMLINK
 from git_theta.git.repository import Repository
 from git_theta.git.version import git_version
+from git_theta.showing import printable
 
 _NEEDED = (2, 38)
 _TAKES_SIDES = (2, 43)
@@ -152,10 +153,10 @@ def _settle(
         return (changed[0],)
     if None in changed:
         removed = ", ".join(head.name for head, entry in zip(heads, sides, strict=True) if entry is None)
-        return f"CONFLICT: {path}: removed by {removed}, changed by others"
+        return f"CONFLICT: {printable(path)}: removed by {removed}, changed by others"
     found = [(head.name, entry) for head, entry in zip(heads, sides, strict=True) if entry is not None]
     if any(mode in (SYMLINK, SUBMODULE) for _, (mode, _) in found):
-        return f"CONFLICT: {path}: not a regular file on every side"
+        return f"CONFLICT: {printable(path)}: not a regular file on every side"
     mode = next((entry[0] for _, entry in found if base and entry[0] != base[0]), found[0][1][0])
     versions = tuple((name, oid) for name, (_, oid) in found)
     if len({oid for _, oid in versions}) == 1:
@@ -179,7 +180,7 @@ class _Done:
                 told |= about
                 yield message
         for path in paths.keys() - told:
-            yield f"CONFLICT: {path}"
+            yield f"CONFLICT: {printable(path)}"
 
 
 def _merge_tree(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import groupby
 
 from git_theta.diffs import layers, text
@@ -20,6 +19,8 @@ from git_theta.git.repository import Repository
 from git_theta.git.resolving import Wanted, resolve
 from git_theta.merges import companions
 from git_theta.merges.rules import parse_rule
+from git_theta.patterns import Pattern, read, written
+from git_theta.showing import printable
 
 Ask = Callable[[str], str | None]
 """Shows a prompt and returns a line; None when there are no more."""
@@ -28,7 +29,7 @@ Say = Callable[[str], None]
 HELP = """\
 Answer with what to do:  ours, theirs, base, or a strategy with its options: ties density=0.3
                          (o, t, b for short; git theta strategies lists all), or skip (s): leave it open
-and, after an @, for which tensors:  @layer, @all that are left, @GLOB; without it, for this one
+and, after an @, for which tensors:  @layer, @all that are left, @GLOB, @"NAME"; without it, for this one
                          for example: theirs @layer    ours @*.bias    ties @all
 Codes and their scales are one tensor: what is answered for one of them counts for all.
 done: carry out what was answered, leave the rest open.   quit: change nothing.   ?: this text"""
@@ -43,7 +44,7 @@ class Given(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What to do, and for which tensors: "" for this one, layer, all, or a glob."""
+    """What to do, and for which tensors: "" for this one, layer, all, or a pattern."""
 
     choice: str
     scope: str
@@ -80,7 +81,7 @@ def _all(repository: Repository) -> list[str]:
 
 
 def _walk(repository: Repository, one: Open, ask: Ask, say: Say, patient: bool, device: str) -> bool:
-    say(f"{one.path}:")
+    say(f"{printable(one.path)}:")
     for line in _context(repository, one):
         say(f"  {line}")
     removed = [side for side in ("ours", "theirs") if STAGES[side] not in one.stages]
@@ -91,9 +92,11 @@ def _walk(repository: Repository, one: Open, ask: Ask, say: Say, patient: bool, 
     else:
         rows = _open_rows(repository, one)
         choices = _choices(rows, ask, say, patient)
-        wanted = Wanted(rules=tuple(f"{name}: {choice}" for name, choice in choices.items()), device=device)
+        wanted = Wanted(
+            rules=tuple(f"{written(name)}: {choice}" for name, choice in choices.items()), device=device
+        )
     if not wanted.strategy and not wanted.rules:
-        say(f"{one.path}: nothing was decided, nothing is changed")
+        say(f"{printable(one.path)}: nothing was decided, nothing is changed")
         return False
     return resolve(repository, [f":(top,literal){one.path}"], wanted, say)
 
@@ -129,7 +132,8 @@ def _choices(rows: Sequence[Row], ask: Ask, say: Say, patient: bool) -> dict[str
                 if answer.choice == "quit":
                     return {}
                 left = [other for other in rows if other.name not in decided and other.name not in skipped]
-                meant = [other.name for other in left if _means(answer, row, other)]
+                pattern = read(answer.scope).among([other.name for other in rows])
+                meant = [other.name for other in left if _means(answer, pattern, row, other)]
                 meant += [name for group in together if not group.isdisjoint(meant) for name in group]
                 if answer.choice not in _FOR_PARTS and isinstance(row, PartRow) and row.name in meant:
                     say(f"{text.printable(row.name)} is no tensor: answer ours, theirs, base or skip")
@@ -142,14 +146,14 @@ def _choices(rows: Sequence[Row], ask: Ask, say: Say, patient: bool) -> dict[str
     return decided
 
 
-def _means(answer: Answer, asked: Row, other: Row) -> bool:
+def _means(answer: Answer, pattern: Pattern, asked: Row, other: Row) -> bool:
     if answer.scope == "":
         return other is asked
     if isinstance(other, PartRow) and answer.choice not in _FOR_PARTS:
         return False
     if answer.scope == "layer":
         return other.layer == asked.layer
-    return answer.scope == "all" or fnmatchcase(other.name, answer.scope)
+    return answer.scope == "all" or pattern.matches(other.name)
 
 
 def _asked(ask: Ask, say: Say, patient: bool, prompt: str, allowed: Sequence[str] = ()) -> Answer | None:
@@ -174,7 +178,7 @@ def _parsed(line: str, allowed: Sequence[str]) -> Answer:
     choice, at, scope = (part.strip() for part in line.partition("@"))
     choice = _SHORT.get(choice, choice)
     if at and not scope:
-        raise Given("after the @ comes layer, all or a glob")
+        raise Given("after the @ comes layer, all, a glob or a name in quotes")
     if not choice:
         raise Given("nothing is chosen")
     if allowed and choice not in allowed:

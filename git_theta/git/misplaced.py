@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
@@ -13,6 +12,7 @@ from git_theta.git import attributes, past_versions
 from git_theta.git.blobs import Blob
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST, is_manifest
+from git_theta.showing import beside, fill, operand, pathspec, printable
 
 ADD_AGAIN = "git add --renormalize "
 """What to type before a path whose file is to be read: git add leaves out what looks unchanged."""
@@ -43,17 +43,19 @@ def find(
 
 def error(repository: Repository, path: str, kind: StandIn) -> ThetaError:
     """What is wrong with a path for which Git has such a text, and what to type."""
-    return ThetaError(f"{path}: this is {kind.what}, not the checkpoint", remedy(repository, path, kind))
+    return ThetaError(
+        f"{printable(path)}: this is {kind.what}, not the checkpoint", remedy(repository, path, kind)
+    )
 
 
 def remedy(repository: Repository, path: str, kind: StandIn) -> str:
     """The command that brings the checkpoint to a path for which Git has such a text."""
-    quoted = shlex.quote(path)
+    quoted = pathspec(path)
     if kind is not stand_ins.CRLF and _has_checkpoint(repository, path):
         return ADD_AGAIN + quoted
     if kind.remedy == stand_ins.RESTORE and (commit := past_versions.last_commit(repository, path)):
         return f"git restore --source={commit[:12]} --staged --worktree {quoted}"
-    return kind.remedy.replace("PATH", quoted)
+    return fill(kind.remedy, path)
 
 
 def strays(repository: Repository, manifests: Iterable[str], cached: bool = False) -> list[str]:
@@ -65,15 +67,17 @@ def strays(repository: Repository, manifests: Iterable[str], cached: bool = Fals
 
 def stray_error(repository: Repository, path: str, cached: bool = False) -> ThetaError:
     """What is wrong with such a path, and what to type for either of what can be meant."""
-    quoted = shlex.quote(path)
-    files = " ".join(shlex.quote(name) for name in _attribute_files(repository, path))
+    files = " ".join(pathspec(name) for name in _attribute_files(repository, path))
     if cached and path in attributes.filtered(repository, [path]):
-        return ThetaError(f"{path}: {_STRAY}, because what tracks it is not staged", f"git add {files}")
-    convert = "" if _has_checkpoint(repository, path) else _SMUDGE.replace("PATH", quoted)
+        return ThetaError(
+            f"{printable(path)}: {_STRAY}, because what tracks it is not staged", f"git add {files}"
+        )
+    smudge = _SMUDGE.replace("PATH.new", beside(path)).replace("PATH", operand(path))
+    convert = "" if _has_checkpoint(repository, path) else smudge
     return ThetaError(
-        f"{path}: {_STRAY}",
-        f"to track it: git theta track {shlex.quote(attributes.pattern_of(path))} && git add {files}\n"
-        f"  to store the file as it is: {convert}git add --renormalize {quoted}",
+        f"{printable(path)}: {_STRAY}",
+        f"to track it: git theta track {operand(attributes.pattern_of(path))} && git add {files}\n"
+        f"  to store the file as it is: {convert}git add --renormalize {pathspec(path)}",
     )
 
 

@@ -138,7 +138,9 @@ def _applying(repository: Repository) -> bool:
 def _rebased_branch(repository: Repository) -> str:
     for folder in _REBASES:
         with suppress(OSError):
-            return _short((repository.git_dir / folder / "head-name").read_text().strip())
+            return _short(
+                (repository.git_dir / folder / "head-name").read_text(errors="surrogateescape").rstrip("\n")
+            )
     return "the rebased commit"
 
 

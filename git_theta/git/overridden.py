@@ -11,6 +11,7 @@ from pathlib import Path
 from git_theta.git import attributes
 from git_theta.git.attributes import FILE
 from git_theta.git.repository import Repository
+from git_theta.showing import printable
 
 _GLOB = re.compile(r"(?<!\\)[*?\[]")
 
@@ -47,7 +48,8 @@ def _answer(place: Path, pattern: str, wrong: Callable[[], Mapping[str, object]]
     before = place.read_bytes() if place.is_file() else None
     attributes.say(place, pattern, found)
     if wrong() != found:
-        yield f'Another line said otherwise of "{pattern}" ({", ".join(found)}); one in {place} outdoes it'
+        words = f'Another line said otherwise of "{printable(pattern)}"'
+        yield f"{words} ({', '.join(found)}); one in {place} outdoes it"
     elif before is None:
         place.unlink()
     else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from git_theta.git.attribute_files import GLOBAL, INFO, AttributesFile, attribut
 from git_theta.git.attribute_macros import Macros, mentioned, name_of
 from git_theta.git.attributes import ATTRIBUTES, FILE, Line
 from git_theta.git.repository import Repository
+from git_theta.showing import operand, printable
 
 _OURS = tuple(map(name_of, ATTRIBUTES))
 _TRACKED = "theta-tracks"
@@ -47,23 +47,27 @@ class Override:
 
     def text(self) -> str:
         """What it does, for people."""
-        said = os.fsdecode(self.line.raw.strip())
+        said = printable(os.fsdecode(self.line.raw.strip()))
         more = f" and {len(self.paths) - _SHOWN} more" if len(self.paths) > _SHOWN else ""
         affected = (
-            ", ".join(self.paths[:_SHOWN]) + more if self.paths else f"files like {next(iter(self.examples))}"
+            ", ".join(map(printable, self.paths[:_SHOWN])) + more
+            if self.paths
+            else f"files like {printable(next(iter(self.examples)))}"
         )
-        return f'line {self.number} of {self.file.name}, "{said}", overrides git-theta for {affected}'
+        return (
+            f'line {self.number} of {printable(self.file.name)}, "{said}", overrides git-theta for {affected}'
+        )
 
     def remedy(self) -> str:
         """What to type to track these files all the same."""
         if not isinstance(self.file.place, Path):
             name = self.file.name
-            return f"sed -i.old {self.number}d {name if name.startswith('~') else shlex.quote(name)}"
+            return f"sed -i.old {self.number}d {name if name.startswith('~') else operand(name)}"
         folder = self.file.place
         names = [str(Path(path).relative_to(folder)) for path in self.paths]
         names = names or list(dict.fromkeys(self.examples.values()))
-        where = f"-C {shlex.quote(str(folder))} " if folder != Path() else ""
-        return f"git {where}theta track {shlex.join(names)}"
+        where = f"-C {operand(str(folder))} " if folder != Path() else ""
+        return f"git {where}theta track {' '.join(map(operand, names))}"
 
 
 def overrides(repository: Repository, paths: Sequence[str]) -> list[Override]:

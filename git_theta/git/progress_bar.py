@@ -7,6 +7,8 @@ import sys
 import time
 from types import TracebackType
 
+from git_theta.showing import control, printable
+
 _PATIENCE = 1.0  # seconds
 _INTERVAL = 0.1
 _WIDTH = 30
@@ -20,7 +22,7 @@ class ProgressBar:
     """
 
     def __init__(self, title: str) -> None:
-        self._title = title
+        self._title = printable(title)
         self._useful = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._start = time.monotonic()
         self._next = self._start + _PATIENCE
@@ -33,7 +35,7 @@ class ProgressBar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._visible:
-            sys.stderr.write("\r\x1b[K")
+            control(sys.stderr, "\r\x1b[K")
             sys.stderr.flush()
 
     def __call__(self, done: int, everything: int) -> None:
@@ -46,7 +48,7 @@ class ProgressBar:
         share = done / everything if everything else 1.0
         bar = f"{'#' * round(_WIDTH * share):{_WIDTH}}"
         left = f", {_duration((now - self._start) * (1 - share) / share)} left" if 0 < share < 1 else ""
-        sys.stderr.write(f"\r{self._title} [{bar}] {100 * share:3.0f} %{left}\x1b[K")
+        control(sys.stderr, f"\r{self._title} [{bar}] {100 * share:3.0f} %{left}\x1b[K")
         sys.stderr.flush()
 
 

@@ -6,7 +6,6 @@ nothing but what Git has; and from the whole history, because a remote that has 
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +17,7 @@ from git_theta.git.partial import bring_missing, promisors
 from git_theta.git.remotes import titled
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST
+from git_theta.showing import pathspec, printable
 
 _RAW_BYTES = 1024  # what is smaller under a tracked pattern is no checkpoint: a symbolic link, a pointer
 
@@ -106,7 +106,9 @@ def _manifests(repository: Repository, blobs: Iterable[Blob]) -> Iterator[tuple[
     repository.index.record_others(others)
     for blob in unread.values():
         if blob.size == UNREADABLE or SMALLEST <= blob.size <= LARGEST:
-            raise ThetaError(f"git cannot read the blob {blob.oid} {blob.path}".rstrip(), "git fsck")
+            raise ThetaError(
+                f"git cannot read the blob {blob.oid} {printable(blob.path)}".rstrip(), "git fsck"
+            )
 
 
 def beyond(tips: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -151,7 +153,7 @@ def damage(blob: Blob, text: bytes) -> ThetaError | None:
         if manifests.parse(text).storage:
             return None
         return DamagedManifest(
-            "its data were never stored", f"git add {shlex.quote(blob.path)}, and commit again"
+            "its data were never stored", f"git add {pathspec(blob.path)}, and commit again"
         )
     except DamagedManifest as error:
         return error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from git_theta.git.recorded import parsed
 from git_theta.git.remotes import open_remote
 from git_theta.git.repository import Repository
 from git_theta.remotes.progress import Progress
+from git_theta.showing import fill, pathspec, printable, word
 from git_theta.units import human_size
 
 _SHOWN = 10
@@ -63,8 +63,8 @@ def prepare(repository: Repository, plan: Plan, push: Push) -> Delivery:
     delivery = Delivery(push)
     for blob in plan.raw:
         delivery.notes.append(
-            f"{blob.path} is tracked, but was committed as it is ({human_size(blob.size)}); "
-            f"to store it with git-theta: git add --renormalize {shlex.quote(blob.path)}, and commit"
+            f"{printable(blob.path)} is tracked, but was committed as it is ({human_size(blob.size)}); "
+            f"to store it with git-theta: git add --renormalize {pathspec(blob.path)}, and commit"
         )
     if plan.damaged:
         _object(repository, delivery, _damaged(repository, plan, push))
@@ -104,7 +104,7 @@ def _account_for(repository: Repository, delivery: Delivery, lost: Mapping[str, 
     delivery.notes.append(
         f"{push.title} lacks {len(lost)} objects of commits that it has, and they are nowhere else:\n"
         + "\n".join(_places(repository, push, old, lost))
-        + f"\n  in the clone where the files were added: git theta push --all {shlex.quote(push.url)}"
+        + f"\n  in the clone where the files were added: git theta push --all {word(push.url)}"
     )
 
 
@@ -119,14 +119,14 @@ def _new(repository: Repository, push: Push, oids: Container[str]) -> Named:
 
 def _damaged(repository: Repository, plan: Plan, push: Push) -> ThetaError:
     lines = [
-        f"  commit {commit_of(repository, blob, push.tips)}, {blob.path}: {error.message}"
+        f"  commit {commit_of(repository, blob, push.tips)}, {printable(blob.path)}: {error.message}"
         for blob, error in plan.damaged[:_SHOWN]
     ]
     if all(isinstance(error, NewerManifest) for _, error in plan.damaged):
         why = "which objects these manifests need is not known here, so nothing is pushed:"
         return ThetaError("\n".join([why, *lines]), UPGRADE)
     blob, error = plan.damaged[0]
-    mend = error.remedy.replace("PATH", shlex.quote(blob.path)) or f"git add {shlex.quote(blob.path)}"
+    mend = fill(error.remedy, blob.path) or f"git add {pathspec(blob.path)}"
     return ThetaError(
         "\n".join(["these manifests could not be checked out by anyone, so they are not pushed:", *lines]),
         f"in the commit itself (git commit --amend, or git rebase -i): {mend}; or push it all the same: "
@@ -147,7 +147,7 @@ def _lost(repository: Repository, push: Push, new: Named, reasons: Mapping[str, 
         "\n  ".join(
             [
                 "push from the clone where the files were added, or bring the objects from there:",
-                f"git theta push --all {shlex.quote(push.url)}  # in that clone",
+                f"git theta push --all {word(push.url)}  # in that clone",
                 "git theta fetch --all PATH-OF-THAT-CLONE  # here",
                 f"or go on without them, and nobody can check these commits out: {_anyway(push)}",
             ]
@@ -165,7 +165,8 @@ def _places(repository: Repository, push: Push, found: Named, reasons: Mapping[s
     lines = []
     for blob, oids in found[:_SHOWN]:
         commit = commit_of(repository, blob, push.tips)
-        where = f"{f'commit {commit}, ' if commit else ''}{blob.path}{_tensors(repository, blob.oid, oids)}"
+        inside = f"commit {commit}, " if commit else ""
+        where = f"{inside}{printable(blob.path)}{_tensors(repository, blob.oid, oids)}"
         lines.append(f"  {where}: {len(oids)} objects, the first is {oids[0]} ({reasons[oids[0]]})")
     return lines + ([f"  and {len(found) - _SHOWN} more files"] if len(found) > _SHOWN else [])
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from git_theta.errors import DamagedObject, MissingObject, ThetaError
 from git_theta.git.interrupted import Interrupted
 from git_theta.manifest import Manifest, TensorLine
+from git_theta.showing import fill, printable, word
 
 _SHOWN = 3  # tensors named in a message
 
@@ -43,7 +43,9 @@ def needing(manifest: Manifest, oids: Sequence[str]) -> str:
         for line in manifest.tensors
         if line.digest in lost
     ] or ["the skeleton"]
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return ", ".join(map(printable, names[:_SHOWN])) + (
+        f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    )
 
 
 def _update(manifest: Manifest, line: TensorLine) -> str:
@@ -57,9 +59,9 @@ def named(pathname: str, error: ThetaError) -> ThetaError:
     """
     if not pathname:
         return error
-    if not error.message.startswith(f"{pathname}: "):
-        error.message = f"{pathname}: {error.message}"
-    error.remedy = error.remedy.replace("PATH", shlex.quote(pathname))
+    if not error.message.startswith(f"{printable(pathname)}: "):
+        error.message = f"{printable(pathname)}: {error.message}"
+    error.remedy = fill(error.remedy, pathname)
     return error
 
 
@@ -70,7 +72,7 @@ def advised(failures: Mapping[str, ThetaError], what: Interrupted) -> ThetaError
     there = "" if mend else what.bring.in_other_clone
     on = "; ".join(filter(None, [*(mend or [what.fetch()]), *what.again()]))
     if not what.back:
-        cloned = f"cd {shlex.quote(str(Path.cwd()))}; " if what.command[:1] == ["clone"] else ""
+        cloned = f"cd {word(str(Path.cwd()))}; " if what.command[:1] == ["clone"] else ""
         lines = [there, f"then type: {cloned}{on}"]
     else:
         back = "; ".join(what.back)

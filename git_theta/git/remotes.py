@@ -63,7 +63,7 @@ def fetched_urls(repository: Repository) -> list[str]:
 
 def _pushed_elsewhere(repository: Repository, name: str) -> list[str]:
     """Where pushes to a remote go, where that is not where fetches come from."""
-    fetched = repository.git("ls-remote", "--get-url", name).decode().rstrip("\n")
+    fetched = os.fsdecode(repository.git("ls-remote", "--get-url", name)).rstrip("\n")
     return [url for url in push_urls(repository, name) if url != fetched]
 
 
@@ -107,7 +107,7 @@ def _is_push(row: str, name: str) -> bool:
 
 def current_branch(repository: Repository) -> str:
     """The name of the branch that is checked out; empty if there is none."""
-    return repository.run("symbolic-ref", "-q", "--short", "HEAD").stdout.decode().strip()
+    return os.fsdecode(repository.run("symbolic-ref", "-q", "--short", "HEAD").stdout).rstrip("\n")
 
 
 def open_remote(repository: Repository, name: str, url: str = "") -> Remote:
@@ -121,7 +121,7 @@ def open_remote(repository: Repository, name: str, url: str = "") -> Remote:
         Unusable: there is no repository there, or it is behind a protocol that git-theta does not speak.
     """
     pushed = url
-    url = url or repository.git("ls-remote", "--get-url", name).decode().rstrip("\n")
+    url = url or os.fsdecode(repository.git("ls-remote", "--get-url", name)).rstrip("\n")
     top = repository.git_dir if repository.bare else repository.work_tree
     path = local_path(url, top.absolute())
     if path is None:

@@ -8,6 +8,7 @@ repository, index and work tree.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from git_theta.objects.reader import Objects
 
 EMPTY = "0" * 40
+_GLOB = re.compile(r"[*?\[\\]|\A:")
+"""What makes a pathspec more than a path."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class Repository:
         """
         done = self.run(*arguments, stdin=stdin)
         if check and done.returncode:
-            said = done.stderr.decode(errors="replace").strip()
+            said = done.stderr.decode(errors="replace").expandtabs().strip()
             raise ThetaError(f"git {' '.join(arguments)} failed: {said}")
         return done.stdout
 
@@ -159,6 +162,26 @@ class Repository:
         if self.bare:
             raise ThetaError("a bare repository has no work tree", "the same in a clone of it")
         return self.folder / self._rev_parse("--show-toplevel")[0]
+
+    def pathspecs(self, paths: Sequence[str], trees: Sequence[str] = ()) -> list[str]:
+        """What was typed as pathspecs: a path that there is means that file, and is no pattern.
+
+        Args:
+            trees: where to look for it besides the index and the work tree.
+        """
+        return [f":(literal){path}" if self._is_path(path, trees) else path for path in paths]
+
+    def _is_path(self, path: str, trees: Sequence[str]) -> bool:
+        if not _GLOB.search(path):
+            return False
+        literally = ("--literal-pathspecs", "ls-files", "-z", "--", path)
+        return (
+            os.path.lexists(self.folder / path)
+            or bool(self.run(*literally).stdout)
+            or any(
+                self.run("--literal-pathspecs", "ls-tree", "-z", tree, "--", path).stdout for tree in trees
+            )
+        )
 
     def empty_tree(self) -> str:
         """The oid of a tree with nothing in it."""
@@ -203,11 +226,18 @@ class Repository:
 
         Never for `:PATH`: the process that answers reads the index only once.
         """
-        return self._blobs.blob(name)
+        return self._blobs.blob(self.asked(name))
 
     def blobs(self, names: Sequence[str], limit: int | None = None) -> list[bytes | None]:
         """The contents of several blobs; None for what is no blob, or larger than `limit` bytes."""
-        return [self._blobs.blob(name, limit) for name in names]
+        return [self._blobs.blob(self.asked(name), limit) for name in names]
+
+    def asked(self, name: str) -> str:
+        """What to ask `git cat-file --batch`, which reads lines, for a name: paths can have line ends."""
+        if "\n" not in name and not name.endswith("\r"):
+            return name
+        found = self.run("rev-parse", "-q", "--verify", "--end-of-options", name)
+        return found.stdout.decode().strip() if found.returncode == 0 else EMPTY
 
     def close(self) -> None:
         """End the helper process, and let go of files."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +26,8 @@ from git_theta.merges.options import parse, parse_pairs
 from git_theta.merges.resolutions import of_conflicts
 from git_theta.merges.rules import Choice, Rule, Rules, check_matches, parse_rows, parse_rule, parse_strategy
 from git_theta.merges.skeletons import is_named_for
+from git_theta.patterns import read
+from git_theta.showing import operand, pathspec, printable
 
 Say = Callable[[str], None]
 _PLACE = "the command line"
@@ -39,7 +40,7 @@ class Wanted:
     Attributes:
         strategy: with options; "" for none.
         options: key=value each.
-        tensors: globs; the strategy is for those that match one, for all if there are none.
+        tensors: patterns; the strategy is for those that match one, for all if there are none.
         rules: further ones, which go before the strategy.
         device: where to compute.
     """
@@ -96,7 +97,7 @@ def _resolve(repository: Repository, one: Open, wanted: Wanted, say: Say) -> boo
     removed = [side for side in ("ours", "theirs") if STAGES[side] not in one.stages]
     if removed and not wanted.whole_side:
         raise ThetaError(
-            f"{one.path} was removed on one side ({removed[0]}), and changed on the other",
+            f"{printable(one.path)} was removed on one side ({removed[0]}), and changed on the other",
             f"{_take_a_side(one)}; if it was renamed there, abort, and repeat with -Xfind-renames=15",
         )
     _check_untouched(repository, one)
@@ -126,7 +127,7 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
         plan = continued(plan, sides, merged, remainder, record.tensors, record.parts)
     try:
         if plan.skeleton.action == "conflict":
-            raise ThetaError(f"{one.path}: {plan.skeleton.reason}", _take_a_side(one))
+            raise ThetaError(f"{printable(one.path)}: {plan.skeleton.reason}", _take_a_side(one))
         merge.fetch(plan, whole=True)
         with ProgressBar(f"Merging {one.path}") as progress:
             applied = merge.apply(plan, device=wanted.device, progress=progress, warn=say, checked_out=True)
@@ -134,7 +135,7 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
         if not wanted.whole_side:
             error.remedy = error.remedy or _take_a_side(one)
             raise
-        say(f"The tensors of {one.path} cannot be merged: {error.message}")
+        say(f"The tensors of {printable(one.path)} cannot be merged: {error.message}")
         _take_whole(repository, one, merge, wanted.whole_side, say)
         return True
     for line in about_factors(one.path, plan) + about_ranks(one.path, applied):
@@ -143,12 +144,12 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
     record = replace(record, settings=(*record.settings, *_resolutions(typed, bool(still_open))))
     if still_open:
         record = _leave_open(repository, record, plan, applied.text)
-        said = [f"{one.path}: {open_words(plan)} still open:", *explain(plan)]
+        said = [f"{printable(one.path)}: {open_words(plan)} still open:", *explain(plan)]
         say("\n".join([*said, f"To go on: {conflicts.how_to_resolve(record)}"]))
         return False
     provenance.note(repository, record, applied.manifest.root, device_of([plan], wanted.device))
     settle(repository, one.path, one.stages[STAGES["ours"]][0], applied.text)
-    say(f"{one.path}: everything is merged, and the file is staged.")
+    say(f"{printable(one.path)}: everything is merged, and the file is staged.")
     return True
 
 
@@ -193,17 +194,17 @@ def _take_whole(repository: Repository, one: Open, merge: CheckpointMerge, side:
         top = str(repository.work_tree.absolute())
         repository.git("-C", top, "rm", "-q", "-f", "--", f":(top,literal){one.path}")
         conflicts.clear(repository, one.path)
-        say(f"{one.path}: removed, as in {side}.")
+        say(f"{printable(one.path)}: removed, as in {side}.")
         return
     formats = {other: found.format for other in STAGES if (found := merge.manifests[STAGES[other] - 1])}
     fitting = [other for other, name in formats.items() if is_named_for(name, one.path)]
     if fitting and side not in fitting:
         raise ThetaError(
-            f"{one.path}: {side} is a {manifest.format} file, and would be one of another name",
-            f"git theta resolve {shlex.quote(one.path)} --{fitting[-1]}",
+            f"{printable(one.path)}: {side} is a {manifest.format} file, and would be one of another name",
+            f"git theta resolve {operand(one.path)} --{fitting[-1]}",
         )
     settle(repository, one.path, one.stages[STAGES[side]][0], manifests.write(manifest))
-    say(f"{one.path}: as {side} has it, and the file is staged.")
+    say(f"{printable(one.path)}: as {side} has it, and the file is staged.")
 
 
 def _take_a_side(one: Open) -> str:
@@ -232,7 +233,7 @@ def _rules(repository: Repository, one: Open, wanted: Wanted) -> tuple[Rules, tu
     rules_of = applied.rules_for if conflicts.applies(repository, one.path) else rules_for
     configured = rules_of(repository, one.path)
     parsed = (parse_rule(text, _PLACE) for text in wanted.rules)
-    decided = tuple(Rule(rule.pattern, of_conflicts(rule.choice)) for rule in parsed)
+    decided = tuple(replace(rule, choice=of_conflicts(rule.choice)) for rule in parsed)
     if not wanted.strategy:
         if wanted.options or wanted.tensors:
             given = "options are given with -o" if wanted.options else "tensors are given with --tensor"
@@ -244,7 +245,7 @@ def _rules(repository: Repository, one: Open, wanted: Wanted) -> tuple[Rules, tu
     choice = of_conflicts(
         Choice(strategy, parse(strategy, values, _PLACE), parse_rows(rows, _PLACE), True, _PLACE)
     )
-    typed = tuple(Rule(glob, choice) for glob in wanted.tensors or ("*",))
+    typed = tuple(Rule(meant.text, choice, meant.literal) for meant in map(read, wanted.tensors or ("*",)))
     return configured, (*typed, *decided)
 
 
@@ -263,8 +264,8 @@ def _check_untouched(repository: Repository, one: Open) -> None:
         blob = repository.blob(oid)
         roots.add(manifests.parse(blob).root if blob and manifests.is_manifest(blob) else "")
     if opened.manifest.root not in roots and "" not in roots:
-        path = shlex.quote(one.path)
+        path = pathspec(one.path)
         raise ThetaError(
-            f"{one.path} was changed since the merge; what is in it would be lost",
+            f"{printable(one.path)} was changed since the merge; what is in it would be lost",
             f"to keep it: git add {path}; to do without it: git checkout -m -- {path}, then this again",
         )

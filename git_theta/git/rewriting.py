@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -91,7 +92,7 @@ class Rewriter:
         )
         moved: list[tuple[str, str]] = []
         commands = []
-        for row in listed.decode().splitlines():
+        for row in os.fsdecode(listed).split("\n")[:-1]:
             old, name, target = row.split(" ")
             if old in self.commits and not target:
                 backup = BACKUP + name.removeprefix("refs/")
@@ -101,7 +102,7 @@ class Rewriter:
         if head in self.commits and self._repository.run("symbolic-ref", "-q", "HEAD").returncode:
             commands.append(f"update HEAD {self.commits[head]} {head}")
         self._repository.git(
-            "update-ref", "-m", reason, "--stdin", stdin="".join(f"{c}\n" for c in commands).encode()
+            "update-ref", "-m", reason, "--stdin", stdin=os.fsencode("".join(f"{c}\n" for c in commands))
         )
         return moved
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from git_theta.git.diff_sides import INDEX
 from git_theta.git.places import Place, open_place
 from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.repository import Repository
+from git_theta.showing import operand, printable, word
 
 if TYPE_CHECKING:
     from git_theta.diffs.statistics import Statistics
@@ -41,7 +41,7 @@ def run(name: str, tensor: str | None) -> None:
     place = _find(repository, name)
     opened = open_place(repository, place)
     if opened is None:
-        raise ThetaError(f"{name} is no checkpoint", "git theta ls-files")
+        raise ThetaError(f"{printable(name)} is no checkpoint", "git theta ls-files")
     style = terminal.style()
     with closing(opened), terminal.Output(paged=True) as output:
         if tensor is None:
@@ -64,9 +64,9 @@ def _find(repository: Repository, name: str) -> Place:
         if place.there:
             return place
         if conflicts.stages(repository, path):
-            sides = "git theta show :2:PATH shows ours, :3:PATH theirs".replace("PATH", path)
-            raise ThetaError(f"{name} has a conflict, and no file in the work tree", sides)
-    raise ThetaError(f"there is no file {name}", "git theta ls-files; git theta show REV:PATH")
+            sides = f"git theta show {word(f':2:{path}')} shows ours, {word(f':3:{path}')} theirs"
+            raise ThetaError(f"{printable(name)} has a conflict, and no file in the work tree", sides)
+    raise ThetaError(f"there is no file {printable(name)}", "git theta ls-files; git theta show REV:PATH")
 
 
 def _all(repository: Repository, opened: Checkpoint, name: str, style: Style) -> str:
@@ -94,7 +94,7 @@ def _one(repository: Repository, opened: Checkpoint, file: str, name: str, style
 
     entry = entries(opened.manifest).get(name)
     if entry is None:
-        raise ThetaError(f"{file} has no tensor {name}", _similar(opened, file, name))
+        raise ThetaError(f"{printable(file)} has no tensor {printable(name)}", _similar(opened, file, name))
     reasons = provide(repository, opened, [entry.line])
     answer: Statistics | ThetaError | OSError
     bars: Histogram | None = None
@@ -129,4 +129,8 @@ def _similar(opened: Checkpoint, file: str, name: str) -> str:
     from difflib import get_close_matches
 
     near = get_close_matches(name, entries(opened.manifest), 3)
-    return f"did you mean {' or '.join(near)}?" if near else f"git theta show {shlex.quote(file)} lists them"
+    return (
+        f"did you mean {' or '.join(map(printable, near))}?"
+        if near
+        else f"git theta show {operand(file)} lists them"
+    )

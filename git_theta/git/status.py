@@ -18,6 +18,7 @@ from git_theta.git.recorded import ATTRIBUTED, parsed, problem
 from git_theta.git.repository import Repository
 from git_theta.git.setup import SETTINGS
 from git_theta.git.unmerged import Unmerged
+from git_theta.showing import printable
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def _compare(repository: Repository, path: str, text: bytes) -> Unstaged | None:
 
 def _not_compared(path: str, message: str) -> Unstaged:
     """A file that cannot be compared, and why; what is shown begins with its path anyway."""
-    return Unstaged(path, None, message.removeprefix(f"{path}: "))
+    return Unstaged(path, None, message.removeprefix(f"{printable(path)}: "))
 
 
 def _untracked(repository: Repository) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from git_theta.git.history import Step, Version, place_of, steps
 from git_theta.git.places import open_place
 from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.repository import Repository
+from git_theta.showing import pathspec, printable
 
 if TYPE_CHECKING:
     from git_theta.diffs.report import Row
@@ -69,7 +69,8 @@ def blame(repository: Repository, name: str, start: str) -> Iterator[Line]:
     tensors = _entries(repository, newest.version)
     if not tensors:
         raise ThetaError(
-            f"there is no {name} in {start}, or no tensor in it", f"git log --all -- {shlex.quote(name)}"
+            f"there is no {printable(name)} in {start}, or no tensor in it",
+            f"git log --all -- {pathspec(name)}",
         )
     found: dict[str, Line] = {}
     for step, names in _culprits(repository, newest, history, tensors):

@@ -8,14 +8,17 @@ from collections.abc import Iterator
 
 from git_theta.diffs import text
 from git_theta.diffs.columns import METRICS
+from git_theta.diffs.entries import entries
 from git_theta.diffs.report import Report, Row, ordered
 from git_theta.diffs.style import Style
 from git_theta.diffs.summary import amount_changed, stored
 from git_theta.errors import ThetaError
 from git_theta.git import terminal
 from git_theta.git.comparison import Question, compare
-from git_theta.git.history import Step, place_of, steps
+from git_theta.git.history import Step, Version, place_of, steps
+from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
+from git_theta.patterns import read
 
 _MOST = 20  # tensors listed of one commit
 
@@ -33,11 +36,19 @@ def run(name: str, tensor: str | None) -> None:
     repository = Repository.here()
     style = terminal.style()
     with terminal.Output(paged=True) as output:
-        for step in steps(repository, "HEAD", name):
+        for number, step in enumerate(steps(repository, "HEAD", name)):
+            if tensor is not None and number == 0:
+                tensor = _meant(repository, step.version, tensor)
             lines = list(_lines(repository, step, tensor, style, visible=not output.started))
             if lines:
                 output.write("".join(f"{line}\n" for line in [*_heading(step, style), *lines, ""]))
     repository.close()
+
+
+def _meant(repository: Repository, newest: Version, tensor: str) -> str:
+    """The pattern of tensors, or the name that it is in the newest version."""
+    manifest = parsed(repository.blob(f"{newest.commit}:{newest.path}") or b"")
+    return str(read(tensor).among(entries(manifest) if manifest is not None else ()))
 
 
 def _heading(step: Step, style: Style) -> list[str]:

@@ -13,6 +13,7 @@ from typing import IO
 
 from git_theta.diffs.style import Style
 from git_theta.errors import ThetaError
+from git_theta.showing import encoding, painted, printable, shown
 
 _WIDTH = 80
 _COLOURED = {"--color": "always", "--color=always": "always", "--color=auto": "auto"}
@@ -28,7 +29,7 @@ def style(command: Sequence[str] = ()) -> Style:
     Args:
         command: that command's arguments; see callers.calling_command.
     """
-    return Style(_width(), _coloured(command), "utf" in (sys.stdout.encoding or "").lower())
+    return Style(_width(), _coloured(command), "utf" in encoding(sys.stdout).lower())
 
 
 def _coloured(command: Sequence[str]) -> bool:
@@ -88,8 +89,11 @@ def discard() -> None:
 
 def failed(path: str, error: ThetaError, style: Style) -> str:
     """What to show in place of a comparison that is not possible."""
-    lines = [style.paint(f"diff --theta {path}", "1"), "  " + style.paint(f"! {error.message}", "33")]
-    return "\n".join(lines + ([f"  {error.remedy}"] if error.remedy else [])) + "\n"
+    lines = [
+        style.paint(f"diff --theta {printable(path)}", "1"),
+        "  " + style.paint(f"! {error.message}", "33"),
+    ]
+    return "\n".join(lines + ([f"  {shown(error.remedy)}"] if error.remedy else [])) + "\n"
 
 
 class Output:
@@ -131,7 +135,7 @@ class Output:
         Raises:
             BrokenPipeError: nobody reads any more.
         """
-        self.write_bytes(text.encode(sys.stdout.encoding or "utf-8", "replace"))
+        self.write_bytes(painted(text).encode(encoding(sys.stdout), "replace"))
 
     def write_bytes(self, data: bytes) -> None:
         """Write what is no text for people. Raises BrokenPipeError as `write` does."""

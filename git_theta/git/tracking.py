@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.overrides import files, overrides
 from git_theta.git.raw import raw_in_index
 from git_theta.git.repository import Repository
+from git_theta.showing import pathspec, printable
 
 _SHOWN = 5
 
@@ -27,8 +27,8 @@ def track(repository: Repository, folder: Path, patterns: Sequence[str], dry_run
     known = attribute_files.macros(attribute_files.attribute_files(repository))
     new = attributes.track(folder, patterns, dry_run, known)
     if dry_run:
-        return [f'Would track "{pattern}"' for pattern in new]
-    said = [f'Tracking "{pattern}"' for pattern in new]
+        return [f'Would track "{printable(pattern)}"' for pattern in new]
+    said = [f'Tracking "{printable(pattern)}"' for pattern in new]
     mended = list(overridden.mend(repository, folder, patterns))
     if len(new) < len(set(patterns)) and not mended:
         said.append("The other patterns are tracked already." if new else "All of that is tracked already.")
@@ -40,7 +40,7 @@ def track(repository: Repository, folder: Path, patterns: Sequence[str], dry_run
     said += hook_files.install(repository).advice()
     raw = [blob.path for blob in raw_in_index(repository)]
     if raw:
-        shown = shlex.join(raw[:_SHOWN]) + (" ..." if len(raw) > _SHOWN else "")
+        shown = " ".join(map(pathspec, raw[:_SHOWN])) + (" ..." if len(raw) > _SHOWN else "")
         said.append(
             f"Git has {len(raw)} of these files as they are; to convert them: git add --renormalize {shown}"
         )
@@ -59,14 +59,14 @@ def untrack(repository: Repository, folder: Path, patterns: Sequence[str], dry_r
     if not found:
         places = {name for pattern, name in attribute_files.tracked_patterns(repository) if pattern in lost}
         raise ThetaError(
-            f"{', '.join(lost)} is not tracked in {folder.absolute() / attributes.FILE}",
+            f"{', '.join(map(printable, lost))} is not tracked in {folder.absolute() / attributes.FILE}",
             f"it is in {', '.join(sorted(places))}" if places else "git theta track lists what is",
         )
-    said = [f'{"Would untrack" if dry_run else "Not tracking"} "{pattern}"' for pattern in found]
+    said = [f'{"Would untrack" if dry_run else "Not tracking"} "{printable(pattern)}"' for pattern in found]
     stored = (blob.path for blob, _ in find_manifests(repository, in_index(repository, merged=True)))
     left = [] if dry_run else misplaced.strays(repository, stored)
     if left:
-        shown = shlex.join(left[:_SHOWN]) + (" ..." if len(left) > _SHOWN else "")
+        shown = " ".join(map(pathspec, left[:_SHOWN])) + (" ..." if len(left) > _SHOWN else "")
         said.append(
             f"Git has manifests of {len(left)} of these files; to store them as they are: "
             f"git add --renormalize {shown}"

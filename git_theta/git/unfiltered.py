@@ -6,14 +6,14 @@ filter runs for it, so hooks look: post-checkout (in the shell first) and post-m
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from git_theta.errors import ThetaError
-from git_theta.git.attributes import filtered
+from git_theta.git.attributes import filtered, pattern_of
 from git_theta.git.changes import parse_raw
 from git_theta.git.repository import Repository
 from git_theta.manifest import MAGIC
+from git_theta.showing import operand, printable
 
 _SHOWN = 10
 
@@ -47,7 +47,7 @@ def _is_manifest(repository: Repository, path: str) -> bool:
 def _refusal(paths: Sequence[str]) -> ThetaError:
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     return ThetaError(
-        f"{', '.join(paths[:_SHOWN])}{more}: only the manifest was written, not the checkpoint, because "
-        "git-theta does not track that name",
-        f"git theta track {shlex.join(paths)}; git theta pull",
+        f"{', '.join(map(printable, paths[:_SHOWN]))}{more}: only the manifest was written, not the "
+        "checkpoint, because git-theta does not track that name",
+        f"git theta track {' '.join(operand(pattern_of(path)) for path in paths)}; git theta pull",
     )

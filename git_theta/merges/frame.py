@@ -26,6 +26,7 @@ from git_theta.merges.decisions import Decision, Plan
 from git_theta.merges.sides import Sides
 from git_theta.objects.reader import Objects
 from git_theta.settings import Settings
+from git_theta.showing import printable
 from git_theta.tensors import ArrayTensor, Tensor
 from git_theta.updates.interface import Target
 
@@ -96,7 +97,7 @@ class Frame:
         manifest = manifests.parse(text)
         if (manifest.tensors, manifest.views) != (tuple(tensors), tuple(views)):
             raise ThetaError(
-                f"{pathname}: a {side.format} file cannot be written with what the merge gives: "
+                f"{printable(pathname)}: a {side.format} file cannot be written with what the merge gives: "
                 f"{_difference(manifest, tensors, views)}"
             )
         self._check_parts(manifest, pathname)
@@ -146,8 +147,8 @@ class Frame:
             )
             if other:
                 raise ThetaError(
-                    f"{pathname}: a {manifest.format} file cannot be written with what the merge gives: "
-                    f"{other[0]!r} would be another one"
+                    f"{printable(pathname)}: a {manifest.format} file cannot be written with what the merge "
+                    f"gives: {other[0]!r} would be another one"
                 )
 
     def _side(self, number: int) -> Manifest:

@@ -18,6 +18,7 @@ from git_theta.merges import companions
 from git_theta.merges.decisions import BASE, OURS, Decision, PartDecision, listed
 from git_theta.merges.remainders import side_taken
 from git_theta.merges.rules import Rules
+from git_theta.showing import printable
 
 _SHOWN = 6  # names in a reason
 
@@ -97,7 +98,8 @@ def _shortened(
             prefix = base.containers[name]
             tensors = [one.name for one in decisions if one.name.startswith(prefix)]
             also = [one.name for one in parts if one.name == name or one.name.startswith(prefix)]
-            yield tensors, also, f"{listed(shorter)} removed entries of {prefix[:-1] or 'the list'}"
+            removed = f"removed entries of {printable(prefix[:-1]) or 'the list'}"
+            yield tensors, also, f"{listed(shorter)} {removed}"
 
 
 def _settled(
@@ -149,4 +151,4 @@ def _why(names: list[str]) -> str:
     if len(names) > _SHOWN:
         names = [*names[: _SHOWN - 2], f"{len(names) - _SHOWN + 1} more", names[-1]]
     what = "mean something only together" if any(map(_DESCRIPTION.search, names)) else "are one tensor"
-    return f"{', '.join(names)} {what}: take them from one side"
+    return f"{', '.join(map(printable, names))} {what}: take them from one side"

@@ -77,6 +77,7 @@ def plan(
     rules = numbered(rules, labels)
     manifests = (base, *sides)
     remainders = remainders or [undivided(one.skeleton) if one is not None else None for one in manifests]
+    rules = rules.among(_names(manifests, remainders))
     compared = Compared(manifests, remainders, labels, rules.renames)
     planner = _Planner(rules, compared, remainders)
     decisions = {key: planner.decide(key) for key in compared.shared_names()}
@@ -101,6 +102,14 @@ def plan(
     model = manifests[skeleton.side]
     assert model is not None
     return Plan(tuple(labels), model.format, made, skeleton, parts, tuple(remainders))
+
+
+def _names(manifests: Sequence[Manifest | None], remainders: Sequence[Remainder | None]) -> set[str]:
+    """All that rules can name."""
+    lines = (line for one in manifests if one is not None for line in lines_of(one))
+    return {line.name for line in lines} | {
+        name for one in remainders if one is not None for name in one.parts
+    }
 
 
 def _in_order(decisions: Mapping[str, Decision]) -> tuple[Decision, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,11 +12,12 @@ from git_theta.merges.rules import Choice, Rule, Rules
 def planned(plan: Callable[[Rules], Plan], rules: Rules) -> Plan:
     """The plan by rules, in which each of their resolutions is about what is still in conflict before it."""
     made = plan(rules)
-    for rule in rules.resolutions:
+    for written in rules.resolutions:
+        rule = written.among(made.names())
         found = [decision.name for decision in made.conflicts() if rule.matches(decision.name)]
         if found:
             choice = of_conflicts(rule.choice)
-            rules = replace(rules, rules=(*rules.rules, *(Rule(glob.escape(name), choice) for name in found)))
+            rules = replace(rules, rules=(*rules.rules, *(Rule(name, choice, True) for name in found)))
             made = plan(rules)
     return made
 

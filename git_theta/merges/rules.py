@@ -1,6 +1,6 @@
 """What is said beforehand about merging tensors: the grammar of rules.
 
-GLOB: STRATEGY key=value ...        a rule
+GLOB: STRATEGY key=value ...        a rule; "NAME" in quotes, as JSON writes it, is one tensor and no glob
 OLD -> NEW                          tensors that were renamed on one side
 common | pad | ours                 what becomes of different numbers of rows
 """
@@ -11,13 +11,14 @@ import re
 import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from git_theta.errors import ThetaError
 from git_theta.merges import registry
 from git_theta.merges.interface import Strategy
 from git_theta.merges.options import parse, parse_pairs, render
+from git_theta.patterns import QUOTED, Pattern, read, written
+from git_theta.showing import operand, printable
 
 Rows = Literal["common", "pad", "ours"]
 """What becomes of tensors that differ in their first dimension only. The rows that all have are merged; then
@@ -29,7 +30,10 @@ the strategy combines what all sides have, with a task vector of zero for those 
 
 _ONE_SIDED: tuple[OneSided, ...] = ("take", "combine")
 _ROWS: tuple[Rows, ...] = ("common", "pad", "ours")
-_RULE = re.compile(r"\s*(?:(\S.*?):\s+|(\S+):)(\S.*?)\s*\Z", re.DOTALL)
+_RULE = re.compile(rf"\s*(?:({QUOTED})\s*:\s*|(\S.*?):\s+|(\S+):)(\S.*?)\s*\Z", re.DOTALL)
+_NAME = rf"({QUOTED}|\S.*?)"
+_RENAME = re.compile(rf"\s*{_NAME}\s*->\s*{_NAME}\s*\Z", re.DOTALL)
+_LONGEST = 10_000  # characters of a rule, which is matched in time that grows with their square
 _GRAMMAR = "rules read: GLOB: STRATEGY key=value ..., for example: lm_head.*: linear weight=0.7"
 
 
@@ -63,30 +67,47 @@ class Choice:
 
 @dataclass(frozen=True)
 class Rule:
-    """A choice for the tensors that a glob matches; `*` matches every character, dots and slashes too."""
+    """A choice for the tensors that a glob matches, or for the one that is named.
+
+    Attributes:
+        literal: whether the pattern is a name, and no glob.
+    """
 
     pattern: str
     choice: Choice
+    literal: bool = False
+
+    @property
+    def _meant(self) -> Pattern:
+        return Pattern(self.pattern, self.literal)
 
     def matches(self, name: str) -> bool:
-        return name == self.pattern or fnmatchcase(name, self.pattern)
+        return self._meant.matches(name)
+
+    def among(self, names: Collection[str]) -> Rule:
+        """What it says where these are the names there are."""
+        return replace(self, literal=self._meant.among(names).literal)
 
     def __str__(self) -> str:
-        return f"{self.pattern}: {self.choice}"
+        return f"{self._meant}: {self.choice}"
 
 
 @dataclass(frozen=True)
 class Rename:
     """Tensors called `old` on one side are those called `new` on another.
 
-    Both hold the same number of `*`, each of which stands for the same text on both sides.
+    Both hold the same number of `*`, each of which stands for the same text on both sides; in literal names
+    it stands for itself.
     """
 
     old: str
     new: str
+    literal: bool = False
 
     def apply(self, name: str) -> str | None:
         """The new name of a tensor, or None where it is not meant."""
+        if self.literal:
+            return self.new if name == self.old else None
         first, *rest = self.old.split("*")
         if not rest:
             return self.new if name == first else None
@@ -104,8 +125,13 @@ class Rename:
         found.insert(0, name[start:end])
         return "".join(text for pair in zip(self.new.split("*"), (*found, ""), strict=True) for text in pair)
 
+    def among(self, names: Collection[str]) -> Rename:
+        """What it says where these are the names there are."""
+        return replace(self, literal=self.literal or {self.old, self.new} <= set(names))
+
     def __str__(self) -> str:
-        return f"{self.old} -> {self.new}"
+        old, new = map(written, (self.old, self.new)) if self.literal else (self.old, self.new)
+        return f"{old} -> {new}"
 
 
 @dataclass(frozen=True)
@@ -137,6 +163,14 @@ class Rules:
             rows=choice.rows or self.rows,
             one_sided=self._about_one_sided(choice),
             knows_rows=choice.explicit and choice.rows is not None,
+        )
+
+    def among(self, names: Collection[str]) -> Rules:
+        """The same, where these are the names there are: what is written like one of them means it alone."""
+        return replace(
+            self,
+            rules=tuple(rule.among(names) for rule in self.rules),
+            renames=tuple(rename.among(names) for rename in self.renames),
         )
 
     @property
@@ -181,23 +215,25 @@ def check_matches(rules: Sequence[Rule], names: Collection[str], paths: Sequence
     """Raises ThetaError for a rule that none of these names of tensors matches: it is misspelt."""
     for rule in rules:
         if not any(map(rule.matches, names)):
+            where = ", ".join(map(printable, paths))
             raise ThetaError(
-                f"no tensor of {', '.join(paths)} matches {rule.pattern!r}; nothing was changed",
-                f"git theta show {shlex.quote(paths[0])} lists the tensors",
+                f"no tensor of {where} matches {rule.pattern!r}; nothing was changed",
+                f"git theta show {operand(paths[0])} lists the tensors",
             )
 
 
 def parse_rule(text: str, origin: str) -> Rule:
     """A rule from `GLOB: STRATEGY key=value ...`. Raises ThetaError, naming the rule and its origin."""
     place = f"{origin}: rule {text.strip()!r}"
-    match = _RULE.match(text)
+    match = _RULE.match(text) if len(text) < _LONGEST else None
     if match is None:
-        raise ThetaError(f"{place} is not of the form GLOB: STRATEGY", _GRAMMAR)
-    spaced, tight, words = match.groups()
+        raise ThetaError(f"{place[:_LONGEST]} is not of the form GLOB: STRATEGY", _GRAMMAR)
+    quoted, spaced, tight, words = match.groups()
     strategy, values, rows = parse_strategy(words, place)
     one_sided = parse_one_sided(values.pop("one-sided", ""), place)
     choice = Choice(strategy, parse(strategy, values, place), parse_rows(rows, place), True, place, one_sided)
-    return Rule(spaced or tight, choice)
+    meant = read(quoted or spaced or tight)
+    return Rule(meant.text, choice, meant.literal)
 
 
 def parse_strategy(text: str, origin: str) -> tuple[Strategy[Any], dict[str, str], str]:
@@ -238,10 +274,14 @@ def parse_one_sided(text: str, origin: str) -> OneSided | None:
 
 def parse_rename(text: str, origin: str) -> Rename:
     """A rename rule from `OLD -> NEW`. Raises ThetaError for anything else."""
-    old, _, new = (part.strip() for part in text.partition("->"))
-    if not old or not new or old.count("*") != new.count("*"):
+    match = _RENAME.match(text) if len(text) < _LONGEST else None
+    names = [read(name) for name in match.groups()] if match is not None else []
+    if any(name.literal for name in names) and not any("*" in n.text for n in names if not n.literal):
+        return Rename(names[0].text, names[1].text, literal=True)
+    if match is None or match[1].count("*") != match[2].count("*"):
         raise ThetaError(
-            f"{origin}: rename {text.strip()!r} is not of the form OLD -> NEW, with as many * on both sides",
+            f"{origin}: rename {text.strip()[:_LONGEST]!r} is not of the form OLD -> NEW, "
+            "with as many * on both sides",
             "for example: model.layers.* -> transformer.h.*",
         )
-    return Rename(old, new)
+    return Rename(match[1], match[2])

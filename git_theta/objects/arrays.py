@@ -96,8 +96,10 @@ class ArrayInfo:
             length, width = map(untrusted.number, meta["shape"])
             sharding = meta["codecs"][0]["configuration"]
             planes = sharding["codecs"][0]["name"] == "transpose"
+            if not length or width not in (ITEM_SIZES if planes else ROW_WIDTHS):
+                raise ValueError(f"{[length, width]} is not the shape of an array")
             info = ArrayInfo(length, width, inner_items(length, width) if planes else 1, planes)
-            if not length or width not in (ITEM_SIZES if planes else ROW_WIDTHS) or info.metadata() != meta:
+            if info.metadata() != meta:
                 raise ValueError("unexpected metadata")
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
             raise DamagedObject(f"the metadata of an array is damaged ({error})") from None

@@ -66,7 +66,7 @@ class Container:
             if version != FORMAT_VERSION:
                 raise DamagedObject(f"the object is of version {version!r}, which there is not")
             self.members = [Member.read(row) for row in attributes["members"]]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise DamagedObject(f"the object's metadata is damaged ({error})") from None
         self.arrays: dict[str, ArrayInfo] = {}
         self._indices: dict[str, tuple[int, bytes]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from git_theta.tensors import Bits
 
+_OF_DAMAGE = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, struct.error)
+"""What the code raises that reads what it should never meet."""
 _CACHED_BYTES = 16 << 20
 _ChunkKey = tuple[str, str, int]
 
@@ -281,9 +284,7 @@ class _Naming:
             return
         if isinstance(error, DamagedObject) and not error.message.startswith("object "):
             raise self._damaged(f": {error.message}") from error
-        if isinstance(error, (ValueError, LookupError, TypeError, ArithmeticError)) and not isinstance(
-            error, ThetaError
-        ):
+        if isinstance(error, _OF_DAMAGE) and not isinstance(error, ThetaError):
             raise self._damaged(f" ({error})") from error
 
     def _damaged(self, why: str) -> DamagedObject:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 
+from git_theta.showing import control
 from git_theta.units import human_size
 
 _INTERVAL = 0.1  # seconds
@@ -56,5 +57,5 @@ class Progress:
         share = 100 * self._bytes // self._total if self._total else 100
         rate = f", {human_size(self._bytes / seconds)}/s" if end == "\r" else ""
         count = f"{self._done}/{self._objects}"
-        sys.stderr.write(f"{self._title}: {share:3d} % ({count}), {human_size(self._bytes)}{rate}{end}")
+        control(sys.stderr, f"{self._title}: {share:3d} % ({count}), {human_size(self._bytes)}{rate}{end}")
         sys.stderr.flush()

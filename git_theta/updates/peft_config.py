@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import sqrt
 from typing import Any
 
 from git_theta.errors import ThetaError
@@ -27,6 +27,7 @@ _NO_PLAIN_LORA = (
     "use_bdlora",
     "velora_config",
 )
+_MOST = 1e300  # of a scale: any number larger is no scale
 ELSEWHERE = "apply the adapter with the library that made it; git add then finds the update itself"
 
 
@@ -74,9 +75,9 @@ class Config:
             return Config(None, None, False, False, False)
         alpha = _of_pattern(config, "alpha_pattern", module, config.get("lora_alpha", 8))
         rank = _of_pattern(config, "rank_pattern", module, config.get("r"))
-        if not isinstance(alpha, (int, float)) or not isfinite(alpha):
-            raise ValueError(f"lora_alpha is {alpha!r}")
-        if rank is not None and not isinstance(rank, int):
+        if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not -_MOST < alpha < _MOST:
+            raise ValueError(f"lora_alpha is {str(alpha)[:40]!r}")
+        if rank is not None and type(rank) is not int:
             raise ValueError(f"r is {rank!r}")
         flags = (bool(config.get(name)) for name in ("use_rslora", "fan_in_fan_out", "use_dora"))
         return Config(float(alpha), rank, *flags)
@@ -100,7 +101,7 @@ def token_rows(config: Mapping[str, Any] | None, module: str) -> list[int]:
     if isinstance(given, dict):
         names = [name for name in given if module == name or module.endswith(f".{name}")]
         given = given[names[0]] if names else None
-    if not isinstance(given, list) or not all(isinstance(row, int) for row in given):
+    if not isinstance(given, list) or not all(type(row) is int for row in given):
         raise ValueError("adapter_config.json does not say which of its rows were trained")
     return given
 
@@ -112,11 +113,13 @@ def by_input(config: Mapping[str, Any] | None, module: str) -> bool | None:
         return None
     if isinstance(given, str):
         return _fits(given, module, "feedforward_modules", re.fullmatch)
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise ValueError(f"feedforward_modules is {given!r}")
     return module.endswith(tuple(given))
 
 
 def _fits(pattern: str, module: str, key: str, match: Callable[[str, str], re.Match[str] | None]) -> bool:
     try:
         return match(pattern, module) is not None
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"{key} has no regular expression in {pattern!r}: {error}") from None

@@ -147,7 +147,7 @@ def _guides(
         raise ThetaError(
             f"the adapter has no part {error} for {place!r}", "get the whole adapter file"
         ) from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, IndexError, ArithmeticError) as error:
         raise ThetaError(
             f"the adapter's part for {place!r} does not fit {name!r}, which is {list(shape)}: {error}",
             "check that the adapter was made for this model",
@@ -195,6 +195,8 @@ def _product_of(parts: Mapping[str, Tensor], config: Config, shape: tuple[int, .
     embedding = "embedding_A" in parts
     a, b = (parts["embedding_A"], parts["embedding_B"]) if embedding else (parts["A"], parts["B"])
     right, left = floats(a), floats(b)
+    if not (right.ndim and left.ndim and right.size and left.size and shape):
+        raise ValueError(f"its factors are {list(left.shape)} and {list(right.shape)}")
     rank = len(right)
     if config.rank is not None and config.rank != rank:
         raise ValueError(f"its rank is {rank}, and adapter_config.json says {config.rank}")
@@ -215,6 +217,8 @@ def _product_of(parts: Mapping[str, Tensor], config: Config, shape: tuple[int, .
 def _product(
     left: NDArray[np.float64], right: NDArray[np.float64], shape: tuple[int, ...], scaled: bool
 ) -> AddedProduct:
+    if not shape:
+        raise ValueError("a product has rows and columns")
     rows, columns = shape[0], prod(shape[1:])
     if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
         raise ValueError(f"its factors are {list(left.shape)} and {list(right.shape)}")
@@ -233,8 +237,8 @@ def _ia3(
     model: Mapping[str, tuple[int, ...]],
 ) -> dict[str, Guide]:
     """Of peft: a factor for each input, or for each output and its bias."""
-    if not np.isfinite(vector).all():
-        raise ValueError("it holds NaN or infinities")
+    if not vector.ndim or not np.isfinite(vector).all():
+        raise ValueError("it is a single number, or holds NaN or infinities")
     feedforward = by_input(config, module)
     if feedforward is None:
         feedforward = vector.shape[-1] != 1 or vector.ndim > 2

@@ -27,6 +27,26 @@ def test_command_lines(line: str, command: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "passes_on"),
+    [
+        ("/bin/sh -c x", True),
+        ("-bash", True),
+        ("env A=1 git-theta filter-process", True),
+        ("git", True),
+        ("/usr/bin/perl /usr/lib/git-core/git-add--interactive", True),
+        ("python3 /usr/bin/git-theta pull", True),
+        ("", True),
+        *(
+            (name, False)
+            for name in ("less -R", "delta", "vim x", "script -c x", "ssh host", "python3 tool.py", "tig")
+        ),
+    ],
+)
+def test_what_may_stand_between_git_and_what_it_has_started(line: str, passes_on: bool) -> None:
+    assert callers._passes_on(line.split()) == passes_on
+
+
+@pytest.mark.parametrize(
     ("commands", "responsible"),
     [
         ([], []),

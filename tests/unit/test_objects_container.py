@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -261,6 +263,9 @@ HUGE = 1 << 61
         array_with(inner=1 << 33, length=1 << 33),
         array_with(width=1 << 40),
         array_with(width=3),
+        array_with(width=0, inner=1),
+        array_with(width=0, planes=False),
+        array_with(length=0, width=0, inner=1),
         array_with(planes=False),
         array_with(planes=False, width=1 << 40, inner=1),
         array_with(length=2.0),
@@ -326,6 +331,32 @@ def member_with(**changes: Any) -> Any:
 def test_members_that_make_no_sense_are_refused(change: Any) -> None:
     with pytest.raises(DamagedObject):
         opened(with_text(write(example()), "zarr.json", change))
+
+
+ODD = (0, -1, 1.5, True, None, "x", "\ud800", [], {}, [[]], [0], {"x": 0}, 1 << 70, 1e400)
+
+
+def everywhere(document: Any) -> Iterator[Any]:
+    """The document, with something odd in each place of it."""
+    if isinstance(document, dict | list):
+        places = document if isinstance(document, dict) else range(len(document))
+        for place in places:
+            for changed in [*ODD, *everywhere(document[place])]:
+                copy: Any = document.copy()
+                copy[place] = changed
+                yield copy
+
+
+@pytest.mark.parametrize("entry", ["zarr.json", "data2/zarr.json"])
+def test_odd_values_anywhere_are_damage(entry: str) -> None:
+    data = write(example())
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        document = json.loads(archive.read(entry))
+    for changed in everywhere(document):
+        with suppress(DamagedObject):
+            found = opened(with_text(data, entry, lambda text, changed=changed: changed))
+            for member in found.members:
+                assert (member.items, member.chunks, member.most_parameters) >= (0, 0, 0)
 
 
 def test_members_come_back() -> None:

@@ -248,6 +248,7 @@ def test_trained_tokens(name: str, config: dict[str, object], d: DType) -> None:
 
 
 LORA = {f"{PEFT}.lora_A.weight": factor(4, 80, seed=1), f"{PEFT}.lora_B.weight": factor(96, 4, seed=2)}
+IA3 = {f"{PEFT}.ia3_l": factor(96, 1, seed=1)}
 BIASED = {NAME: (96, 80), "model.layers.0.q_proj.bias": (96,)}
 TOKENS = {f"{PEFT}.trainable_tokens_delta": factor(2, 80, seed=1)}
 INDICES = tensor_of(np.array([5, 7680], np.int64), dtype("I64"), (2,))
@@ -273,6 +274,36 @@ INDICES = tensor_of(np.array([5, 7680], np.int64), dtype("I64"), (2,))
         (LORA, {"r": 8, "rank_pattern": {"(q": 4}}, None, "no regular expression"),
         (LORA, {"alpha_pattern": [3]}, None, "alpha_pattern is"),
         (LORA, {"r": "many"}, None, "r is 'many'"),
+        (LORA, {"alpha_pattern": "q_proj"}, None, "alpha_pattern is 'q_proj'"),
+        (LORA, {"alpha_pattern": {"q_proj": "16"}}, None, "lora_alpha is '16'"),
+        (LORA, {"rank_pattern": 3}, None, "rank_pattern is 3"),
+        (LORA, {"lora_alpha": 10**400}, None, "lora_alpha is '1000"),
+        (LORA, {"lora_alpha": float("nan")}, None, "lora_alpha is 'nan'"),
+        (LORA, {"lora_alpha": True}, None, "lora_alpha is 'True'"),
+        (LORA, {"alpha_pattern": {"(" * 5000: 1}}, None, "no regular expression"),
+        (IA3, {"feedforward_modules": 3}, None, "feedforward_modules is 3"),
+        (IA3, {"feedforward_modules": [3]}, None, "feedforward_modules is"),
+        (
+            {f"{PEFT}.lora_A.weight": factor(seed=1), f"{PEFT}.lora_B.weight": factor(seed=2)},
+            None,
+            None,
+            "factors",
+        ),
+        (
+            {f"{PEFT}.lora_A.weight": factor(0, 80, seed=1), f"{PEFT}.lora_B.weight": factor(96, 0, seed=2)},
+            None,
+            None,
+            "factors",
+        ),
+        ({f"{NAME}/R": factor(seed=1), f"{NAME}/C": factor(seed=2)}, None, None, "factors"),
+        ({f"{PEFT}.ia3_l": factor(seed=1)}, None, None, "single number"),
+        (LORA, None, {NAME: ()}, "does not fit"),
+        (
+            {f"{NAME}/R": factor(96, 4, seed=1), f"{NAME}/C": factor(4, 80, seed=1)},
+            None,
+            {NAME: ()},
+            "does not fit",
+        ),
         ({"something": factor(80, seed=1)}, None, None, "no name that is understood"),
         (LORA, None, {NAME: (80, 96)}, r"does not fit .* its product is \[96, 80\]"),
         (LORA, None, {"other.weight": (96, 80)}, "names no tensor"),

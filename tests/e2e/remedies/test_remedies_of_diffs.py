@@ -148,6 +148,8 @@ def test_rows_that_are_folded(history: GitRepo) -> None:
     said = history.git("diff").stdout
     assert "layer.29.weight" not in said.partition("diff --git")[0]
     assert "layer.29.weight" in history.remedy(said, "git theta diff --all").stdout
+    sides = said.partition("git theta diff --all ")[2].splitlines()[0]
+    assert "layer.29.weight" in history.remedy(said, f"git theta diff --all {sides}").stdout
 
 
 def test_diff_driver_by_hand(history: GitRepo) -> None:
