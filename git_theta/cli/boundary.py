@@ -72,6 +72,7 @@ def _git_version() -> str:
 
 def _write_log(text: str) -> Path | None:
     """Keep a text under theta/log of the repository, else in the user's cache."""
+    from git_theta import files
     from git_theta.git.repository import Repository
 
     places = []
@@ -80,12 +81,11 @@ def _write_log(text: str) -> Path | None:
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     places.append(Path(cache).expanduser() / "git-theta" / "log")
     for place in places:
-        with suppress(OSError):
-            place.mkdir(parents=True, exist_ok=True)
+        with suppress(ThetaError, OSError):
             log = place.absolute() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
-            log.write_text(text)
+            files.replace(log, text.encode(errors="replace"))
             for old in sorted(place.glob("*.txt"))[:-_KEPT_LOGS]:
-                old.unlink(missing_ok=True)
+                files.remove(old)
             return log
     return None
 

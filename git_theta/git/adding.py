@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
+from git_theta import files
 from git_theta.checkpoints import registry as formats
 from git_theta.checkpoints.checks import checked
 from git_theta.checkpoints.layout import Format, Layout, Span
@@ -35,6 +35,7 @@ from git_theta.updates.peft_config import ELSEWHERE
 from git_theta.updates.sideload import guides
 
 _CONFIG = "adapter_config.json"
+_PIECE = 1 << 20
 
 
 class Guided:
@@ -55,6 +56,7 @@ class Guided:
     ) -> None:
         self._repository = repository
         self._path = path
+        files.refuse_led_elsewhere(path, repository.work_tree)
         top = repository.work_tree.resolve()
         self._pathname = path.resolve().relative_to(top).as_posix()
         self._kind = kinds.by_name(update).name if update else ""
@@ -85,15 +87,11 @@ class Guided:
             }
             everything = {name: made.get(name) or FileTensor(span, file) for name, span in spans.items()}
             skeleton = form.patch(_outside(file, layout), layout, everything)
-            with NamedTemporaryFile(dir=self._path.parent, prefix=".git-theta-", delete=False) as target:
-                try:
-                    shutil.copyfile(self._path, target.name)
-                    _overwrite(target, layout, made, skeleton)
-                    shutil.copymode(self._path, target.name)
-                    Path(target.name).replace(self._path)
-                except BaseException:
-                    Path(target.name).unlink(missing_ok=True)
-                    raise
+            top, aside = self._repository.work_tree, self._repository.store.temporary
+            with files.replacing(self._path, top=top, aside=aside) as target:
+                file.seek(0)
+                shutil.copyfileobj(file, target, _PIECE)
+                _overwrite(target, layout, made, skeleton)
 
     def store(self) -> int:
         """Store the tensors that the update is for, predicted as it says wherever that helps.
@@ -201,17 +199,16 @@ def _outside(file: IO[bytes], layout: Layout) -> bytes:
     return b"".join([*parts, file.read()])
 
 
-def _overwrite(target: Any, layout: Layout, made: Mapping[str, Tensor], skeleton: bytes) -> None:
+def _overwrite(file: IO[bytes], layout: Layout, made: Mapping[str, Tensor], skeleton: bytes) -> None:
     """Put new tensors and a skeleton of the same length into a file."""
     position = used = 0
-    with open(target.name, "r+b") as file:
-        for span in layout.spans:
-            file.seek(position)
-            file.write(skeleton[used : used + span.offset - position])
-            used += span.offset - position
-            position = span.offset + span.nbytes
-            if span.name in made:
-                file.seek(span.offset)
-                file.write(made[span.name].read(0, made[span.name].items).tobytes())
+    for span in layout.spans:
         file.seek(position)
-        file.write(skeleton[used:])
+        file.write(skeleton[used : used + span.offset - position])
+        used += span.offset - position
+        position = span.offset + span.nbytes
+        if span.name in made:
+            file.seek(span.offset)
+            file.write(made[span.name].read(0, made[span.name].items).tobytes())
+    file.seek(position)
+    file.write(skeleton[used:])

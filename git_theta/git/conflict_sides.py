@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from git_theta import files
 from git_theta import manifest as manifests
-from git_theta.errors import ThetaError, cannot_write
+from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
 from git_theta.filters.smudge import Smudger, Write
 from git_theta.git import conflicts, marked, mending, recovery
@@ -81,32 +81,30 @@ def take_out(repository: Repository, path: str, side: Side, target: Path | None)
     blob = repository.blob(version[1])
     if blob is None:
         raise lost(one.path, version[1])
-    target = target or repository.work_tree / one.path
+    if target is None:
+        target = repository.work_tree / one.path
+    else:
+        files.refuse_led_elsewhere(target, repository.work_tree)
     write_file(repository, one.path, blob, target)
     return target
 
 
-def write_file(repository: Repository, path: str, text: bytes, target: Path) -> None:
+def write_file(repository: Repository, path: str, text: bytes, target: Path, mode: int | None = None) -> None:
     """Write what a blob stands for, whole or not at all.
+
+    Args:
+        mode: permissions, unless those of the file that is replaced.
 
     Raises:
         MissingObject: its data are not to be had.
         ThetaError: the file cannot be written.
     """
-    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.theta")
-    try:
-        with temporary.open("wb") as file:
-            if manifests.is_manifest(text) and stand_ins.recognise(text) is None:
-                _smudge(repository, path, text, file.write)
-            else:
-                file.write(text)
-        with suppress(FileNotFoundError):
-            temporary.chmod(target.stat().st_mode & 0o777)
-        temporary.replace(target)
-    except OSError as error:
-        raise cannot_write(target, error) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    aside = repository.store.temporary
+    with files.replacing(target, mode, top=repository.work_tree, aside=aside) as file:
+        if manifests.is_manifest(text) and stand_ins.recognise(text) is None:
+            _smudge(repository, path, text, file.write)
+        else:
+            file.write(text)
 
 
 def _open(repository: Repository, path: str) -> Open | None:

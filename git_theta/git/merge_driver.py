@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from git_theta import files
 from git_theta.checkpoints.remainder import TYPE
 from git_theta.diffs.text import counted
 from git_theta.errors import MissingObject, ThetaError
@@ -88,7 +89,7 @@ def _merge_versions(repository: Repository, call: Call) -> int:
         _say(f"{call.path}: {plan.skeleton.reason}")
         _say_how(record, doing)
         return 1
-    _write(call.ours, applied.text)
+    _write(repository, call.ours, applied.text)
     for line in summary(call.path, plan, applied):
         _say(line)
     if call.versions[BASE] is None and _is_shallow(repository):
@@ -134,11 +135,11 @@ def _merge_ancestors(repository: Repository, call: Call) -> int:
             plan = merge.plan(replace(rules, rules=(*rules.rules, *(Rule(name, base) for name in names))))
             if plan.skeleton.action != "conflict" and not plan.conflicts():
                 merge.fetch(plan, whole=False)
-                _write(call.ours, merge.apply(plan).text)
+                _write(repository, call.ours, merge.apply(plan).text)
                 return 0
     except ThetaError:
         pass  # the merge that was asked for says what is wrong
-    _write(call.ours, call.base.read_bytes())
+    _write(repository, call.ours, call.base.read_bytes())
     return 1
 
 
@@ -216,15 +217,9 @@ def _stored(repository: Repository, text: bytes) -> str:
     return repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
 
 
-def _write(file: Path, text: bytes) -> None:
+def _write(repository: Repository, file: Path, text: bytes) -> None:
     """Replace a file's contents by complete ones."""
-    temporary = file.with_name(f"{file.name}.theta")
-    try:
-        temporary.write_bytes(text)
-        temporary.replace(file)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ThetaError(f"cannot write {file}: {error.strerror}") from None
+    files.replace(file, text, aside=repository.store.temporary)
 
 
 def summary(path: str, plan: Plan, applied: Applied) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from git_theta import files
 from git_theta.errors import ThetaError
 from git_theta.git import operation
 from git_theta.git.conflicts import clear, everything
@@ -38,7 +39,7 @@ def commit_merge(
         ThetaError: a hook refused, or local changes would be overwritten. Nothing has been changed.
     """
     file = repository.git_dir.absolute() / _MESSAGE
-    file.write_text(_message(repository, theirs, message, record), errors="surrogateescape")
+    files.replace(file, _bytes(_message(repository, theirs, message, record)))
     try:
         index = {"GIT_INDEX_FILE": str(scratch.absolute() / "index")}
         staged = repository.with_environment(index)
@@ -51,7 +52,7 @@ def commit_merge(
         parents = [word for head in (ours, *theirs) for word in ("-p", head.commit)]
         commit = repository.git("commit-tree", *sign, *parents, tree, stdin=cleaned).decode().strip()
     finally:
-        file.unlink(missing_ok=True)
+        files.remove(file)
     names = " ".join(head.name for head in theirs)
     moving = repository.with_environment({"GIT_REFLOG_ACTION": f"merge {names}"})
     if fast_forward(moving, ours, commit, "-q", "--no-verify-signatures", "--no-autostash"):
@@ -110,9 +111,9 @@ def _stage(repository: Repository, ours: Head, theirs: Sequence[Head], tree: str
         raise ThetaError(said, "git commit or git stash, then merge again")
     folder = repository.git_dir
     repository.git("update-ref", "ORIG_HEAD", ours.commit)
-    (folder / _MESSAGE).write_text(message, errors="surrogateescape")
-    (folder / _MODE).write_text("no-ff")
-    (folder / _HEAD).write_text("".join(f"{head.commit}\n" for head in theirs))
+    files.replace(folder / _MESSAGE, _bytes(message))
+    files.replace(folder / _MODE, b"no-ff")
+    files.replace(folder / _HEAD, _bytes("".join(f"{head.commit}\n" for head in theirs)))
 
 
 def abort(repository: Repository) -> None:
@@ -130,6 +131,10 @@ def abort(repository: Repository) -> None:
 
 def _message(repository: Repository, theirs: Sequence[Head], message: str, record: list[str]) -> str:
     return with_trailers(repository, message or _usual_message(repository, theirs), record)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
 
 
 def _usual_message(repository: Repository, theirs: Sequence[Head]) -> str:

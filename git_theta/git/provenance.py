@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from git_theta import files
 from git_theta.git import conflicts
 from git_theta.git.conflicts import Conflict, Settings
 from git_theta.git.records import Records
@@ -66,7 +67,7 @@ def complete(repository: Repository, message: Path) -> None:
     text = message.read_text(errors="surrogateescape")
     lines = merge_record.trailers(recorded, next(iter(devices - {"cpu"}), ""), base="")
     text = merge_record.with_trailers(repository, merge_record.without(text, recorded), lines)
-    message.write_text(text, errors="surrogateescape")
+    files.replace(message, text.encode(errors="surrogateescape"))
 
 
 def _is_staged(repository: Repository, one: Merged) -> bool:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 
+from git_theta import files
+from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
 
 _OID = re.compile(r"[0-9a-f]{40,64}")
@@ -21,11 +23,9 @@ def record(repository: Repository, tips: Sequence[str]) -> str:
     lines = "".join(f"{oid}\n" for oid in tips if oid not in known)
     try:
         if lines:
-            repository.theta.mkdir(exist_ok=True)
-            with (repository.theta / "pushed").open("a") as file:
-                file.write(lines)
-    except OSError as error:
-        return f"cannot note what was pushed ({error.strerror}), which git theta repack must not rewrite"
+            files.append(repository.theta / "pushed", lines.encode())
+    except ThetaError as error:
+        return f"cannot note what was pushed ({error.message}), which git theta repack must not rewrite"
     return ""
 
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from git_theta import files
 from git_theta.git.repository import Repository
 
 
@@ -46,14 +47,11 @@ class Records(Generic[AnyRecord]):
 
     def write(self, repository: Repository, record: AnyRecord) -> None:
         """Write a record down; one for the same path is replaced, and those that are void are removed."""
-        self._folder(repository).mkdir(parents=True, exist_ok=True)
+        text = json.dumps(asdict(record), indent=1).encode()
+        files.replace(self._file(repository, record.path), text, sync=True)
         for file, old in self._all(repository):
             if old is None or old.head != record.head:
-                file.unlink(missing_ok=True)
-        file = self._file(repository, record.path)
-        temporary = file.with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(record), indent=1))
-        temporary.replace(file)
+                files.remove(file)
 
     def find(self, repository: Repository, path: str) -> AnyRecord | None:
         """The record of a path, if there is one and HEAD has not moved since."""
@@ -68,7 +66,7 @@ class Records(Generic[AnyRecord]):
 
     def clear(self, repository: Repository, path: str) -> None:
         """Forget the record of a path."""
-        self._file(repository, path).unlink(missing_ok=True)
+        files.remove(self._file(repository, path))
 
     def _all(self, repository: Repository) -> Iterator[tuple[Path, AnyRecord | None]]:
         for file in self._folder(repository).glob("*.json"):

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from git_theta.errors import DamagedObject, MissingObject, NewerObject, ThetaError, cannot_write
-from git_theta.objects.folders import make_folder
-from git_theta.objects.temporary import TemporaryFolder, beside
+from git_theta.files import TemporaryFolder, beside, make_folder
 
 if TYPE_CHECKING:
     from git_theta.objects.container import Container
@@ -36,13 +35,16 @@ class LocalStore:
         root: the `theta` folder of the repository's common git directory.
         alternates: `theta` folders that are searched too, and never written to.
         sync: flush objects to the disk before they get their name.
+
+    Attributes:
+        temporary: where files are written that have no name yet.
     """
 
     def __init__(self, root: Path, alternates: Sequence[Path] = (), sync: bool = False) -> None:
         self.root = root
         self._folders = [folder / "objects" for folder in (root, *alternates)]
         self._texts = [str(folder) for folder in self._folders]
-        self._temporary = TemporaryFolder(root / "tmp")
+        self.temporary = TemporaryFolder(root / "tmp")
         self._sync = sync
         self._containers: OrderedDict[str, Container] = OrderedDict()
         self._lock = threading.Lock()
@@ -139,7 +141,7 @@ class LocalStore:
         """
         with ExitStack() as stack:
             try:
-                file = stack.enter_context(self._temporary.file())
+                file = stack.enter_context(self.temporary.file())
             except ThetaError:
                 from tempfile import gettempdir  # slow to import, and seldom needed
 
@@ -156,7 +158,7 @@ class LocalStore:
         Raises:
             ThetaError: the store cannot be written.
         """
-        with self._temporary.file() as file:
+        with self.temporary.file() as file:
             yield file, lambda oid: self._rename(Path(str(file.name)), oid)
 
     def adopt(self, source: Path, oid: str, size: int) -> None:
@@ -168,7 +170,7 @@ class LocalStore:
         """
         if self.has(oid, size):
             return
-        with self._temporary.file() as file:
+        with self.temporary.file() as file:
             temporary = beside(Path(str(file.name)))  # a link would replace the file that is locked
             try:
                 self._adopt(source, temporary, oid, size)
@@ -185,11 +187,11 @@ class LocalStore:
 
     def leftovers(self) -> list[Path]:
         """Temporary files that processes which died have left behind."""
-        return self._temporary.leftovers()
+        return self.temporary.leftovers()
 
     def clean_up(self) -> None:
         """Remove temporary files that processes which died have left behind."""
-        self._temporary.clean_up()
+        self.temporary.clean_up()
 
     def _rename(self, temporary: Path, oid: str) -> None:
         final = self._folders[0] / oid[:2] / oid[2:4] / oid

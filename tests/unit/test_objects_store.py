@@ -16,8 +16,8 @@ from stat import S_ISDIR
 import pytest
 
 from git_theta.errors import DamagedObject, MissingObject, ThetaError
+from git_theta.files import TemporaryFolder, beside
 from git_theta.objects.store import LocalStore, link_or_copy, verify
-from git_theta.objects.temporary import TemporaryFolder, beside
 
 DATA = b"some bytes" * 100
 OID = sha256(DATA).hexdigest()
@@ -205,10 +205,10 @@ def test_an_object_that_is_missing_or_cannot_be_read(store: LocalStore) -> None:
 _WRITER = """
 import os, sys
 from pathlib import Path
-from git_theta.objects import temporary
+from git_theta import files
 os.getpid = lambda: 999999999  # as in another PID namespace
-with temporary.TemporaryFolder(Path(sys.argv[1])).file() as file:
-    temporary.beside(Path(file.name)).write_bytes(b"half of an object")
+with files.TemporaryFolder(Path(sys.argv[1])).file() as file:
+    files.beside(Path(file.name)).write_bytes(b"half of an object")
     print(file.name, flush=True)
     sys.stdin.read()
 """

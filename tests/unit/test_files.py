@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from git_theta.objects.folders import make_folder
+from git_theta.files import make_folder
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o2775, 0o700])
