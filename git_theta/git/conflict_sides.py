@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from git_theta.git.conflicts import Conflict, Stages
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.repository import Repository
 
+_EXECUTABLE, _PLAIN = 0o777, 0o666  # but for what the umask says
 Side = Literal["base", "ours", "theirs"]
 STAGES: dict[str, int] = {"base": 1, "ours": 2, "theirs": 3}
 
@@ -105,6 +107,22 @@ def write_file(repository: Repository, path: str, text: bytes, target: Path, mod
             _smudge(repository, path, text, file.write)
         else:
             file.write(text)
+
+
+def check_out(repository: Repository, path: str, mode: str, oid: str) -> None:
+    """Write a blob into the work tree as Git would, but whole or not at all.
+
+    Raises:
+        ThetaError: git or its filter could not do that; the file is as it was.
+    """
+    top = repository.work_tree.absolute()
+    command = ["-C", str(top), "cat-file", "--filters", f"--path={path}", oid]
+    allowed = _EXECUTABLE if mode.endswith("755") else _PLAIN
+    with files.replacing(top / path, allowed, top=top, aside=repository.store.temporary) as file:
+        done = repository.popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.PIPE)
+        said = done.communicate()[1].decode(errors="replace").strip()
+        if done.returncode:
+            raise ThetaError(f"{path} cannot be written: {said}", "git theta fsck")
 
 
 def _open(repository: Repository, path: str) -> Open | None:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from git_theta import files
@@ -89,20 +90,23 @@ def _merge_versions(repository: Repository, call: Call) -> int:
         _say(f"{call.path}: {plan.skeleton.reason}")
         _say_how(record, doing)
         return 1
-    _write(repository, call.ours, applied.text)
+    settled, write = not plan.conflicts(), partial(_write, repository, call.ours, applied.text)
+    if settled:
+        write()
+    else:
+        merged = _stored(repository, applied.text)
+        left = conflicts.still_open(record, plan, applied.manifest.root, merged)
+        conflicts.leave(repository, record, left, write)
     for line in summary(call.path, plan, applied):
         _say(line)
     if call.versions[BASE] is None and _is_shallow(repository):
         _say(
             f"hint: {call.path}: this clone is shallow, and lacks the common ancestor: git fetch --deepen=100"
         )
-    if not plan.conflicts():
+    if settled:
         provenance.note(repository, record, applied.manifest.root, device_of([plan], "auto"))
         conflicts.clear(repository, call.path)
         return 0
-    merged = _stored(repository, applied.text)
-    left = conflicts.still_open(record, plan)
-    conflicts.write(repository, replace(left, root=applied.manifest.root, merged=merged))
     _say_how(left, doing)
     return 1
 

@@ -51,6 +51,12 @@ def note(repository: Repository, done: Conflict, root: str, device: str) -> None
     _records.write(repository, Merged(done.head, done.path, root, done.settings, device, versions))
 
 
+def root(repository: Repository, path: str) -> str | None:
+    """The root of what a file was merged to, if it was since HEAD moved."""
+    found = _records.find(repository, path)
+    return found.root if found is not None else None
+
+
 def complete(repository: Repository, message: Path) -> None:
     """Add to the message of a commit how the files that it commits were merged."""
     found = [one for one in _records.everything(repository) if _is_staged(repository, one)]

@@ -1,0 +1,51 @@
+"""A merge that is being put into index and work tree, and of which Git knows only when it is there.
+
+If that is stopped half-way, `git commit` would make an ordinary commit of what is staged. So a record says
+that it has begun, and the hooks refuse to commit until it has ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from git_theta.errors import ThetaError
+from git_theta.git.records import Records
+from git_theta.git.repository import Repository
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A merge that has begun; head: the commit that HEAD is on."""
+
+    head: str
+    path: str = ""
+
+
+_records = Records("staging", _Begun)
+
+
+def begin(repository: Repository, head: str) -> None:
+    """Note that a merge into this commit is about to be staged."""
+    _records.write(repository, _Begun(head))
+
+
+def end(repository: Repository) -> None:
+    """Note that Git knows of the merge, or that nothing is staged of it."""
+    _records.clear(repository, "")
+
+
+def is_half_merged(repository: Repository) -> bool:
+    """Whether something of a merge may be staged of which Git does not know."""
+    return _records.find(repository, "") is not None and not (repository.git_dir / "MERGE_HEAD").exists()
+
+
+def check(repository: Repository) -> list[ThetaError]:
+    """What is wrong with committing now."""
+    if not is_half_merged(repository):
+        return []
+    return [
+        ThetaError(
+            "git theta merge --no-commit was stopped half-way: what is staged would be committed as no merge",
+            "git theta merge --abort",
+        )
+    ]
