@@ -15,18 +15,19 @@ from git_theta.git.repository import Repository
 
 @dataclass(frozen=True)
 class _Begun:
-    """A merge that has begun; head: the commit that HEAD is on."""
+    """A merge that has begun; head: the commit that HEAD is on; tree: its result."""
 
     head: str
+    tree: str
     path: str = ""
 
 
 _records = Records("staging", _Begun)
 
 
-def begin(repository: Repository, head: str) -> None:
-    """Note that a merge into this commit is about to be staged."""
-    _records.write(repository, _Begun(head))
+def begin(repository: Repository, head: str, tree: str) -> None:
+    """Note that a merge into this commit, with this result, is about to be staged."""
+    _records.write(repository, _Begun(head, tree))
 
 
 def end(repository: Repository) -> None:
@@ -35,8 +36,14 @@ def end(repository: Repository) -> None:
 
 
 def is_half_merged(repository: Repository) -> bool:
-    """Whether something of a merge may be staged of which Git does not know."""
-    return _records.find(repository, "") is not None and not (repository.git_dir / "MERGE_HEAD").exists()
+    """Whether something of a merge is staged of which Git does not know."""
+    begun = _records.find(repository, "")
+    if begun is None or (repository.git_dir / "MERGE_HEAD").exists():
+        return False
+    options = ("-r", "-z", "--name-only")
+    merged = repository.git("diff-tree", *options, begun.head, begun.tree).split(b"\0")
+    others = repository.git("diff-index", "--cached", "-z", "--name-only", begun.tree).split(b"\0")
+    return bool(set(merged) - set(others))
 
 
 def check(repository: Repository) -> list[ThetaError]:

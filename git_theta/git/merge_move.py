@@ -102,7 +102,7 @@ def stage_merge(
 def _stage(repository: Repository, ours: Head, theirs: Sequence[Head], tree: str, message: str) -> None:
     repository.git("update-index", "-q", "--refresh", check=False)
     exclude = "--exclude-per-directory=.gitignore"
-    half_merged.begin(repository, ours.commit)
+    half_merged.begin(repository, ours.commit, tree)
     done = repository.run("read-tree", "-m", "-u", exclude, ours.commit, tree)
     if done.returncode:
         half_merged.end(repository)

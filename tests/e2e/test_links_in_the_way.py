@@ -123,12 +123,12 @@ def test_in_gits_own_folder(repo: GitRepo, victim: Path) -> None:
     repository = Repository(repo.path)
     said = pushed.record(repository, ["0" * 40])
     assert "cannot note what was pushed" in said
-    half_merged.begin(repository, repo.head())
+    half_merged.begin(repository, repo.head(), repo.head("HEAD^^{tree}"))
     [record] = (git / "theta" / "staging").iterdir()
     record.unlink()
     record.symlink_to(victim)
-    half_merged.begin(repository, repo.head())
-    assert half_merged.is_half_merged(repository)
+    half_merged.begin(repository, repo.head(), repo.head("HEAD^^{tree}"))
+    assert not record.is_symlink()
     message = git / "COMMIT_EDITMSG"
     message.unlink(missing_ok=True)
     message.symlink_to(victim)
