@@ -224,7 +224,6 @@ EXCUSED = {
     "git/diff_driver.py: write_bytes": "to standard output",
     "git/terminal.py: write_bytes": "to standard output",
     "git/template.py: rmdir": "removes its own folder, if nothing is in it",
-    "git/exchange.py: utime": "has git write a file again that is as git has written it",
     "git/purpose.py: open": "looks whether anybody reads a pipe",
     "git/terminal.py: open": "gives a closed standard output to /dev/null",
 }
