@@ -22,6 +22,7 @@ from git_theta.filters.content import Content
 from git_theta.filters.held import FileTensor
 from git_theta.filters.keeper import Keeper
 from git_theta.filters.known import Known
+from git_theta.git import applied_updates
 from git_theta.git.checkpoint import from_file
 from git_theta.git.recorded import recorded, related
 from git_theta.git.recovery import named
@@ -60,6 +61,8 @@ class Guided:
         top = repository.work_tree.resolve()
         self._pathname = path.resolve().relative_to(top).as_posix()
         self._kind = kinds.by_name(update).name if update else ""
+        self._given = [adapter, adapter.with_name(_CONFIG)] if adapter is not None else []
+        self._scale = scale
         self._adapter = ExitStack()
         try:
             found = self._read(adapter) if adapter is not None else {}
@@ -75,9 +78,14 @@ class Guided:
     def apply(self) -> None:
         """Write the file anew, with the adapter applied to the tensors that it changes.
 
-        The file is replaced in one step: until then it stays as it was.
+        The file is replaced in one step: until then it stays as it was. After that it stays as it is, however
+        often this is done before `staged`.
         """
+        repository, path = self._repository, self._pathname
+        update = applied_updates.name_of(self._given, self._scale)
         with self._path.open("rb") as file:
+            if applied_updates.is_applied(repository, path, update, file):
+                return
             form, layout = self._layout(file)
             spans = {span.name: span for span in layout.spans}
             for name, guide in self._guides.items():
@@ -87,11 +95,16 @@ class Guided:
             }
             everything = {name: made.get(name) or FileTensor(span, file) for name, span in spans.items()}
             skeleton = form.patch(_outside(file, layout), layout, everything)
-            top, aside = self._repository.work_tree, self._repository.store.temporary
+            top, aside = repository.work_tree, repository.store.temporary
             with files.replacing(self._path, top=top, aside=aside) as target:
                 file.seek(0)
                 shutil.copyfileobj(file, target, _PIECE)
                 _overwrite(target, layout, made, skeleton)
+                applied_updates.note(repository, path, update, target)
+
+    def staged(self) -> None:
+        """Note that git has staged the file."""
+        applied_updates.forget(self._repository, self._pathname)
 
     def store(self) -> int:
         """Store the tensors that the update is for, predicted as it says wherever that helps.
