@@ -52,7 +52,7 @@ def check(repository: Repository) -> list[ThetaError]:
         return []
     return [
         ThetaError(
-            "git theta merge --no-commit was stopped half-way: what is staged would be committed as no merge",
+            "a merge without a commit was stopped half-way: what is staged would be committed as no merge",
             "git theta merge --abort",
         )
     ]

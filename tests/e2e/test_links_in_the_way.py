@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,6 +149,9 @@ def test_in_place_of_what_the_user_names(history: GitRepo, victim: Path) -> None
         does(said, "name the place itself: ")
         place = said.partition("name the place itself: ")[2].strip()
         assert place.startswith(str(victim.parent.resolve()))
+    os.mkfifo(history.path / "pipe.html")
+    said = history.refused("git", "theta", "diff", "--plot", "pipe.html", "v0", "v1")
+    does(said, "move it away, or name another place")
     history.theta("diff", "--plot", "page2.html", "v0", "v1")
     assert (history.path / "page.html").is_symlink()
 

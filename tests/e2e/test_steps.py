@@ -225,7 +225,7 @@ def test_merge_without_a_commit(texts: GitRepo, steps: Steps) -> None:
 def test_a_commit_of_half_a_merge_is_refused(texts: GitRepo, steps: Steps) -> None:
     assert steps.killed_before(6, partial(staged_merge, texts))
     said = texts.refused("git", "commit", "-q", "-m", "no merge")
-    assert "git theta merge --no-commit was stopped half-way" in said
+    assert "a merge without a commit was stopped half-way" in said
     texts.remedy(said, "git theta merge --abort")
     assert texts.status() == []
     texts.theta("merge", "theirs")
