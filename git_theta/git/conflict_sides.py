@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,38 +90,40 @@ def take_out(repository: Repository, path: str, side: Side, target: Path | None)
     return target
 
 
-def write_file(repository: Repository, path: str, text: bytes, target: Path, mode: int | None = None) -> None:
+def write_file(repository: Repository, path: str, text: bytes, target: Path) -> None:
     """Write what a blob stands for, whole or not at all.
-
-    Args:
-        mode: permissions, unless those of the file that is replaced.
 
     Raises:
         MissingObject: its data are not to be had.
         ThetaError: the file cannot be written.
     """
     aside = repository.store.temporary
-    with files.replacing(target, mode, top=repository.work_tree, aside=aside) as file:
+    with files.replacing(target, top=repository.work_tree, aside=aside) as file:
         if manifests.is_manifest(text) and stand_ins.recognise(text) is None:
             _smudge(repository, path, text, file.write)
         else:
             file.write(text)
 
 
-def check_out(repository: Repository, path: str, mode: str, oid: str) -> None:
-    """Write a blob into the work tree as Git would, but whole or not at all.
+def check_out(repository: Repository, path: str, mode: str, text: bytes) -> None:
+    """Write the file of a manifest into the work tree, whole or not at all.
+
+    As a checkout does, this leaves the manifest itself where the user wants that.
 
     Raises:
-        ThetaError: git or its filter could not do that; the file is as it was.
+        MissingObject: its data are not to be had.
+        ThetaError: the file cannot be written.
     """
-    top = repository.work_tree.absolute()
-    command = ["-C", str(top), "cat-file", "--filters", f"--path={path}", oid]
+    settings, top = repository.config.settings(), repository.work_tree
+    stays = settings.skip_smudge
+    if settings.skip_missing and not stays:
+        stays = bool(fetch_missing(repository, manifests.parse(text).oids()))
     allowed = _EXECUTABLE if mode.endswith("755") else _PLAIN
     with files.replacing(top / path, allowed, top=top, aside=repository.store.temporary) as file:
-        done = repository.popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.PIPE)
-        said = done.communicate()[1].decode(errors="replace").strip()
-        if done.returncode:
-            raise ThetaError(f"{path} cannot be written: {said}", "git theta fsck")
+        if stays:
+            file.write(text)
+        else:
+            _smudge(repository, path, text, file.write)
 
 
 def _open(repository: Repository, path: str) -> Open | None:

@@ -88,7 +88,7 @@ def settle(repository: Repository, path: str, mode: str, text: bytes) -> None:
     top = str(repository.work_tree.absolute())
     with held_back():
         repository = repository.out_of_reach()
-        conflict_sides.check_out(repository, path, mode, oid)
+        conflict_sides.check_out(repository, path, mode, text)
         repository.git("-C", top, "update-index", "--add", "--cacheinfo", f"{mode},{oid},{path}")
         repository.git("-C", top, "--literal-pathspecs", "add", "--refresh", "--", path)
         conflicts.clear(repository, path)
