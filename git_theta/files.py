@@ -217,17 +217,22 @@ def refuse_link(path: Path) -> None:
         raise ThetaError(f"{path} is a symbolic link, {_NOTHING}", f"rm {shlex.quote(str(path))}; {_AGAIN}")
 
 
-def refuse_led_elsewhere(path: Path, top: Path | None) -> None:
-    """Raise ThetaError for a place that a user has named, where a link leads on.
+def check_named(path: Path, top: Path | None) -> None:
+    """Check a place that a user has named.
 
     Args:
         top: of the work tree; folders outside of it are the user's own.
+
+    Raises:
+        ThetaError: a link leads on from there, or there is no such folder.
     """
     if path.is_symlink() or (top is not None and _link_to(path, top)):
         raise ThetaError(
             f"a symbolic link leads from {path} to somewhere else, {_NOTHING}",
             f"name the place itself: {path.resolve()}",
         )
+    if not path.parent.is_dir():
+        raise cannot_write(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
 
 
 def _check_place(path: Path, top: Path | None) -> None:

@@ -57,7 +57,7 @@ class Guided:
     ) -> None:
         self._repository = repository
         self._path = path
-        files.refuse_led_elsewhere(path, repository.work_tree)
+        files.check_named(path, repository.work_tree)
         top = repository.work_tree.resolve()
         self._pathname = path.resolve().relative_to(top).as_posix()
         self._kind = kinds.by_name(update).name if update else ""

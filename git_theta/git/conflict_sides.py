@@ -85,7 +85,7 @@ def take_out(repository: Repository, path: str, side: Side, target: Path | None)
     if target is None:
         target = repository.work_tree / one.path
     else:
-        files.refuse_led_elsewhere(target, repository.work_tree)
+        files.check_named(target, repository.work_tree)
     write_file(repository, one.path, blob, target)
     return target
 

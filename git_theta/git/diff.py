@@ -271,5 +271,5 @@ def plot(report: Report, file: Path, top: Path | None) -> None:
         from git_theta.diffs import picture
 
         content = picture.render(report, "svg" if suffix == ".svg" else "png")
-    files.refuse_led_elsewhere(file, top)
+    files.check_named(file, top)
     files.replace(file, content)

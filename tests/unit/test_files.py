@@ -93,10 +93,12 @@ def test_places_that_users_name(top: Path, victim: Path) -> None:
     (top / "m").symlink_to(victim)
     for place in (top / "d" / "new", top / "m"):
         with pytest.raises(ThetaError) as error:
-            files.refuse_led_elsewhere(place, top)
+            files.check_named(place, top)
         assert error.value.remedy == f"name the place itself: {place.resolve()}"
-    files.refuse_led_elsewhere(top / "d" / "new", None)  # without a work tree, folders are the user's own
-    files.refuse_led_elsewhere(victim.parent / "new", top)
+    files.check_named(top / "d" / "new", None)  # without a work tree, folders are the user's own
+    files.check_named(victim.parent / "new", top)
+    with pytest.raises(ThetaError, match="No such file or directory"):
+        files.check_named(top / "folder" / "new", top)
 
 
 def test_what_is_no_file_stays(top: Path) -> None:
