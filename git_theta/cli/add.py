@@ -53,6 +53,7 @@ def command(
     from git_theta.git.repository import Repository
 
     repository = Repository.here()
+    command = ["--literal-pathspecs", "add", *options, "--", str(path)]  # what it says is for the user
     if scale is not None and adapter is None:
         raise ThetaError("--scale needs --update-data", "git theta add --help")
     if scale is not None and not isfinite(scale):
@@ -64,8 +65,10 @@ def command(
             if apply:
                 guided.apply()
             guided.store()
-    elif apply:
+            code = repository.popen(command).wait()
+            if not code:
+                guided.staged()
+            return code
+    if apply:
         raise ThetaError("--apply needs --update-data", "git theta add --help")
-    return repository.popen(
-        ["--literal-pathspecs", "add", *options, "--", str(path)]
-    ).wait()  # what it says is for the user
+    return repository.popen(command).wait()

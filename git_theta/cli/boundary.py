@@ -85,6 +85,7 @@ def _git_version() -> str:
 
 def _write_log(text: str) -> Path | None:
     """Keep a text under theta/log of the repository, else in the user's cache."""
+    from git_theta import files
     from git_theta.git.repository import Repository
 
     places = []
@@ -93,12 +94,11 @@ def _write_log(text: str) -> Path | None:
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     places.append(Path(cache).expanduser() / "git-theta" / "log")
     for place in places:
-        with suppress(OSError):
-            place.mkdir(parents=True, exist_ok=True)
+        with suppress(ThetaError, OSError):
             log = place.absolute() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
-            log.write_text(redacted(text), encoding="utf-8", errors="backslashreplace")
+            files.replace(log, redacted(text).encode(errors="backslashreplace"))
             for old in sorted(place.glob("[0-9]*-[0-9]*-[0-9]*.txt"))[:-_KEPT_LOGS]:
-                old.unlink(missing_ok=True)
+                files.remove(old)
             return log
     return None
 

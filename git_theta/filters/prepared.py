@@ -22,9 +22,9 @@ from typing import IO
 
 from git_theta.checkpoints.layout import Span
 from git_theta.errors import ThetaError
+from git_theta.files import make_folder, move, remove
 from git_theta.filters.held import FileTensor
 from git_theta.manifest import Manifest, TensorLine
-from git_theta.objects.folders import make_folder
 from git_theta.objects.store import LocalStore
 from git_theta.regular import open_regular
 from git_theta.seals import opened, sealed
@@ -75,7 +75,7 @@ class Preparation:
         with suppress(ThetaError, OSError):
             self._file.write(text + _LENGTH.pack(len(text)))
             make_folder(path.parent)
-            Path(str(self._file.name)).replace(path)
+            move(Path(str(self._file.name)), path)
 
     def close(self) -> None:
         """Remove what was not finished."""
@@ -107,7 +107,7 @@ def taken(store: LocalStore, manifest: Manifest) -> Iterator[Prepared]:
         starts: Mapping[str, int] = {}
         with suppress(OSError, ValueError):
             file = stack.enter_context(open(open_regular(path), "rb"))
-            path.unlink()
+            remove(path)
             starts = _read_starts(file)
         yield Prepared(file, starts)
 
@@ -118,7 +118,7 @@ def clean_up(store: LocalStore) -> None:
         for path in _folder(store).iterdir():
             with suppress(OSError):  # only what is ours: others may have put a link in the folder's place
                 if _ROOT.fullmatch(path.name) and time.time() - path.lstat().st_mtime > _STALE_SECONDS:
-                    path.unlink()
+                    remove(path)
 
 
 def _read_starts(file: IO[bytes]) -> Mapping[str, int]:

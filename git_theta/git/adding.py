@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
+from git_theta import files
 from git_theta.checkpoints import registry as formats
 from git_theta.checkpoints.checks import checked
 from git_theta.checkpoints.layout import Format, Layout, Span
@@ -21,6 +21,7 @@ from git_theta.filters.content import Content
 from git_theta.filters.held import FileTensor
 from git_theta.filters.keeper import Keeper
 from git_theta.filters.known import Known
+from git_theta.git import applied_updates
 from git_theta.git.checkpoint import from_file
 from git_theta.git.recorded import recorded, related
 from git_theta.git.recovery import named
@@ -35,6 +36,7 @@ from git_theta.updates.peft_config import ELSEWHERE
 from git_theta.updates.sideload import guides
 
 _CONFIG = "adapter_config.json"
+_PIECE = 1 << 20
 
 
 class Guided:
@@ -55,9 +57,12 @@ class Guided:
     ) -> None:
         self._repository = repository
         self._path = path
+        files.check_named(path, repository.work_tree)
         top = repository.work_tree.resolve()
         self._pathname = path.resolve().relative_to(top).as_posix()
         self._kind = kinds.by_name(update).name if update else ""
+        self._given = [adapter, adapter.with_name(_CONFIG)] if adapter is not None else []
+        self._scale = scale
         self._adapter = ExitStack()
         try:
             found = self._read(adapter) if adapter is not None else {}
@@ -73,9 +78,14 @@ class Guided:
     def apply(self) -> None:
         """Write the file anew, with the adapter applied to the tensors that it changes.
 
-        The file is replaced in one step: until then it stays as it was.
+        The file is replaced in one step: until then it stays as it was. After that it stays as it is, however
+        often this is done before `staged`.
         """
+        repository, path = self._repository, self._pathname
+        update = applied_updates.name_of(self._given, self._scale)
         with self._path.open("rb") as file:
+            if applied_updates.is_applied(repository, path, update, file):
+                return
             form, layout = self._layout(file)
             spans = {span.name: span for span in layout.spans}
             for name, guide in self._guides.items():
@@ -85,15 +95,16 @@ class Guided:
             }
             everything = {name: made.get(name) or FileTensor(span, file) for name, span in spans.items()}
             skeleton = form.patch(_outside(file, layout), layout, everything)
-            with NamedTemporaryFile(dir=self._path.parent, prefix=".git-theta-", delete=False) as target:
-                try:
-                    shutil.copyfile(self._path, target.name)
-                    _overwrite(target, layout, made, skeleton)
-                    shutil.copymode(self._path, target.name)
-                    Path(target.name).replace(self._path)
-                except BaseException:
-                    Path(target.name).unlink(missing_ok=True)
-                    raise
+            top, aside = repository.work_tree, repository.store.temporary
+            with files.replacing(self._path, top=top, aside=aside) as target:
+                file.seek(0)
+                shutil.copyfileobj(file, target, _PIECE)
+                _overwrite(target, layout, made, skeleton)
+                applied_updates.note(repository, path, update, target)
+
+    def staged(self) -> None:
+        """Note that git has staged the file."""
+        applied_updates.forget(self._repository, self._pathname)
 
     def store(self) -> int:
         """Store the tensors that the update is for, predicted as it says wherever that helps.
@@ -206,17 +217,16 @@ def _outside(file: IO[bytes], layout: Layout) -> bytes:
     return b"".join([*parts, file.read()])
 
 
-def _overwrite(target: Any, layout: Layout, made: Mapping[str, Tensor], skeleton: bytes) -> None:
+def _overwrite(file: IO[bytes], layout: Layout, made: Mapping[str, Tensor], skeleton: bytes) -> None:
     """Put new tensors and a skeleton of the same length into a file."""
     position = used = 0
-    with open(target.name, "r+b") as file:
-        for span in layout.spans:
-            file.seek(position)
-            file.write(skeleton[used : used + span.offset - position])
-            used += span.offset - position
-            position = span.offset + span.nbytes
-            if span.name in made:
-                file.seek(span.offset)
-                file.write(made[span.name].read(0, made[span.name].items).tobytes())
+    for span in layout.spans:
         file.seek(position)
-        file.write(skeleton[used:])
+        file.write(skeleton[used : used + span.offset - position])
+        used += span.offset - position
+        position = span.offset + span.nbytes
+        if span.name in made:
+            file.seek(span.offset)
+            file.write(made[span.name].read(0, made[span.name].items).tobytes())
+    file.seek(position)
+    file.write(skeleton[used:])

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from git_theta.errors import ThetaError, cannot_write
+from git_theta import files
+from git_theta.errors import ThetaError
 from git_theta.git.attribute_macros import BUILT_IN, Macros, effective, expanded
 from git_theta.git.repository import Repository
 from git_theta.showing import printable, word
@@ -80,6 +81,7 @@ def track(
         ThetaError: a pattern makes no sense there, or the file cannot be written.
     """
     path = folder / FILE
+    files.refuse_link(path)
     text = _read(path)
     last: dict[str, dict[str, str]] = {}
     for one in parse(text):
@@ -94,12 +96,15 @@ def track(
     return new
 
 
-def say(path: Path, pattern: str, attributes: Iterable[str]) -> None:
+def say(path: Path, pattern: str, attributes: Iterable[str], top: Path) -> None:
     """Give the files of a pattern the values that git-theta needs these attributes to have.
 
     The line becomes the last one of an attributes file, so that no other of that file has the last word.
+
+    Args:
+        top: of the work tree.
     """
-    _append(path, _read(path), [line(pattern, [_WORDS[attribute] for attribute in attributes])])
+    _append(path, _read(path), [line(pattern, [_WORDS[attribute] for attribute in attributes])], top)
 
 
 def untrack(
@@ -129,9 +134,9 @@ def untrack(
             kept.append(line(one.pattern, others) + b"\n")
     if found and not dry_run:
         if kept:
-            _write(path, b"".join(kept))
+            write(path, b"".join(kept))
         else:
-            path.unlink()
+            files.remove(path)
     return found
 
 
@@ -229,11 +234,11 @@ def _without_ours(word: str, macros: Macros) -> list[str]:
     return [one for one in means if one not in ATTRIBUTES and one not in macros]
 
 
-def _append(path: Path, text: bytes, lines: Sequence[bytes]) -> None:
+def _append(path: Path, text: bytes, lines: Sequence[bytes], top: Path | None = None) -> None:
     newline = b"\r\n" if b"\r\n" in text else b"\n"
     if text and not text.endswith(b"\n"):
         text += newline
-    _write(path, text + b"".join(line + newline for line in lines))
+    write(path, text + b"".join(line + newline for line in lines), top)
 
 
 def line(pattern: str, words: Iterable[str]) -> bytes:
@@ -284,8 +289,14 @@ def _read(path: Path) -> bytes:
         ) from None
 
 
-def _write(path: Path, text: bytes) -> None:
-    try:
-        path.write_bytes(text)
-    except OSError as error:
-        raise cannot_write(path, error) from None
+def write(path: Path, text: bytes, top: Path | None = None) -> None:
+    """Write an attributes file. Git heeds none that is a link.
+
+    Args:
+        top: of the work tree, where the file is not in the current folder.
+
+    Raises:
+        ThetaError: it is a link, or cannot be written.
+    """
+    files.refuse_link(path)
+    files.replace(path, text, top=top)

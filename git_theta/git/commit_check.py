@@ -12,7 +12,7 @@ from contextlib import closing
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, NewerManifest, ThetaError
 from git_theta.filters import stand_ins
-from git_theta.git import conflicts, misplaced
+from git_theta.git import conflicts, half_merged, misplaced
 from git_theta.git.attributes import FILES, filtered
 from git_theta.git.blobs import Blob, in_index, sizes, staged_manifests
 from git_theta.git.changes import ChangedPath, parse_raw
@@ -182,5 +182,6 @@ CHECKS: Sequence[Callable[[Repository], list[ThetaError]]] = (
     check_manifests,
     check_attributes,
     check_conflicts,
+    half_merged.check,
 )
 """Each looks at the index and returns what is wrong."""

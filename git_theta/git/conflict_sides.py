@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from git_theta import files
 from git_theta import manifest as manifests
-from git_theta.errors import ThetaError, cannot_write
+from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
 from git_theta.filters.smudge import Smudger, Write
 from git_theta.git import conflicts, marked, mending, recovery
@@ -21,6 +21,7 @@ from git_theta.git.fetching import fetch_missing
 from git_theta.git.repository import Repository
 from git_theta.showing import printable
 
+_EXECUTABLE, _PLAIN = 0o777, 0o666  # but for what the umask says
 Side = Literal["base", "ours", "theirs"]
 STAGES: dict[str, int] = {"base": 1, "ours": 2, "theirs": 3}
 
@@ -84,7 +85,10 @@ def take_out(repository: Repository, path: str, side: Side, target: Path | None)
     blob = repository.blob(version[1])
     if blob is None:
         raise lost(one.path, version[1])
-    target = target or repository.work_tree / one.path
+    if target is None:
+        target = repository.work_tree / one.path
+    else:
+        files.check_named(target, repository.work_tree)
     write_file(repository, one.path, blob, target)
     return target
 
@@ -96,22 +100,33 @@ def write_file(repository: Repository, path: str, text: bytes, target: Path) -> 
         MissingObject: its data are not to be had.
         ThetaError: the file cannot be written.
     """
-    temporary = target.with_name(
-        f".theta-{os.urandom(8).hex()}"
-    )  # a name of its own: a longer one may be too long
-    try:
-        with temporary.open("wb") as file:
-            if manifests.is_manifest(text) and stand_ins.recognise(text) is None:
-                _smudge(repository, path, text, file.write)
-            else:
-                file.write(text)
-        with suppress(FileNotFoundError):
-            temporary.chmod(target.stat().st_mode & 0o777)
-        temporary.replace(target)
-    except OSError as error:
-        raise cannot_write(target, error) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    aside = repository.store.temporary
+    with files.replacing(target, top=repository.work_tree, aside=aside) as file:
+        if manifests.is_manifest(text) and stand_ins.recognise(text) is None:
+            _smudge(repository, path, text, file.write)
+        else:
+            file.write(text)
+
+
+def check_out(repository: Repository, path: str, mode: str, text: bytes) -> None:
+    """Write the file of a manifest into the work tree, whole or not at all.
+
+    As a checkout does, this leaves the manifest itself where the user wants that.
+
+    Raises:
+        MissingObject: its data are not to be had.
+        ThetaError: the file cannot be written.
+    """
+    settings, top = repository.config.settings(), repository.work_tree
+    stays = settings.skip_smudge
+    if settings.skip_missing and not stays:
+        stays = bool(fetch_missing(repository, manifests.parse(text).oids()))
+    allowed = _EXECUTABLE if mode.endswith("755") else _PLAIN
+    with files.replacing(top / path, allowed, top=top, aside=repository.store.temporary) as file:
+        if stays:
+            file.write(text)
+        else:
+            _smudge(repository, path, text, file.write)
 
 
 def _open(repository: Repository, path: str) -> Open | None:

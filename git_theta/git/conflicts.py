@@ -8,7 +8,7 @@ driver wrote. A record is void once HEAD has moved, or Git has forgotten the con
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,7 @@ class Conflict:
         applies: whether a change was applied, rather than two lines of work joined.
         settings: what was said about the merge, as Rules.settings gives it, with what was resolved since.
         helps: what settles the open tensors, or some of them.
+        before: the roots of what was left for the work tree before, while its file is being written.
     """
 
     head: str
@@ -63,6 +64,12 @@ class Conflict:
     parts: tuple[str, ...] = ()
     settings: Settings = ()
     helps: Help = "strategy"
+    before: tuple[str, ...] = ()
+
+    @property
+    def left(self) -> set[str]:
+        """The roots of all that was left for the work tree."""
+        return {self.root, *self.before}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -103,9 +110,10 @@ def unsettled(repository: Repository) -> list[Conflict]:
 def as_left(repository: Repository, conflict: Conflict) -> bool:
     """Whether a file is staged as the driver has left it, with its conflict."""
     entry = staged(repository, conflict.path)
-    if entry is None or root_of(repository, entry.oid) != conflict.root:
+    root = root_of(repository, entry.oid) if entry is not None else None
+    if root not in conflict.left:
         return False
-    if root_of(repository, f"{conflict.head}:{conflict.path}") != conflict.root:
+    if root_of(repository, f"{conflict.head}:{conflict.path}") != root:
         return True
     # Nothing could be merged, so this is also how the file was before.
     undone = resolved_stages(repository, conflict.path)
@@ -166,7 +174,9 @@ def warning(repository: Repository, path: str, text: bytes) -> str:
     """What to tell somebody who stages a file with a conflict as it was left; "" if that is not so."""
     conflict = find(repository, path)
     manifest = parsed(text) if conflict is not None else None
-    if conflict is None or manifest is None or manifest.root != conflict.root or not stages(repository, path):
+    if conflict is None or manifest is None or manifest.root not in conflict.left:
+        return ""
+    if not stages(repository, path):
         return ""
     return (
         f"{printable(path)}: {_what(conflict)}, and this takes ours; rather type: {how_to_resolve(conflict)}"
@@ -194,11 +204,27 @@ def open_count(tensors: int, parts: int) -> str:
     return " and ".join(words)
 
 
-def still_open(record: Conflict, plan: Plan) -> Conflict:
-    """The record with what a plan leaves open."""
+def still_open(record: Conflict, plan: Plan, root: str, merged: str) -> Conflict:
+    """The record with what a plan leaves open.
+
+    Args:
+        root: of what could be merged, and is left for the work tree.
+        merged: oid of its manifest.
+    """
     tensors = tuple(decision.name for decision in plan.open_tensors())
     parts = tuple(part.name for part in plan.open_parts())
-    return replace(record, tensors=tensors, parts=parts, helps=plan.helps)
+    return replace(record, tensors=tensors, parts=parts, helps=plan.helps, root=root, merged=merged)
+
+
+def leave(repository: Repository, old: Conflict, left: Conflict, write_file: Callable[[], object]) -> None:
+    """Write a file that has something open, and its record.
+
+    Whatever stops us in between, neither what was left before nor what is left now can be committed.
+    """
+    before = tuple(root for root in (*old.before, old.root) if root)
+    write(repository, replace(left, before=before))
+    write_file()
+    write(repository, left)
 
 
 def _listed(repository: Repository, option: str, path: str) -> list[IndexEntry]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from git_theta import values
+from git_theta import files, values
 from git_theta.checkpoints.safetensors import Safetensors
 from git_theta.dtypes import dtype
 from git_theta.errors import ThetaError
@@ -47,7 +47,7 @@ class Demo:
         """
         if self._folder.exists() and any(self._folder.iterdir()):
             raise ThetaError(f"{self._folder} is not empty", "git theta demo ANOTHER_FOLDER")
-        self._work.mkdir(parents=True)
+        files.make_folder(self._work)
         self._write_configuration()
         for command in (
             f"git init -q --bare -b main {shlex.quote(str(self._folder.resolve() / 'remote.git'))}",
@@ -90,7 +90,8 @@ class Demo:
         """
         users = [Path.home() / ".gitconfig", Path.home() / ".config" / "git" / "config"]
         included = "".join(f"[include]\n\tpath = {file}\n" for file in users if file.exists())
-        self._configuration.write_text(included + "[init]\n\tdefaultBranch = main\n[color]\n\tui = always\n")
+        text = f"{included}[init]\n\tdefaultBranch = main\n[color]\n\tui = always\n"
+        files.replace(self._configuration, text.encode())
 
     def _merge(self, model: Model) -> None:
         self._show("\n# Two people fine-tune the model on two branches; git merge makes one model of them:")
@@ -132,7 +133,7 @@ class Demo:
         kind = dtype("BF16")
         bits = {name: values.from_float(array.ravel(), kind) for name, array in model.items()}
         tensors = [(name, ArrayTensor(kind, model[name].shape, raw.tobytes())) for name, raw in bits.items()]
-        with (self._work / "model.safetensors").open("wb") as file:
+        with files.replacing(self._work / "model.safetensors") as file:
             Safetensors().write(file, tensors, None)
         size = (self._work / "model.safetensors").stat().st_size
         self._show(f"\n# {what[0].upper()}{what[1:]} is saved as model.safetensors ({size / 1e6:.1f} MB)")

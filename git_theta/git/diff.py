@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from git_theta import files
 from git_theta.diffs.text import printable
-from git_theta.errors import ThetaError, cannot_write
+from git_theta.errors import ThetaError
 from git_theta.git import diff_changes, diff_sides, terminal
 from git_theta.git.comparison import Question, compare, compare_three
 from git_theta.git.diff_changes import Change
@@ -164,8 +165,12 @@ class _Run:
             return
         self._different |= not report.identical or about_file
         if options.plot is not None:
-            plot(report, options.plot)
+            plot(report, options.plot, self._top())
         yield self._rendered(report, style)
+
+    def _top(self) -> Path | None:
+        repository = self._repository
+        return None if repository is None or repository.bare else repository.work_tree
 
     def _rendered(self, report: Report, style: Style) -> str:
         options = self._options
@@ -247,8 +252,11 @@ class _Run:
         return three_way_table.render(found, style, tensors=self._options.everything)
 
 
-def plot(report: Report, file: Path) -> None:
+def plot(report: Report, file: Path, top: Path | None) -> None:
     """Draw a comparison into a file: a picture or a page, by its suffix.
+
+    Args:
+        top: of the work tree, if there is one.
 
     Raises:
         ThetaError: matplotlib is missing, or the file cannot be written.
@@ -262,7 +270,5 @@ def plot(report: Report, file: Path) -> None:
         from git_theta.diffs import picture
 
         content = picture.render(report, "svg" if suffix == ".svg" else "png")
-    try:
-        file.write_bytes(content)
-    except OSError as error:
-        raise cannot_write(file, error) from None
+    files.check_named(file, top)
+    files.replace(file, content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -109,7 +108,12 @@ def pull(repository: Repository, remote: str, say: Say) -> None:
 
 
 def restore(repository: Repository) -> list[str]:
-    """Write the checkpoints whose manifest lies in the work tree, unchanged, and whose objects are here."""
+    """Write the checkpoints whose manifest lies in the work tree, unchanged, and whose objects are here.
+
+    Git would remove each file before it writes it; a `git commit -a` after a kill would remove the model.
+    """
+    from git_theta.git.conflict_sides import write_file  # needs NumPy
+
     top = repository.work_tree
     paths = []
     for blob, text in blobs.find_manifests(repository, blobs.in_index(repository, ATTRIBUTED, merged=True)):
@@ -123,13 +127,19 @@ def restore(repository: Repository) -> list[str]:
         ):
             continue
         if is_text(file, text):
-            os.utime(file, (0, 0))  # else git takes it for up to date and does not write it
+            write_file(repository, blob.path, text, file)
             paths.append(blob.path)
     if paths:
-        os.environ["GIT_THETA_SKIP_SMUDGE"] = "0"
-        names = b"".join(os.fsencode(path) + b"\0" for path in paths)
-        repository.git("-C", str(top.absolute()), "checkout-index", "-f", "-u", "-z", "--stdin", stdin=names)
+        _look_again(repository, paths)
     return paths
+
+
+def _look_again(repository: Repository, paths: Sequence[str]) -> None:
+    """Have git see that files are as it has them, though they have another size than it has noted."""
+    top = str(repository.work_tree.absolute())
+    rows = repository.git("-C", top, "--literal-pathspecs", "ls-files", "-s", "-z", "--", *paths)
+    repository.git("-C", top, "update-index", "-z", "--index-info", stdin=rows)
+    repository.run("-C", top, "update-index", "-q", "--refresh")
 
 
 def is_text(file: Path, text: bytes) -> bool:

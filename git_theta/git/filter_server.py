@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from git_theta import manifest as manifests
 from git_theta.errors import MissingObject, ThetaError, too_little_memory
+from git_theta.files import make_folder
 from git_theta.filters import stand_ins
 from git_theta.filters.content import Content
 from git_theta.git import callers, hook_files, mending, recovery
@@ -21,7 +22,6 @@ from git_theta.git.recorded import parsed
 from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
-from git_theta.objects.folders import make_folder
 from git_theta.showing import printable
 
 if TYPE_CHECKING:

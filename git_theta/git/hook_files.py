@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from git_theta import files
 from git_theta.errors import ThetaError, cannot_write
 from git_theta.git.repository import Repository
 
@@ -38,6 +39,7 @@ _OURS = b"# git-theta hook"
 LEFT_BEHIND = "this repository has no hooks of git-theta: git push would leave data behind"
 _HUSKY = "_"  # husky's own folder below the one that its user writes hooks in
 _READ = 1 << 16
+_EXECUTABLE = 0o777  # but for what the umask says
 
 
 @dataclass(frozen=True)
@@ -138,17 +140,16 @@ def install(repository: Repository, names: tuple[str, ...] = HOOKS) -> Hooks:
     for name in hooks.lacking:
         _check_room(folder, name)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name in (*hooks.lacking, *hooks.ours):
             text = (TEXTS / name).read_bytes()
             target = folder / name
             if name in hooks.ours and target.read_bytes() == text:
                 continue
             if name in hooks.foreign:
-                target.replace(folder / (name + CHAINED))
-            _write(target, text)
+                files.name_too(target, folder / (name + CHAINED))
+            files.replace(target, text, _EXECUTABLE)
         if names == HOOKS and _kind(folder, WAKING) == "ours":
-            (folder / WAKING).unlink()
+            files.remove(folder / WAKING)
     except OSError as error:
         raise cannot_write(folder, error) from None
     return look(repository, names)
@@ -165,9 +166,9 @@ def uninstall(repository: Repository, names: tuple[str, ...] = (*HOOKS, *ON_SERV
         path, chained = hooks.folder / name, hooks.folder / (name + CHAINED)
         try:
             if chained.exists():
-                chained.replace(path)
+                files.move(chained, path)
             else:
-                path.unlink()
+                files.remove(path)
         except OSError as error:
             raise cannot_write(hooks.folder, error) from None
     return list(hooks.called)
@@ -231,10 +232,3 @@ def _check_room(folder: Path, name: str) -> None:
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not os.access(place, os.W_OK):
         raise ThetaError(f"cannot write hooks to {folder}: permission denied", f"chmod u+w {place}")
-
-
-def _write(target: Path, text: bytes) -> None:
-    temporary = target.with_name(f".theta-{os.urandom(8).hex()}")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o777), "wb") as file:
-        file.write(text)
-    temporary.replace(target)

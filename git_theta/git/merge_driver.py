@@ -13,8 +13,10 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from git_theta import files
 from git_theta.checkpoints.remainder import TYPE
 from git_theta.diffs.text import counted
 from git_theta.errors import MissingObject, ThetaError
@@ -93,7 +95,13 @@ def _merge_versions(repository: Repository, call: Call) -> int:
         _say(f"{printable(call.path)}: {plan.skeleton.reason}")
         _say_how(record, doing)
         return 1
-    _write(call.ours, applied.text)
+    settled, write = not plan.conflicts(), partial(_write, repository, call.ours, applied.text)
+    if settled:
+        write()
+    else:
+        merged = _stored(repository, applied.text)
+        left = conflicts.still_open(record, plan, applied.manifest.root, merged)
+        conflicts.leave(repository, record, left, write)
     for line in summary(call.path, plan, applied):
         _say(line)
     if call.versions[BASE] is None and _is_shallow(repository):
@@ -101,13 +109,10 @@ def _merge_versions(repository: Repository, call: Call) -> int:
             f"hint: {printable(call.path)}: this clone is shallow, and lacks the common ancestor: "
             "git fetch --deepen=100"
         )
-    if not plan.conflicts():
+    if settled:
         provenance.note(repository, record, applied.manifest.root, device_of([plan], "auto"))
         conflicts.clear(repository, call.path)
         return 0
-    merged = _stored(repository, applied.text)
-    left = conflicts.still_open(record, plan)
-    conflicts.write(repository, replace(left, root=applied.manifest.root, merged=merged))
     _say_how(left, doing)
     return 1
 
@@ -142,11 +147,11 @@ def _merge_ancestors(repository: Repository, call: Call) -> int:
             )
             if plan.skeleton.action != "conflict" and not plan.conflicts():
                 merge.fetch(plan, whole=False)
-                _write(call.ours, merge.apply(plan).text)
+                _write(repository, call.ours, merge.apply(plan).text)
                 return 0
     except ThetaError:
         pass  # the merge that was asked for says what is wrong
-    _write(call.ours, call.base.read_bytes())
+    _write(repository, call.ours, call.base.read_bytes())
     return 1
 
 
@@ -224,15 +229,9 @@ def _stored(repository: Repository, text: bytes) -> str:
     return repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
 
 
-def _write(file: Path, text: bytes) -> None:
+def _write(repository: Repository, file: Path, text: bytes) -> None:
     """Replace a file's contents by complete ones."""
-    temporary = file.with_name(f"{file.name}.theta")
-    try:
-        temporary.write_bytes(text)
-        temporary.replace(file)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ThetaError(f"cannot write {file}: {error.strerror}") from None
+    files.replace(file, text, aside=repository.store.temporary)
 
 
 def summary(path: str, plan: Plan, applied: Applied) -> list[str]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from git_theta.errors import ThetaError
-from git_theta.git import operation
+from git_theta.git import half_merged, operation
 from git_theta.git.merge_entries import Head
 from git_theta.git.repository import Repository
 
@@ -29,6 +29,8 @@ def our_head(repository: Repository) -> Head:
             "a merge, rebase, cherry-pick or revert is not finished yet",
             f"finish it with {operation.how_to_finish(repository)}, or {operation.how_to_abort(repository)}",
         )
+    for error in half_merged.check(repository):
+        raise error
     if repository.run("diff-index", "--cached", "--quiet", "HEAD", "--").returncode:
         raise ThetaError(
             "there are staged changes, which a merge would mix up with its own",

@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from git_theta import files
 from git_theta.errors import ThetaError
-from git_theta.git import operation
+from git_theta.git import half_merged, operation
 from git_theta.git.conflicts import clear, everything
 from git_theta.git.interrupts import held_back
 from git_theta.git.merge_entries import Head
@@ -33,26 +34,23 @@ def commit_merge(
     Args:
         message: "" for the usual one.
         record: trailers.
-        scratch: an existing folder, for an index.
+        scratch: an existing folder, for an index and the message.
 
     Raises:
         ThetaError: a hook refused, or local changes would be overwritten. Nothing has been changed.
     """
-    file = repository.git_dir.absolute() / _MESSAGE
-    file.write_text(_message(repository, theirs, message, record), errors="surrogateescape")
-    try:
-        index = {"GIT_INDEX_FILE": str(scratch.absolute() / "index")}
-        staged = repository.with_environment(index)
-        staged.git("read-tree", tree)
-        _hook(staged, "pre-merge-commit")
-        _hook(staged, "prepare-commit-msg", str(file), "merge")
-        _hook(staged, "commit-msg", str(file))
-        cleaned = repository.git("stripspace", stdin=file.read_bytes())
-        sign = ["-S"] if repository.config.boolean("commit.gpgSign", False) else []
-        parents = [word for head in (ours, *theirs) for word in ("-p", head.commit)]
-        commit = repository.git("commit-tree", *sign, *parents, tree, stdin=cleaned).decode().strip()
-    finally:
-        file.unlink(missing_ok=True)
+    file = scratch.absolute() / _MESSAGE  # in Git's own place, a later commit would get what a kill has left
+    files.replace(file, _bytes(_message(repository, theirs, message, record)))
+    index = {"GIT_INDEX_FILE": str(scratch.absolute() / "index")}
+    staged = repository.with_environment(index)
+    staged.git("read-tree", tree)
+    _hook(staged, "pre-merge-commit")
+    _hook(staged, "prepare-commit-msg", str(file), "merge")
+    _hook(staged, "commit-msg", str(file))
+    cleaned = repository.git("stripspace", stdin=file.read_bytes())
+    sign = ["-S"] if repository.config.boolean("commit.gpgSign", False) else []
+    parents = [word for head in (ours, *theirs) for word in ("-p", head.commit)]
+    commit = repository.git("commit-tree", *sign, *parents, tree, stdin=cleaned).decode().strip()
     names = " ".join(head.name for head in theirs)
     moving = repository.with_environment({"GIT_REFLOG_ACTION": f"merge {names}"})
     if fast_forward(moving, ours, commit, "-q", "--no-verify-signatures", "--no-autostash"):
@@ -105,24 +103,29 @@ def stage_merge(
 def _stage(repository: Repository, ours: Head, theirs: Sequence[Head], tree: str, message: str) -> None:
     repository.git("update-index", "-q", "--refresh", check=False)
     exclude = "--exclude-per-directory=.gitignore"
+    half_merged.begin(repository, ours.commit, tree)
     done = repository.run("read-tree", "-m", "-u", exclude, ours.commit, tree)
     if done.returncode:
+        half_merged.end(repository)
         said = done.stderr.decode(errors="replace").strip().removeprefix("error: ")
         raise ThetaError(said, "git commit or git stash, then merge again")
     folder = repository.git_dir
     repository.git("update-ref", "ORIG_HEAD", ours.commit)
-    (folder / _MESSAGE).write_text(message, errors="surrogateescape")
-    (folder / _MODE).write_text("no-ff")
-    (folder / _HEAD).write_text("".join(f"{head.commit}\n" for head in theirs))
+    files.replace(folder / _MESSAGE, _bytes(message))
+    files.replace(folder / _MODE, b"no-ff")
+    files.replace(folder / _HEAD, _bytes("".join(f"{head.commit}\n" for head in theirs)))
+    half_merged.end(repository)
 
 
 def abort(repository: Repository) -> None:
     """Undo a merge that was not committed. Raises ThetaError if there is none."""
     records = everything(repository)
+    undo = ("reset", "-q", "--merge") if half_merged.is_half_merged(repository) else ("merge", "--abort")
     with held_back():
-        done = repository.out_of_reach().run("merge", "--abort")
+        done = repository.out_of_reach().run(*undo)
         for record in () if done.returncode else records:
             clear(repository, record.path)
+        half_merged.end(repository)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
         other = operation.under_way(repository) and not (repository.git_dir / _HEAD).exists()
@@ -131,6 +134,10 @@ def abort(repository: Repository) -> None:
 
 def _message(repository: Repository, theirs: Sequence[Head], message: str, record: list[str]) -> str:
     return with_trailers(repository, message or _usual_message(repository, theirs), record)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
 
 
 def _usual_message(repository: Repository, theirs: Sequence[Head]) -> str:

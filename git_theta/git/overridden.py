@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from git_theta import files
 from git_theta.git import attributes
 from git_theta.git.attributes import FILE
 from git_theta.git.repository import Repository
@@ -24,7 +25,7 @@ def mend(repository: Repository, folder: Path, patterns: Sequence[str]) -> Itera
     that a pattern matches it can be meant as an exception.
     """
     for pattern in dict.fromkeys(attributes.checked(folder, pattern) for pattern in patterns):
-        yield from _answer(folder / FILE, pattern, partial(_wrong, repository, folder, pattern))
+        yield from _answer(repository, folder / FILE, pattern, partial(_wrong, repository, folder, pattern))
         left = {path for paths in _wrong(repository, folder, pattern).values() for path in paths}
         for path in sorted(left):
             if not _GLOB.search(pattern):
@@ -37,23 +38,26 @@ def _answer_elsewhere(repository: Repository, path: str) -> Iterator[str]:
     nearest = next((folder / FILE for folder in file.parents if (folder / FILE).is_file()), None)
     places = [(nearest, file.name)] if nearest is not None else []
     for place, name in (*places, (repository.common_dir / "info" / "attributes", f"/{path}")):
-        yield from _answer(place, attributes.pattern_of(name), partial(attributes.unfit, repository, [path]))
+        wrong = partial(attributes.unfit, repository, [path])
+        yield from _answer(repository, place, attributes.pattern_of(name), wrong)
 
 
-def _answer(place: Path, pattern: str, wrong: Callable[[], Mapping[str, object]]) -> Iterator[str]:
+def _answer(
+    repository: Repository, place: Path, pattern: str, wrong: Callable[[], Mapping[str, object]]
+) -> Iterator[str]:
     """Say in an attributes file of a pattern what others say otherwise, if that helps."""
     found = wrong()
     if not found:
         return
-    before = place.read_bytes() if place.is_file() else None
-    attributes.say(place, pattern, found)
+    before, top = place.read_bytes() if place.is_file() else None, repository.work_tree
+    attributes.say(place, pattern, found, top)
     if wrong() != found:
         words = f'Another line said otherwise of "{printable(pattern)}"'
         yield f"{words} ({', '.join(found)}); one in {place} outdoes it"
     elif before is None:
-        place.unlink()
+        files.remove(place)
     else:
-        place.write_bytes(before)
+        attributes.write(place, before, top)
 
 
 def _wrong(repository: Repository, folder: Path, pattern: str) -> dict[str, list[str]]:

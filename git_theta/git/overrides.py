@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from git_theta.files import replace as write
 from git_theta.git import attributes
 from git_theta.git.attribute_files import GLOBAL, INFO, AttributesFile, attribute_files, macros
 from git_theta.git.attribute_macros import Macros, mentioned, name_of
@@ -149,7 +150,6 @@ def _copy(repository: Repository, files: Sequence[AttributesFile], known: Macros
     number = 0
     for file in files:
         target = folder / file.place / FILE if isinstance(file.place, Path) else places[str(file.place)]
-        target.parent.mkdir(parents=True, exist_ok=True)
         rows = []
         for line in file.lines:
             about = sorted(mentioned(line.attributes, known) & set(_OURS)) if line.pattern else []
@@ -157,5 +157,5 @@ def _copy(repository: Repository, files: Sequence[AttributesFile], known: Macros
             words += [_TRACKED] if line.tracks(known) else []
             rows.append(attributes.line(line.pattern, words) if words else b"")
             number += 1
-        target.write_bytes(b"\n".join(rows) + b"\n")
+        write(target, b"\n".join(rows) + b"\n")
     return copy

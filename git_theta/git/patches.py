@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from git_theta import files
 from git_theta import manifest as manifests
 from git_theta.filters.content import Content
 from git_theta.git import blobs
@@ -143,14 +144,17 @@ def _laid(folder: Path, letter: str, place: Place, data: bytes | None) -> str:
     """Lay what is at a place into a folder, and say how git is to name it."""
     if data is None:
         return os.devnull
-    path = folder / letter / place.path
-    path.parent.mkdir(parents=True)
+    name = place.path.lstrip("/")
+    if ".." in Path(name).parts:  # of a file elsewhere: git diff --no-index
+        name = Path(name).name
+    path = folder / letter / name
+    files.make_folder(path.parent)
     if place.mode == SYMLINK:
-        path.symlink_to(os.fsdecode(data))
+        files.make_link(path, os.fsdecode(data))
     else:
-        path.write_bytes(data)
-        path.chmod(0o755 if place.mode == _EXECUTABLE else 0o644)
-    return f"{letter}/{place.path}"
+        files.replace(path, data)
+        files.permit(path, 0o755 if place.mode == _EXECUTABLE else 0o644)
+    return f"{letter}/{name}"
 
 
 def _say_nothing(line: str) -> None:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from git_theta import files
 from git_theta.git import conflicts
 from git_theta.git.conflicts import Conflict, Settings
 from git_theta.git.records import Records
 from git_theta.git.repository import Repository
+from git_theta.showing import printable
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,17 @@ def damaged(repository: Repository, paths: Callable[[], Iterable[str]]) -> list[
     """Lines about those of these paths of which it is not known how they were merged; they are said once."""
     said = []
     for path, file in _records.damaged(repository, paths).items():
-        file.unlink(missing_ok=True)
+        files.remove(file)
         said.append(
-            f"{path}: the record of its merge is damaged, so the commit does not say how it was merged"
+            f"{printable(path)}: the record of its merge is damaged, so the commit does not say how it was merged"
         )
     return said
+
+
+def root(repository: Repository, path: str) -> str | None:
+    """The root of what a file was merged to, if it was since HEAD moved."""
+    found = _records.find(repository, path)
+    return found.root if found is not None else None
 
 
 def complete(repository: Repository, message: Path) -> None:
@@ -78,7 +86,7 @@ def complete(repository: Repository, message: Path) -> None:
     text = message.read_text(errors="surrogateescape")
     lines = merge_record.trailers(recorded, next(iter(devices - {"cpu"}), ""), base="")
     text = merge_record.with_trailers(repository, merge_record.without(text, recorded), lines)
-    message.write_text(text, errors="surrogateescape")
+    files.replace(message, text.encode(errors="surrogateescape"))
 
 
 def _is_staged(repository: Repository, one: Merged) -> bool:

@@ -6,7 +6,6 @@ have none). Nothing is concluded from it but that such a commit must not be rewr
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -15,9 +14,10 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from git_theta import files
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
-from git_theta.regular import open_regular, read_regular
+from git_theta.regular import read_regular
 
 _LINE = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})( [0-9a-f]{16})?")
 
@@ -28,12 +28,9 @@ def record(repository: Repository, tips: Sequence[str]) -> str:
     lines = "".join(f"{oid}{_checksum(oid)}\n" for oid in tips if oid not in known)
     try:
         if lines:
-            repository.theta.mkdir(exist_ok=True)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-            with open(open_regular(_file(repository), flags), "a") as file:
-                file.write(lines)
-    except OSError as error:
-        return f"cannot note what was pushed ({error.strerror}), which git theta repack must not rewrite"
+            files.append(_file(repository), lines.encode())
+    except ThetaError as error:
+        return f"cannot note what was pushed ({error.message}), which git theta repack must not rewrite"
     return ""
 
 

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from git_theta import files
 from git_theta.git.repository import Repository
 from git_theta.regular import read_regular
 from git_theta.seals import fields_of, opened, sealed
@@ -51,14 +52,11 @@ class Records(Generic[AnyRecord]):
 
     def write(self, repository: Repository, record: AnyRecord) -> None:
         """Write a record down; one for the same path is replaced, and those that are void are removed."""
-        self._folder(repository).mkdir(parents=True, exist_ok=True)
+        text = sealed(asdict(record)).encode()
+        files.replace(self._file(repository, record.path), text, sync=True)
         for file, old in self._all(repository):
             if old is not None and old.head != record.head:
-                file.unlink(missing_ok=True)
-        file = self._file(repository, record.path)
-        temporary = file.with_suffix(".new")
-        temporary.write_text(sealed(asdict(record)))
-        temporary.replace(file)
+                files.remove(file)
 
     def find(self, repository: Repository, path: str) -> AnyRecord | None:
         """The record of a path, if there is one and HEAD has not moved since."""
@@ -77,13 +75,13 @@ class Records(Generic[AnyRecord]):
         Args:
             paths: asked for only if some record is.
         """
-        files = {file for file, record in self._all(repository) if record is None}
-        named = {path: self._file(repository, path) for path in paths()} if files else {}
-        return {path: file for path, file in named.items() if file in files}
+        unread = {file for file, record in self._all(repository) if record is None}
+        named = {path: self._file(repository, path) for path in paths()} if unread else {}
+        return {path: file for path, file in named.items() if file in unread}
 
     def clear(self, repository: Repository, path: str) -> None:
         """Forget the record of a path."""
-        self._file(repository, path).unlink(missing_ok=True)
+        files.remove(self._file(repository, path))
 
     def _all(self, repository: Repository) -> Iterator[tuple[Path, AnyRecord | None]]:
         for file in self._folder(repository).glob("*.json"):

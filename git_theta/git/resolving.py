@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -78,19 +77,22 @@ def resolve(repository: Repository, paths: Sequence[str], wanted: Wanted, say: S
 
 
 def settle(repository: Repository, path: str, mode: str, text: bytes) -> None:
-    """Stage a manifest as the resolution of a conflict, write its file, and forget the record.
+    """Write the file of a manifest, stage it as the resolution of a conflict, and forget the record.
+
+    The file comes first: `git commit -a` takes what is there. The record comes last: until then, the same
+    command can be typed again.
 
     Raises:
         ThetaError: git could not do that.
     """
     oid = repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
     top = str(repository.work_tree.absolute())
-    name = os.fsencode(path) + b"\0"
     with held_back():
         repository = repository.out_of_reach()
+        conflict_sides.check_out(repository, path, mode, text)
         repository.git("-C", top, "update-index", "--add", "--cacheinfo", f"{mode},{oid},{path}")
+        repository.git("-C", top, "--literal-pathspecs", "add", "--refresh", "--", path)
         conflicts.clear(repository, path)
-        repository.git("-C", top, "checkout-index", "-f", "-u", "-z", "--stdin", stdin=name)
 
 
 def _resolve(repository: Repository, one: Open, wanted: Wanted, say: Say) -> bool:
@@ -178,13 +180,14 @@ def _resolutions(typed: Sequence[Rule], some_open: bool) -> list[tuple[str, str]
 
 def _leave_open(repository: Repository, record: Conflict, plan: Plan, text: bytes) -> Conflict:
     """Write what has been merged by now into the work tree, and down for the next time."""
-    manifest = manifests.parse(text)
     merged = repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
-    record = replace(conflicts.still_open(record, plan), root=manifest.root, merged=merged)
+    left = conflicts.still_open(record, plan, manifests.parse(text).root, merged)
+    file = repository.work_tree / record.path
     with held_back():
-        conflict_sides.write_file(repository, record.path, text, repository.work_tree / record.path)
-        conflicts.write(repository, record)
-    return record
+        conflicts.leave(
+            repository, record, left, lambda: conflict_sides.write_file(repository, record.path, text, file)
+        )
+    return left
 
 
 def _take_whole(repository: Repository, one: Open, merge: CheckpointMerge, side: str, say: Say) -> None:
@@ -259,7 +262,8 @@ def _check_untouched(repository: Repository, one: Open) -> None:
     except DamagedManifest:
         return  # a text merge of manifests
     opened.close()
-    roots = {one.record.root} if one.record is not None else set()
+    roots = {provenance.root(repository, one.path)}  # where we were stopped between file and index
+    roots |= one.record.left if one.record is not None else set()
     for _, oid in one.stages.values():
         blob = repository.blob(oid)
         roots.add(manifests.parse(blob).root if blob and manifests.is_manifest(blob) else "")

@@ -15,13 +15,13 @@ shell as well.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from git_theta import files
 from git_theta.errors import cannot_write
 from git_theta.git.hook_files import TEXTS, WAKING
 from git_theta.git.setup import GitConfig
@@ -29,6 +29,7 @@ from git_theta.git.setup import GitConfig
 KEY = "init.templateDir"
 _IN_PLACE = ("pre-push", "post-checkout")
 _HOOKS = (WAKING, *_IN_PLACE)
+_EVERYBODY = 0o755  # may read it: the template can be that of a machine
 _STATE = ("HEAD", "config", "objects", "refs")  # what every repository has, whatever its template
 _GIVES_WAY = f"{'':1024}\n# 138fd403232d2ddd5efb44317e38bf03 lets pre-commit replace this file.\n".encode()
 
@@ -70,14 +71,14 @@ def uninstall(config: GitConfig) -> None:
     """Undo `install`."""
     target = folder(config.scope)
     config.unset(KEY, str(target))
-    shutil.rmtree(target, ignore_errors=True)
     with suppress(OSError):
+        files.remove_folder(target)
         target.parent.rmdir()
 
 
 def _make(target: Path) -> None:
     """git's own template, and the hooks."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(target.parent)
     with TemporaryDirectory(dir=target.parent, prefix=".template-") as temporary:
         made = Path(temporary) / "template"
         pristine = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
@@ -85,12 +86,13 @@ def _make(target: Path) -> None:
         subprocess.run(["git", "init", "-q", "--bare", str(made)], env=pristine, check=True)
         for name in _STATE:
             path = made / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        (made / "hooks").mkdir(exist_ok=True)
+            files.remove_folder(path) if path.is_dir() else files.remove(path)
         for name in _HOOKS:
             gives_way = _GIVES_WAY if name in _IN_PLACE else b""
-            (made / "hooks" / name).write_bytes(gives_way + (TEXTS / name).read_bytes())
-            (made / "hooks" / name).chmod(0o755)
-        made.chmod(0o755)
-        shutil.rmtree(target, ignore_errors=True)
-        made.replace(target)
+            files.replace(made / "hooks" / name, gives_way + (TEXTS / name).read_bytes())
+            files.permit(made / "hooks" / name, _EVERYBODY)
+        files.permit(made, _EVERYBODY)
+        old = Path(temporary) / "old"
+        if target.exists():
+            files.move(target, old)
+        files.move(made, target)

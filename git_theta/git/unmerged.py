@@ -45,7 +45,7 @@ def open_in_file(repository: Repository, file: Path, manifest: Manifest) -> tupl
     if not absolute.is_relative_to(top):
         return None
     record = conflicts.find(repository, absolute.relative_to(top).as_posix())
-    if record is None or record.root != manifest.root or not conflicts.stages(repository, record.path):
+    if record is None or manifest.root not in record.left or not conflicts.stages(repository, record.path):
         return None
     return record.names
 

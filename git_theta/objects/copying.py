@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
-from git_theta.objects.temporary import WholeFile
+from git_theta.files import WholeFile
 
 _FICLONE = 0x40049409  # ioctl_ficlonerange(2)
 _STEP = 1 << 20

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from git_theta.errors import DamagedObject, MissingObject, NewerObject, ThetaError, cannot_write
+from git_theta.files import TemporaryFolder, WholeFile, beside, make_folder
 from git_theta.objects.copying import copy
-from git_theta.objects.folders import make_folder
-from git_theta.objects.temporary import TemporaryFolder, WholeFile, beside
 from git_theta.objects.verifying import check, damaged, opened, unreadable, verify
 
 if TYPE_CHECKING:
@@ -40,6 +39,9 @@ class LocalStore:
         root: the `theta` folder of the repository's common git directory.
         alternates: `theta` folders that are searched too, and never written to.
         sync: flush objects to the disk before they get their name.
+
+    Attributes:
+        temporary: where files are written that have no name yet.
     """
 
     def __init__(self, root: Path, alternates: Sequence[Path] = (), sync: bool = False) -> None:
@@ -47,7 +49,7 @@ class LocalStore:
         self._folders = [folder / "objects" for folder in (root, *alternates)]
         self._texts = [str(folder) for folder in self._folders]
         own = self._folders[0]
-        self._temporary = TemporaryFolder((own if own.is_symlink() else root) / "tmp")  # on the objects' disk
+        self.temporary = TemporaryFolder((own if own.is_symlink() else root) / "tmp")  # on the objects' disk
         self._sync = sync
         self._containers: OrderedDict[str, Container] = OrderedDict()
         self._lock = threading.Lock()
@@ -150,7 +152,7 @@ class LocalStore:
         """
         with ExitStack() as stack:
             try:
-                file = stack.enter_context(self._temporary.file())
+                file = stack.enter_context(self.temporary.file())
             except ThetaError:
                 from tempfile import gettempdir  # slow to import, and seldom needed
 
@@ -169,7 +171,7 @@ class LocalStore:
         Raises:
             ThetaError: the store cannot be written.
         """
-        with self._temporary.file() as file:
+        with self.temporary.file() as file:
             yield file, lambda oid: self._name(file, Path(str(file.name)), oid)
 
     def adopt(self, source: Path, oid: str, size: int, link: bool = False) -> None:
@@ -184,7 +186,7 @@ class LocalStore:
         """
         if self.has(oid, size):
             return
-        with self._temporary.file() as file:
+        with self.temporary.file() as file:
             if link and self._link(source, Path(str(file.name)), oid, size):
                 return
             with opened(source, oid) as original:
@@ -218,7 +220,7 @@ class LocalStore:
 
     def clean_up(self) -> int:
         """Remove temporary files that processes which died have left behind. Returns how many there were."""
-        return self._temporary.clean_up()
+        return self.temporary.clean_up()
 
     def _name(self, file: IO[bytes] | WholeFile, temporary: Path, oid: str) -> None:
         """Give a file that is whole, and open, the name of an object."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from git_theta.errors import DamagedObject
-from git_theta.objects.temporary import WholeFile
+from git_theta.files import WholeFile
 from git_theta.regular import open_regular
 
 

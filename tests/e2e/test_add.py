@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from git_repo import GitRepo, safetensors_bytes
+
+from git_theta.git.adding import Guided
+from git_theta.git.repository import Repository
 
 RANK = 4
 SHAPE = (192, 256)
@@ -79,6 +83,24 @@ def test_apply_writes_base_and_update(adapted: tuple[GitRepo, Path]) -> None:
         "layers.2.weight": "dense",
     }
     assert not list(repo.path.glob(".git-theta-*"))
+
+
+def test_apply_after_a_kill(adapted: tuple[GitRepo, Path]) -> None:
+    """Before the file is staged, the same command does not apply the same update twice."""
+    from safetensors.numpy import load_file
+
+    repo, adapter = adapted
+    repository = Repository(repo.path)
+    with (
+        closing(repository),
+        closing(Guided(repository, repo.path / "model.safetensors", "", adapter)) as one,
+    ):
+        one.apply()  # and no more
+    for times in (1, 2):
+        repo.theta("add", "model.safetensors", "--update-data", str(adapter), "--apply")
+        found = load_file(repo.path / "model.safetensors")["layers.1.weight"]
+        wanted = model()["layers.1.weight"] + times * product(8)
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_an_adapter_of_another_result_does_no_harm(adapted: tuple[GitRepo, Path]) -> None:

@@ -15,7 +15,7 @@ _PUSH = """
 import sys
 from pathlib import Path
 from git_theta.objects.store import LocalStore
-from git_theta.objects.temporary import beside
+from git_theta.files import beside
 with LocalStore(Path(sys.argv[1])).write() as (file, keep):
     file.write(b"half of an object")
     beside(Path(file.name)).write_bytes(b"half of another")

@@ -15,10 +15,10 @@ from stat import S_ISDIR
 
 import pytest
 
+from git_theta import files
 from git_theta.errors import DamagedObject, MissingObject, ThetaError
-from git_theta.objects import temporary
+from git_theta.files import TemporaryFolder, beside
 from git_theta.objects.store import LocalStore
-from git_theta.objects.temporary import TemporaryFolder, beside
 from git_theta.objects.verifying import verify
 
 DATA = b"some bytes" * 100
@@ -380,10 +380,10 @@ def test_an_object_that_is_missing_or_cannot_be_read(store: LocalStore) -> None:
 _WRITER = """
 import os, sys
 from pathlib import Path
-from git_theta.objects import temporary
+from git_theta import files
 os.getpid = lambda: 999999999  # as in another PID namespace
-with temporary.TemporaryFolder(Path(sys.argv[1])).file() as file:
-    temporary.beside(Path(file.name)).write_bytes(b"half of an object")
+with files.TemporaryFolder(Path(sys.argv[1])).file() as file:
+    files.beside(Path(file.name)).write_bytes(b"half of an object")
     print(file.name, flush=True)
     sys.stdin.read()
 """
@@ -419,7 +419,7 @@ def test_where_machines_cannot_be_told_apart_a_file_is_left_over_after_a_day(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two may have the same host name, and see nothing of each other's locks."""
-    monkeypatch.setattr(temporary, "_machine", str)
+    monkeypatch.setattr(files, "_machine", str)
     with TemporaryFolder(store.root / "tmp").file() as file:
         mine = Path(str(file.name))
     other, old = mine, mine.with_name(f"{mine.name}0")
