@@ -59,7 +59,8 @@ def damaged(repository: Repository, paths: Callable[[], Iterable[str]]) -> list[
     for path, file in _records.damaged(repository, paths).items():
         files.remove(file)
         said.append(
-            f"{printable(path)}: the record of its merge is damaged, so the commit does not say how it was merged"
+            f"{printable(path)}: the record of its merge is damaged, "
+            "so the commit does not say how it was merged"
         )
     return said
 
