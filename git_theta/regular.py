@@ -49,6 +49,17 @@ def is_regular(path: Path | str) -> bool:
         return False
 
 
+def is_in_the_way(path: Path | str) -> bool:
+    """Whether there is something else than a regular file at this very path.
+
+    Asked at once: a file that another process removes meanwhile is not in the way.
+    """
+    try:
+        return not stat.S_ISREG(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def read_regular(path: Path | str) -> bytes:
     """The contents of a regular file. Raises OSError."""
     with open(open_regular(path), "rb") as file:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from blake3 import blake3
 
 from git_theta.objects.waiting import Waiting
-from git_theta.regular import is_regular
+from git_theta.regular import is_in_the_way
 
 _VERSION = 1
 """Of the tables. A higher number is of a newer git-theta, and 0 of an older one."""
@@ -76,6 +76,13 @@ def seal(*values: object) -> bytes | None:
 
 def _bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that is closed with what holds it, which newer Pythons warn of where nobody does it."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class Database:
@@ -157,10 +164,14 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         for file in self._files:
-            if os.path.lexists(file) and not is_regular(file):
+            if is_in_the_way(file):
                 raise _Damaged(f"{file} is no file")
         database = sqlite3.connect(
-            self._path, timeout=Waiting.STEP, check_same_thread=False, isolation_level=None
+            self._path,
+            timeout=Waiting.STEP,
+            check_same_thread=False,
+            isolation_level=None,
+            factory=_Connection,
         )
         try:
             database.text_factory = partial(str, encoding="utf-8", errors="replace")

@@ -257,6 +257,48 @@ def test_threads_and_processes_write_at_once(path: Path) -> None:
         index.close()
 
 
+COMING_AND_GOING = """
+import sys
+from pathlib import Path
+from test_objects_index import A, Index, chain, name_of
+print(flush=True)
+sys.stdin.read()
+for step in range(50):
+    index = Index(Path(sys.argv[1]))
+    digest = name_of(f"{sys.argv[2]} {step}")
+    index.record({digest: chain(digest), A: chain(A)})
+    assert index.find(digest) == [chain(digest)]
+    index.close()
+"""
+
+
+def test_processes_that_come_and_go_lose_nothing(path: Path) -> None:
+    """SQLite's own files come and go with them: to see one that is gone by the next look is no damage."""
+    folders = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", COMING_AND_GOING, str(path), str(number)],
+            env=os.environ | {"PYTHONPATH": folders},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for number in range(5)
+    ]
+    for process in running:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in running:  # all at once
+        assert process.stdin is not None
+        process.stdin.close()
+    assert [process.wait() for process in running] == [0] * 5
+    for process in running:
+        assert process.stdout is not None
+        process.stdout.close()
+    index = Index(path)
+    assert all(index.find(name_of(f"{number} {step}")) for number in range(5) for step in range(50))
+    index.close()
+
+
 def test_the_index_of_a_newer_git_theta_is_left_alone(path: Path) -> None:
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as database, database:
