@@ -24,6 +24,7 @@ class Settings:
         max_chain_depth: longest chain of updates (theta.maxChainDepth).
         max_chain_ratio: most stored bytes of a chain, against a dense copy (theta.maxChainRatio).
         base: REV:PATH of a further checkpoint to predict from (theta.base).
+        max_expansion: how many times what its objects take a large file may become (theta.maxExpansion).
         hardlinks: share files with remotes that are folders, instead of copying them (theta.hardlinks).
     """
 
@@ -37,3 +38,4 @@ class Settings:
     max_chain_ratio: float = 2.0
     base: str = ""
     hardlinks: bool = False
+    max_expansion: float = 1000.0

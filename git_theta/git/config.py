@@ -95,6 +95,7 @@ class Config:
             max_chain_ratio=self._number("theta.maxChainRatio", 2.0, 1e9),
             base=self.get("theta.base"),
             hardlinks=self.boolean("theta.hardlinks", False),
+            max_expansion=self._number("theta.maxExpansion", 1000, 1e18),
         )
 
     def _report(self) -> Report:

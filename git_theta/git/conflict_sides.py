@@ -11,7 +11,7 @@ from typing import Literal
 from git_theta import files
 from git_theta import manifest as manifests
 from git_theta.errors import ThetaError
-from git_theta.filters import stand_ins
+from git_theta.filters import expansion, stand_ins
 from git_theta.filters.smudge import Smudger, Write
 from git_theta.git import conflicts, marked, mending, recovery
 from git_theta.git.advice import advice
@@ -156,4 +156,5 @@ def _smudge(repository: Repository, path: str, text: bytes, write: Write) -> Non
         lost = recovery.named(path, recovery.missing(manifest, sorted(reasons), reasons))
         lost.remedy = advice(repository).text()
         raise lost
+    expansion.check(manifest, repository.config.settings().max_expansion, repository.work_tree)
     Smudger(repository.objects).smudge(manifest, write)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, ThetaError
-from git_theta.filters import prepared
+from git_theta.filters import expansion, prepared
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
 from git_theta.filters.known import Known
@@ -23,6 +24,9 @@ from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.settings import Settings
 from git_theta.tensors import Tensor
+
+_ELSEWHERE = (["archive"], ["cat-file"], ["show"])
+"""Commands that write the bytes of files to their output, not into the work tree, where filters are run."""
 
 
 class Filters:
@@ -50,6 +54,7 @@ class Filters:
         self._adopts = callers.adopts(caller.command)
         self._adds = caller.command[:1] == ["add"]
         self._smudger = Smudger(repository.objects)
+        self._target = None if caller.command[:1] in _ELSEWHERE else Path.cwd()
         self._cleaner = Cleaner(repository.objects, self._known, settings, warn)
         repository.store.clean_up()
         prepared.clean_up(repository.store)
@@ -84,6 +89,7 @@ class Filters:
 
     def smudge(self, manifest: Manifest, write: Write) -> None:
         """Write a file's bytes; see Smudger.smudge for what is raised."""
+        expansion.check(manifest, self._settings.max_expansion, self._target)
         self._smudger.smudge(manifest, write)
         self._repository.index.record(
             {digest: closure([digest], manifest.storage) for digest in manifest.digests()}

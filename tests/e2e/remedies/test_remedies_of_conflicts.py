@@ -166,7 +166,7 @@ def test_format_that_cannot_hold_the_result(repo: GitRepo, tmp_path: Path) -> No
 
     def saved(epoch: int, count: int) -> bytes:
         place = tmp_path / "saved"
-        torch.save({"list": [torch.ones(2) for _ in range(count)], "epoch": epoch}, place)
+        torch.save({"pair": tuple(torch.ones(2) for _ in range(count)), "epoch": epoch}, place)
         return place.read_bytes()
 
     name = "model.pt"
