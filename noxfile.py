@@ -1,5 +1,10 @@
 """What is tested with other Pythons and libraries than `constraints.txt` names: nox -s NAME (nox -l)."""
 
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "venv"
@@ -20,6 +25,37 @@ def newest(session: nox.Session) -> None:
     """The unit tests with the newest Python that is supported, and the newest libraries for it."""
     session.install("--upgrade", ".", *_NEEDED, "zarrs")
     _test(session)
+
+
+@nox.session(python="3.11")
+def fuzz(session: nox.Session) -> None:
+    """Fuzz what reads unchecked bytes: nox -s fuzz -- SECONDS [TARGET...]; ten seconds each unless told."""
+    seconds, *targets = session.posargs or ["10"]
+    session.install("-e", ".", "atheris")
+    for target in targets or sorted(path.name for path in Path("tests/fuzz/corpus").iterdir()):
+        with tempfile.TemporaryDirectory() as found:  # what is new goes here, not into the corpus
+            folders = found, f"tests/fuzz/corpus/{target}"
+            session.run("python", "tests/fuzz/run.py", target, *folders, f"-max_total_time={seconds}")
+
+
+@nox.session(python="3.11")
+def sanitize(session: nox.Session) -> None:
+    """Run the kernels' tests with the address and undefined-behaviour sanitizers of the C compiler."""
+    flags = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1"
+    session.install(".", *_NEEDED, env={"CFLAGS": flags, "LDFLAGS": "-fsanitize=address,undefined"})
+    library = subprocess.run(
+        [os.environ.get("CC", "gcc"), "-print-file-name=libasan.so"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    environment = {
+        "LD_PRELOAD": library,
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # Python itself keeps what it has
+        "PYTHONMALLOC": "malloc",  # so that every buffer has its own bounds
+    }
+    tests = ["tests/unit/test_kernels.py", "tests/unit/test_residual.py", "tests/unit/test_fuzz_corpus.py"]
+    session.run("pytest", "-q", "-p", "no:cacheprovider", *(session.posargs or tests), env=environment)
 
 
 def _test(session: nox.Session) -> None:
