@@ -27,6 +27,8 @@ _NO_PLAIN_LORA = (
     "use_bdlora",
     "velora_config",
 )
+_REPEATED_GROUP, _REPETITION = re.compile(r"\)[*+{]"), re.compile(r"[*+{]")
+_MOST_REPETITIONS = 4  # with the one that peft begins with
 _MOST = 1e300  # of a scale: any number larger is no scale
 ELSEWHERE = "apply the adapter with the library that made it; git add then finds the update itself"
 
@@ -119,6 +121,9 @@ def by_input(config: Mapping[str, Any] | None, module: str) -> bool | None:
 
 
 def _fits(pattern: str, module: str, key: str, match: Callable[[str, str], re.Match[str] | None]) -> bool:
+    # What is repeated within a repetition, or again and again, can take longer to match than anybody waits.
+    if _REPEATED_GROUP.search(pattern) or len(_REPETITION.findall(pattern)) > _MOST_REPETITIONS:
+        raise ValueError(f"{key} repeats too much in {pattern[:80]!r}")
     try:
         return match(pattern, module) is not None
     except (re.error, RecursionError, OverflowError) as error:

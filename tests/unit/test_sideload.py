@@ -281,6 +281,8 @@ INDICES = tensor_of(np.array([5, 7680], np.int64), dtype("I64"), (2,))
         (LORA, {"lora_alpha": float("nan")}, None, "lora_alpha is 'nan'"),
         (LORA, {"lora_alpha": True}, None, "lora_alpha is 'True'"),
         (LORA, {"alpha_pattern": {"(" * 5000: 1}}, None, "no regular expression"),
+        (LORA, {"alpha_pattern": {"(a+)+b": 1}}, None, "repeats too much"),
+        (LORA, {"rank_pattern": {".*.*.*.*.*b": 1}}, None, "repeats too much"),
         (IA3, {"feedforward_modules": 3}, None, "feedforward_modules is 3"),
         (IA3, {"feedforward_modules": [3]}, None, "feedforward_modules is"),
         (
