@@ -22,11 +22,16 @@ from git_theta.showing import guard
 _ABOUT_PATHSPECS = tuple(f"GIT_{kind}_PATHSPECS" for kind in ("LITERAL", "GLOB", "NOGLOB", "ICASE"))
 """From options of the git that has called us: about what was typed there, not about what we ask."""
 
+_NOT_ON_WINDOWS = "git-theta: Windows lacks what files are locked with here: run Git and git-theta in WSL"
+
 Call = Callable[[], int | None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, and return the exit code."""
+    if sys.platform == "win32":
+        print(_NOT_ON_WINDOWS, file=sys.stderr)
+        return 1
     # Tensors are spread over the cores here; a second level of threads below them would only get in the way.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if arguments is None:

@@ -188,3 +188,15 @@ def test_bash_completes_what_git_hands_on(words: str, offered: str) -> None:
 def test_columns_are_aligned() -> None:
     assert align([("a", "1", "x"), ("bbb", "22", "")], right=(1,)) == ["a     1  x", "bbb  22"]
     assert align([]) == []
+
+
+def test_windows_is_told_where_it_runs() -> None:
+    """Before anything is imported that Windows has not."""
+    code = (
+        "import sys; sys.platform, sys.modules['fcntl'] = 'win32', None; "
+        "from git_theta.cli.entry import main; sys.exit(main(['status']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.strip().endswith("run Git and git-theta in WSL")
+    assert len(done.stderr.splitlines()) == 1
