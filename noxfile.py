@@ -39,6 +39,14 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
+def kills(session: nox.Session) -> None:
+    """Kill every command that writes before each of its writing system calls; takes a quarter of an hour."""
+    session.install("-e", ".", *_NEEDED, "torch")
+    tests = session.posargs or ["tests/e2e/test_kills.py"]
+    session.run("pytest", "-q", "-n", "2", *tests, env={"GIT_THETA_ALL_KILLS": "1"})
+
+
+@nox.session(python="3.11")
 def sanitize(session: nox.Session) -> None:
     """Run the kernels' tests with the address and undefined-behaviour sanitizers of the C compiler."""
     flags = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1"
