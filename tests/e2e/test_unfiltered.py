@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from git_repo import GitRepo, digest, version
 
+from git_theta.showing import printable
+
 NAMED = "only the manifest was written, not the checkpoint"
 
 
@@ -72,7 +74,11 @@ def test_unusual_names(history: GitRepo, name: str) -> None:
     history.git("mv", "--", "model.safetensors", name)
     history.git("-c", "core.hooksPath=/dev/null", "commit", "-q", "-m", "another name")
     history.git("checkout", "-q", "-f", "v1")
-    assert f"{name}: {NAMED}" in history.git("checkout", "-q", "main").stderr
+    said = history.git("checkout", "-q", "main").stderr
+    assert f"{printable(name)}: {NAMED}" in said
+    (typed,) = [line for line in said.splitlines() if line.startswith("  git theta track ")]
+    history.run("sh", "-e", "-c", typed)
+    assert history.digest(name) == digest(version(1))
 
 
 def test_what_is_no_regular_file_is_not_opened(history: GitRepo, tmp_path: Path) -> None:
