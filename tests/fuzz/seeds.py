@@ -67,16 +67,16 @@ def seeds(folder: Path) -> dict[str, list[bytes]]:
     return {
         "adapter": [json.dumps(ADAPTER).encode(), b"{}"],
         "container": [one for one in objects if len(one) < 1 << 16][:4],
-        "manifest": texts,
+        "manifest": [b"-" + text for text in texts],
         "pickle": [pickle.dumps(one, 2) for one in ({"a": [1, (2.5, "x")], "b": {3}}, [None, True, b"raw"])],
         "pytorch": archives,
         "residual_row": [b"\0" + row for row in rows if row],
         "rules": [one.encode() for one in RULES],
         "safetensors": [small, b"\x08\0\0\0\0\0\0\0{}      "],
         "stand_in": [
-            b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12\n",
-            b"/annex/objects/SHA256E-s12--" + b"0" * 64 + b".pt\n",
-            b"<<<<<<< ours\n" + texts[0],
+            b"-version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12\n",
+            b"-/annex/objects/SHA256E-s12--" + b"0" * 64 + b".pt\n",
+            b"-<<<<<<< ours\n" + texts[0],
         ],
         "storage_lines": [text[text.index(b'{"digest"') :] for text in texts if b'{"digest"' in text],
     }
