@@ -66,7 +66,7 @@ def pickle(data: bytes) -> None:
 
 
 def manifest(data: bytes) -> None:
-    """Without the first byte: with it, git-theta would find manifests in the corpus, in this very repository."""
+    """Without the first byte: with it, git-theta would find manifests in this very repository."""
     with suppress(ThetaError):
         read = manifests.parse(data[1:])
         assert manifests.parse(manifests.write(read)) == read
