@@ -31,7 +31,7 @@ from git_theta.showing import operand, printable
 
 _STALE_SECONDS = 24 * 3600
 _OF, _SECOND = "of-", ".second"
-_NAME = re.compile(r"(of-[A-Za-z0-9]*-[0-9a-f]+|[0-9]+-[A-Za-z0-9.]*-[0-9a-f]+)(\.second)?")
+_NAME = re.compile(r"(of-[A-Za-z0-9]*|[0-9]+-[A-Za-z0-9.]*)-[0-9a-f]{16,}(\.second)?")
 """Of temporary files, those of older versions included: all else in a folder is not ours to remove."""
 _BESIDE = ".git-theta-"
 """What temporary files are called in folders that have others, too."""
@@ -127,7 +127,8 @@ class TemporaryFolder:
         for path in paths:
             if not _NAME.fullmatch(path.name[len(self._prefix) :]):
                 continue
-            with suppress(OSError), _locked(path.with_suffix("")) as ours:
+            first = path.with_name(path.name.removesuffix(_SECOND))
+            with suppress(OSError), _locked(first) as ours:
                 is_here = bool(_machine()) and path.name.startswith(of_here)
                 foreign = path.name.startswith(of_any) and not is_here
                 old = time.time() - path.lstat().st_mtime > _STALE_SECONDS

@@ -30,7 +30,8 @@ def leave_out_the_current_folder() -> None:
     own = os.path.realpath(os.path.join(os.path.dirname(__file__), os.pardir))
     sys.path[:] = [folder for folder in sys.path if _is_wanted(folder, unwanted, own)]
     for name, folders in BEFORE.items():
-        os.environ[name] = fixed(folders)
+        # An empty PATH is the current folder.
+        os.environ[name] = fixed(folders) or (os.defpath if name == "PATH" else "")
 
 
 def _is_wanted(folder: str, unwanted: set[str], own: str) -> bool:

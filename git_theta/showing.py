@@ -19,8 +19,11 @@ from typing import TextIO
 _ESCAPE = f"\ue000{os.urandom(8).hex()}["
 """What stands for the start of a colour of ours until it is printed: nobody else's text can have it."""
 
-_URL = re.compile(r"""(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<account>[^/\s'"?#]*@)?(?P<rest>[^\s'"]*)""")
-_QUERY = re.compile(r"([?&;][^=&;]*(?:token|key|secret|passw|sig|auth|cred)[^=&;]*=)[^&;#]*", re.IGNORECASE)
+_URL = re.compile(
+    r"""(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,40})://(?P<account>[^/\s'"?#]*@)?(?P<rest>[^\s'"]*)"""
+)
+_QUERY = re.compile(r"([?&;])([^?&;=]*)=([^&;#]*)")
+_SECRET = re.compile("token|key|secret|passw|sig|auth|cred", re.IGNORECASE)
 _HIDDEN = "<redacted>"
 _TOKEN = 20  # characters: who signs in with a token alone gives it in place of a name
 _LONGEST = 250  # bytes of a name that takes an ending
@@ -57,7 +60,7 @@ def word(name: str) -> str:
         return shlex.quote(name)
     octal = "".join(f"\\{ord(c):03o}" if c in "\\'" else c if c.isprintable() else _bytes(c) for c in name)
     # POSIX knows $'...' since 2024 only, and $(...) drops line ends at its end.
-    return f"$'{octal}'" if name.endswith("\n") else f"\"$(printf '{octal.replace('%', '%%')}')\""
+    return f"$'{octal}'" if name.endswith("\n") else f"\"$(printf -- '{octal.replace('%', '%%')}')\""
 
 
 def operand(path: str) -> str:
@@ -72,9 +75,11 @@ def pathspec(path: str) -> str:
 
 def fill(remedy: str, path: str) -> str:
     """A remedy with a path in place of PATH, which some commands take for a pattern."""
+    if "PATH" not in remedy:
+        return remedy
     if _GLOB.search(path):
         remedy = remedy.replace("git ", "git --literal-pathspecs ")
-    return remedy.replace("PATH.new", beside(path)).replace("PATH", operand(path))
+    return re.sub(r"PATH(\.new)?", lambda found: beside(path) if found[1] else operand(path), remedy)
 
 
 def beside(path: str) -> str:
@@ -145,7 +150,11 @@ def _without_secrets(url: re.Match[str]) -> str:
         account = f"{name}:{_HIDDEN}@"
     elif len(name) >= _TOKEN and scheme.lower().startswith("http"):
         account = f"{_HIDDEN}@"
-    return f"{scheme}://{account}" + _QUERY.sub(lambda found: found.group(1) + _HIDDEN, rest)
+    return f"{scheme}://{account}" + _QUERY.sub(_without_secret, rest)
+
+
+def _without_secret(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]}={_HIDDEN}" if _SECRET.search(found[2]) else found[0]
 
 
 def _lenient(line: str) -> str:

@@ -72,6 +72,8 @@ class Preparation:
             return
         text = sealed(self._starts).encode()
         path = _folder(self._store) / manifest.root
+        if path.parent.is_symlink():  # others may have put it there; ours is a folder
+            return
         with suppress(ThetaError, OSError):
             self._file.write(text + _LENGTH.pack(len(text)))
             make_folder(path.parent)
@@ -106,6 +108,8 @@ def taken(store: LocalStore, manifest: Manifest) -> Iterator[Prepared]:
         file: IO[bytes] | None = None
         starts: Mapping[str, int] = {}
         with suppress(OSError, ValueError):
+            if path.parent.is_symlink():
+                raise OSError
             file = stack.enter_context(open(open_regular(path), "rb"))
             remove(path)
             starts = _read_starts(file)
@@ -114,9 +118,12 @@ def taken(store: LocalStore, manifest: Manifest) -> Iterator[Prepared]:
 
 def clean_up(store: LocalStore) -> None:
     """Remove what no checkout has come for."""
+    folder = _folder(store)
+    if folder.is_symlink():  # others may have put it there, and what it leads to is theirs
+        return
     with suppress(OSError):
-        for path in _folder(store).iterdir():
-            with suppress(OSError):  # only what is ours: others may have put a link in the folder's place
+        for path in folder.iterdir():
+            with suppress(OSError):
                 if _ROOT.fullmatch(path.name) and time.time() - path.lstat().st_mtime > _STALE_SECONDS:
                     remove(path)
 

@@ -18,7 +18,7 @@ from git_theta.git import operation
 from git_theta.git.recorded import parsed
 from git_theta.git.records import Records
 from git_theta.git.repository import IndexEntry, Repository
-from git_theta.showing import operand, printable
+from git_theta.showing import operand, pathspec, printable
 
 if TYPE_CHECKING:
     from git_theta.merges.decisions import Help, Plan
@@ -126,7 +126,8 @@ def damaged(repository: Repository) -> list[ThetaError]:
     return [
         ThetaError(
             f"{printable(path)}: git-theta's record of what its merge has left open is damaged",
-            f"git checkout -m -- {operand(path)}\n  or, if it is as it should be: rm -f {operand(str(file))}",
+            f"git checkout -m -- {pathspec(path)}\n"
+            f"  or, if it is as it should be: rm -f {operand(str(file.absolute()))}",
         )
         for path, file in _records.damaged(repository, lambda: _remembered(repository)).items()
     ]

@@ -38,7 +38,10 @@ def end(repository: Repository) -> None:
 def is_half_merged(repository: Repository) -> bool:
     """Whether something of a merge is staged of which Git does not know."""
     begun = _records.find(repository, "")
-    if begun is None or (repository.git_dir / "MERGE_HEAD").exists():
+    if begun is None:
+        return False
+    if (repository.git_dir / "MERGE_HEAD").exists():
+        end(repository)  # it was stopped after Git knew
         return False
     options = ("-r", "-z", "--name-only")
     merged = repository.git("diff-tree", *options, begun.head, begun.tree).split(b"\0")

@@ -48,7 +48,8 @@ def check(repository: Repository) -> None:
         lines = ";".join(f"{number}d" for number in damaged)
         raise ThetaError(
             f"the record of what was pushed is damaged ({file}, {where}), so it is not known what must stay",
-            f"if nobody else has the commits here: sed -i.old {shlex.quote(lines)} {shlex.quote(str(file))}",
+            f"if nobody else has the commits here: sed -i.old {shlex.quote(lines)} "
+            f"{shlex.quote(str(file.absolute()))}",
         )
 
 

@@ -82,7 +82,8 @@ class _Connection(sqlite3.Connection):
     """A connection that is closed with what holds it, which newer Pythons warn of where nobody does it."""
 
     def __del__(self) -> None:
-        self.close()
+        with suppress(sqlite3.Error):  # where it could not even be opened
+            self.close()
 
 
 class Database:
@@ -227,6 +228,8 @@ def _unless_locked() -> Iterator[None]:
 
 def _is_damage(error: Exception) -> bool:
     """Whether an error comes of damage: what SQLite says of that need not be a text, nor a row's text one."""
+    if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
+        return False
     return not isinstance(error, sqlite3.OperationalError) or "user-defined function" in str(error)
 
 

@@ -136,7 +136,7 @@ class LocalStore:
 
     def remedy(self, oid: str) -> str:
         """What to type when an object is damaged."""
-        return f"rm -f {shlex.quote(str(self._place(oid) or oid))}; git theta fetch --all"
+        return f"rm -f {shlex.quote(str((self._place(oid) or Path(oid)).absolute()))}; git theta fetch --all"
 
     def _place(self, oid: str) -> Path | None:
         """Where an object lies; where it is not here, what lies in its place, if anything does."""
@@ -156,7 +156,7 @@ class LocalStore:
             except ThetaError:
                 from tempfile import gettempdir  # slow to import, and seldom needed
 
-                elsewhere = TemporaryFolder(Path(gettempdir()))
+                elsewhere = TemporaryFolder(Path(gettempdir()), ".git-theta-")
                 elsewhere.clean_up()
                 file = stack.enter_context(elsewhere.file())
             yield file
@@ -229,7 +229,7 @@ class LocalStore:
             if folder.is_symlink():
                 raise ThetaError(
                     f"{folder} is a link, where a folder of objects should be",
-                    f"rm {shlex.quote(str(folder))}",
+                    f"rm {shlex.quote(str(folder.absolute()))}",
                 )
         try:
             make_folder(final.parent)

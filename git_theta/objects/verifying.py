@@ -52,5 +52,5 @@ def damaged(path: Path, oid: str) -> DamagedObject:
     """The error for an object that has other bytes, or another size."""
     return DamagedObject(
         f"object {oid[:12]} is damaged: its bytes are not what its name says ({path})",
-        f"rm -f {shlex.quote(str(path))}; git theta fetch --all",
+        f"rm -f {shlex.quote(str(path.absolute()))}; git theta fetch --all",
     )

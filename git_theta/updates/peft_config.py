@@ -28,7 +28,7 @@ _NO_PLAIN_LORA = (
     "velora_config",
 )
 _REPEATED_GROUP, _REPETITION = re.compile(r"\)[*+{]"), re.compile(r"[*+{]")
-_MOST_REPETITIONS = 4  # with the one that peft begins with
+_MOST_STEPS, _MOST_OPTIONAL, _MOST_BRANCHES, _MOST_GROUPS = 10**9, 12, 100, 5
 _MOST = 1e300  # of a scale: any number larger is no scale
 ELSEWHERE = "apply the adapter with the library that made it; git add then finds the update itself"
 
@@ -121,10 +121,24 @@ def by_input(config: Mapping[str, Any] | None, module: str) -> bool | None:
 
 
 def _fits(pattern: str, module: str, key: str, match: Callable[[str, str], re.Match[str] | None]) -> bool:
-    # What is repeated within a repetition, or again and again, can take longer to match than anybody waits.
-    if _REPEATED_GROUP.search(pattern) or len(_REPETITION.findall(pattern)) > _MOST_REPETITIONS:
+    if _takes_long(pattern, module):
         raise ValueError(f"{key} repeats too much in {pattern[:80]!r}")
     try:
         return match(pattern, module) is not None
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"{key} has no regular expression in {pattern!r}: {error}") from None
+
+
+def _takes_long(pattern: str, module: str) -> bool:
+    """Whether to match a pattern may take longer than anybody waits: it comes with the adapter.
+
+    What is repeated within a repetition takes time that doubles with each letter, and so do choices in a row.
+    """
+    repetitions, branches = len(_REPETITION.findall(pattern)), pattern.count("|")
+    return (
+        bool(_REPEATED_GROUP.search(pattern))
+        or len(module) ** (1 + repetitions) > _MOST_STEPS
+        or pattern.count("?") > _MOST_OPTIONAL
+        or branches > _MOST_BRANCHES
+        or (branches > 0 and pattern.count("(") > _MOST_GROUPS)
+    )

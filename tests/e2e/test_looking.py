@@ -294,7 +294,7 @@ class TestFsck:
         import socket
 
         name = "".join(letter for letter in socket.gethostname() if letter.isalnum() or letter == ".")[:64]
-        (temporary / f"999999999-{name}-{os.urandom(4).hex()}").write_bytes(b"half")
+        (temporary / f"999999999-{name}-{os.urandom(8).hex()}").write_bytes(b"half")
         done = history.theta("fsck")
         assert "belong to no version" in done.stdout
         assert "removed 1 temporary files" in done.stdout

@@ -139,7 +139,7 @@ def test_a_file_that_is_not_finished_is_not_there(top: Path) -> None:
 
 def test_what_a_killed_process_has_left_goes_with_the_next_file(top: Path) -> None:
     boot = files._machine()
-    left, live = top / f".git-theta-of-{boot}-1", top / f".git-theta-of-{boot}-2"
+    left, live = top / f".git-theta-of-{boot}-{1:016x}", top / f".git-theta-of-{boot}-{2:016x}"
     left.write_bytes(b"half a mod")
     (top / "of-another").write_bytes(b"not ours")
     (top / ".git-theta-link").symlink_to(top / "of-another")

@@ -115,6 +115,21 @@ def test_nothing_that_is_not_ours_is_removed(shop: Workshop, tmp_path: Path) -> 
     assert theirs.exists()
 
 
+def test_a_link_in_the_folders_place_leads_nowhere(shop: Workshop, tmp_path: Path) -> None:
+    """Objects, and many caches, have names like those of prepared files."""
+    text = shop.clean(FILE)
+    path = left(shop, manifests.parse(text))
+    folder = path.parent
+    folder.rename(tmp_path / "cache")
+    folder.symlink_to(tmp_path / "cache")
+    os.utime(tmp_path / "cache" / path.name, (0, 0))
+    prepared.clean_up(shop.store)
+    assert shop.smudge(text) == FILE
+    assert (tmp_path / "cache" / path.name).exists()
+    left(shop, manifests.parse(text))
+    assert [one.name for one in (tmp_path / "cache").iterdir()] == [path.name]
+
+
 def test_nothing_is_left_unless_it_is_finished(shop: Workshop) -> None:
     text = shop.clean(FILE)
     manifest = manifests.parse(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sqlite3
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from blake3 import blake3
 
 from git_theta.manifest import StorageLine, write_storage
 from git_theta.objects import waiting
+from git_theta.objects.database import _Connection
 from git_theta.objects.index import Index, Lines
 from git_theta.objects.waiting import Waiting
 
@@ -504,3 +506,11 @@ def test_blobs_that_are_no_manifests(tmp_path: Path) -> None:
     index.record_others([b"a" * 20])
     assert index.others() == {b"a" * 20, b"b" * 20}
     index.close()
+
+
+def test_what_cannot_be_opened_is_said_nowhere(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Root can read every file, so a place stands for one without permission that there cannot be."""
+    with suppress(sqlite3.Error):
+        sqlite3.connect(tmp_path / "nowhere" / "index.sqlite", factory=_Connection)
+    gc.collect()
+    assert capfd.readouterr() == ("", "")

@@ -351,7 +351,7 @@ def test_cleaning_up_removes_nothing_that_is_not_ours(store: LocalStore, tmp_pat
     """Though somebody has put a link to other people's files in the folder's place."""
     documents = tmp_path / "documents"
     documents.mkdir()
-    names = ["thesis.txt", "of-mice-and-men.txt", "1-2-3", "a.second", "2026-07-notes"]
+    names = ["thesis.txt", "of-mice-and-men.txt", "1-2-3", "2026-11-29", "a.second", "2026-07-notes"]
     for name in names:
         (documents / name).write_text("text")
         os.utime(documents / name, (0, 0))
@@ -360,7 +360,7 @@ def test_cleaning_up_removes_nothing_that_is_not_ours(store: LocalStore, tmp_pat
     store.root.mkdir()
     (store.root / "tmp").symlink_to(documents)
     store.clean_up()
-    assert {path.name for path in documents.iterdir()} >= {"thesis.txt", "of-mice-and-men.txt", "a.second"}
+    assert {path.name for path in documents.iterdir()} >= set(names)
     assert (documents / "thesis.txt").read_text() == "text"
 
 
@@ -404,10 +404,26 @@ def test_files_are_removed_once_their_writer_is_dead_and_not_before(store: Local
     assert leftovers(store) == []
 
 
+def test_nothing_in_the_systems_folder_goes_that_is_not_ours(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the store cannot be written, files are spooled among everybody's."""
+    names = {"2026-11-29", "1-2-3", f"of-x-{0:016x}"}
+    for name in names:
+        (tmp_path / name).write_text("text")
+        os.utime(tmp_path / name, (0, 0))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    store.root.write_text("no folder")
+    with store.spool() as file:
+        assert Path(str(file.name)).parent == tmp_path
+    assert {path.name for path in tmp_path.iterdir()} >= names
+
+
 def test_files_of_this_process_and_of_other_machines_are_not_removed(store: LocalStore) -> None:
     with TemporaryFolder(store.root / "tmp").file() as file:
         mine = Path(str(file.name))
-        elsewhere, old, unknown = (mine.with_name(name) for name in ("of-x-0", "of-x-1", "1-host-0"))
+        names = (f"of-x-{0:016x}", f"of-x-{1:016x}", f"1-host.dom-{0:016x}")
+        elsewhere, old, unknown = map(mine.with_name, names)
         for path in (elsewhere, old, unknown):
             path.write_bytes(b"x")
         os.utime(old, (0, time.time() - 2 * 24 * 3600))

@@ -12,6 +12,7 @@ from git_theta import showing
 
 NAMES = (
     "plain",
+    "-a\x01",
     "a b",
     "it's",
     'say "x"',
@@ -43,7 +44,17 @@ def test_operands_and_pathspecs() -> None:
     assert showing.pathspec("-x") == "./-x"
     assert showing.fill("git add PATH < PATH", "w*") == "git --literal-pathspecs add 'w*' < 'w*'"
     long = "n" * 255
+    assert showing.fill("rm -f X; git theta fetch", "w*") == "rm -f X; git theta fetch"
+    assert showing.fill("x < PATH > PATH.new", "PATH_A") == "x < PATH_A > PATH_A.new"
     assert showing.fill("x < PATH > PATH.new", f"a/{long}") == f"x < a/{long} > a/.theta-new"
+
+
+@pytest.mark.parametrize(
+    "text", ["x://" + "?token" * 20_000, "a" * 200_000 + "://b", "x://a" + "?a=1" * 50_000]
+)
+def test_no_text_takes_long(text: str) -> None:
+    """What goes back and tries again would take hours."""
+    assert len(showing.shown(text)) >= len(text)
 
 
 def test_names_and_texts() -> None:

@@ -282,7 +282,9 @@ INDICES = tensor_of(np.array([5, 7680], np.int64), dtype("I64"), (2,))
         (LORA, {"lora_alpha": True}, None, "lora_alpha is 'True'"),
         (LORA, {"alpha_pattern": {"(" * 5000: 1}}, None, "no regular expression"),
         (LORA, {"alpha_pattern": {"(a+)+b": 1}}, None, "repeats too much"),
-        (LORA, {"rank_pattern": {".*.*.*.*.*b": 1}}, None, "repeats too much"),
+        (LORA, {"rank_pattern": {".*" * 9 + "b": 1}}, None, "repeats too much"),
+        (LORA, {"rank_pattern": {"q?" * 20 + "q" * 20: 1}}, None, "repeats too much"),
+        (LORA, {"rank_pattern": {"(q|q)" * 20: 1}}, None, "repeats too much"),
         (IA3, {"feedforward_modules": 3}, None, "feedforward_modules is 3"),
         (IA3, {"feedforward_modules": [3]}, None, "feedforward_modules is"),
         (
