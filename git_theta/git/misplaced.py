@@ -12,7 +12,7 @@ from git_theta.git import attributes, past_versions
 from git_theta.git.blobs import Blob
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST, is_manifest
-from git_theta.showing import fill, operand, pathspec, printable
+from git_theta.showing import beside, fill, operand, pathspec, printable
 
 ADD_AGAIN = "git add --renormalize "
 """What to type before a path whose file is to be read: git add leaves out what looks unchanged."""
@@ -72,7 +72,7 @@ def stray_error(repository: Repository, path: str, cached: bool = False) -> Thet
         return ThetaError(
             f"{printable(path)}: {_STRAY}, because what tracks it is not staged", f"git add {files}"
         )
-    smudge = fill(_SMUDGE, path)
+    smudge = _SMUDGE.replace("PATH.new", beside(path)).replace("PATH", operand(path))
     convert = "" if _has_checkpoint(repository, path) else smudge
     return ThetaError(
         f"{printable(path)}: {_STRAY}",

@@ -51,7 +51,7 @@ def test_a_damaged_object(history: GitRepo, pushed: GitRepo) -> None:
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     said = "\n".join(wrong(history))
     assert "is damaged" in said
-    history.remedy(said, f"rm -f {path.relative_to(history.path)}; git theta fetch --all")
+    history.remedy(said, f"rm -f {path}; git theta fetch --all")
     assert wrong(history) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def test_earlier_versions(clone: GitRepo) -> None:
     damaged.write_bytes(damaged.read_bytes())
     flip(damaged, damaged.stat().st_size // 2)
     said = clone.refused("git", "theta", "fsck")
-    clone.remedy(said, f"rm -f {damaged.relative_to(clone.path)}; git theta fetch --all")
+    clone.remedy(said, f"rm -f {shlex.quote(str(damaged))}; git theta fetch --all")
     clone.theta("fsck")
     clone.git("remote", "rename", "origin", "elsewhere")
     clone.git("remote", "set-url", "elsewhere", "/nowhere")
