@@ -150,9 +150,10 @@ def run(repo: GitRepo, command: str, hook: dict[str, str], at: int) -> int:
 
 def state(repo: GitRepo) -> tuple[str, ...]:
     """What a command has done, without times."""
-    asked = ("rev-list --count HEAD", "rev-parse HEAD^{tree}", "ls-files -s -u", "ls-files -s", "stash list")
+    asked = ("rev-list --count HEAD", "rev-parse HEAD^{tree}", "ls-files -s -u", "ls-files -s")
     said = [repo.git(*words.split(), check=False).stdout for words in asked]
     said.append(repo.run("sh", "-c", "git ls-remote origin | wc -l", check=False).stdout)
+    said.append(f"stashed: {bool(repo.git('stash', 'list').stdout)}")  # stashed twice is nothing lost
     file = repo.path / MODEL
     return (*said, digest(file.read_bytes()) if file.is_file() else "")
 
