@@ -96,7 +96,7 @@ def test_a_path_is_no_pattern_and_no_option(repo: GitRepo) -> None:
     repo.remedy(said, "git theta resolve 'w[0].safetensors' --strategy average")
     repo.remedy(said, "git theta resolve :x.safetensors --strategy average")
     repo.remedy(said, "git theta resolve ./-x.safetensors --strategy average")
-    repo.remedy(said, "git theta resolve \"$(printf 'a\\012b.safetensors')\" --strategy average")
+    repo.remedy(said, "git theta resolve \"$(printf -- 'a\\012b.safetensors')\" --strategy average")
     repo.remedy(said, "git theta resolve '!x.safetensors' --strategy average")
     assert repo.git("diff", "--name-only", "--diff-filter=U", "-z").stdout == f"{last}\0"
     repo.remedy(said, "git theta resolve w0.safetensors --strategy average")
