@@ -37,22 +37,13 @@ def open_regular(path: Path | str, flags: int = os.O_RDONLY) -> int:
     return descriptor
 
 
-def is_regular(path: Path | str) -> bool:
-    """Whether there is a regular file at this very path.
-
-    Raises:
-        OSError: that cannot be known.
-    """
-    try:
-        return stat.S_ISREG(os.lstat(path).st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
 def is_in_the_way(path: Path | str) -> bool:
     """Whether there is something else than a regular file at this very path.
 
     Asked at once: a file that another process removes meanwhile is not in the way.
+
+    Raises:
+        OSError: that cannot be known.
     """
     try:
         return not stat.S_ISREG(os.lstat(path).st_mode)

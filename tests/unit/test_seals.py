@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from git_theta.regular import is_regular, open_regular, read_regular
+from git_theta.regular import is_in_the_way, open_regular, read_regular
 from git_theta.seals import opened, sealed
 
 FIELDS = {"head": "0" * 40, "path": "a/ä.safetensors", "applies": False, "tensors": ["x", "y"]}
@@ -52,11 +52,11 @@ def test_what_is_no_file_is_neither_opened_nor_waited_for(tmp_path: Path, kind: 
         with pytest.raises(OSError, match=r"regular|link|No such|directory"):
             open_regular(path, flags)
     assert len(list(Path("/dev/fd").iterdir())) == before
-    assert not is_regular(path)
+    assert is_in_the_way(path) == (kind != "nothing")
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"text")
-    assert is_regular(str(tmp_path / "file"))
+    assert not is_in_the_way(str(tmp_path / "file"))
     assert read_regular(tmp_path / "file") == b"text"
-    assert not is_regular(tmp_path / "file" / "below")
+    assert not is_in_the_way(tmp_path / "file" / "below")
