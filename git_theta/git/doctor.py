@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Literal
 from git_theta import __version__, search_path
 from git_theta import manifest as manifests
 from git_theta.errors import UPGRADE, ThetaError
-from git_theta.git import attributes, conflicts, hook_files, misplaced, pushed
+from git_theta.git import attributes, conflicts, hook_files, misplaced, pushed, version
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.fetching import missing
 from git_theta.git.overrides import files, overrides
@@ -20,10 +19,8 @@ from git_theta.git.recorded import ATTRIBUTED, parsed, problem
 from git_theta.git.remotes import open_remote
 from git_theta.git.repository import Repository
 from git_theta.git.setup import SETTINGS, GitConfig, configured
-from git_theta.git.version import git_version
 from git_theta.showing import operand, pathspec, printable, word
 
-OLDEST_GIT = (2, 22)  # runs post-index-change
 _SHOWN = 5
 Level = Literal["ok", "note", "wrong"]
 _SCOPES = ("system", "global", "local")
@@ -54,11 +51,11 @@ def examine(commands: Sequence[str]) -> Iterator[Finding]:
         commands: the commands of this git-theta.
     """
     try:
-        version = git_version()
+        yield Finding("ok", f"git {version.check()}")
     except ThetaError as error:
         yield Finding("wrong", error.message, error.remedy)
         return
-    yield from _versions(version)
+    yield from _programs()
     try:
         repository = Repository.here()
     except ThetaError:
@@ -74,13 +71,7 @@ def examine(commands: Sequence[str]) -> Iterator[Finding]:
             yield from check(repository)
 
 
-def _versions(version: str) -> Iterator[Finding]:
-    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
-    if numbers < OLDEST_GIT:
-        oldest = ".".join(map(str, OLDEST_GIT))
-        yield Finding("wrong", f"git {version} is too old", f"install Git {oldest} or newer")
-    else:
-        yield Finding("ok", f"git {version}")
+def _programs() -> Iterator[Finding]:
     program = shutil.which("git-theta")
     if program is None:
         yield Finding(

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from contextlib import suppress
 
 from git_theta.errors import ThetaError
-from git_theta.git import hook_files, setup, template
+from git_theta.git import hook_files, setup, template, version
 from git_theta.git.repository import Repository
 from git_theta.git.setup import GitConfig
 from git_theta.showing import word
@@ -24,8 +24,9 @@ def install(scope: str, commands: Collection[str], force: bool) -> list[str]:
         What to tell the user, in lines.
 
     Raises:
-        ThetaError: something of the user's would be lost, or cannot be written.
+        ThetaError: git is too old, something of the user's would be lost, or cannot be written.
     """
+    version.check()
     repository = _repository(scope)
     config = GitConfig(repository, scope)
     setup.configure(config, commands, force)

@@ -19,7 +19,7 @@ from git_theta.git.merge_bases import FOR_ANCESTORS, common_ancestor, no_common_
 from git_theta.git.merge_entries import Contested, Entry, Head, checkpoints, entries
 from git_theta.git.places import SUBMODULE, SYMLINK
 from git_theta.git.repository import Repository
-from git_theta.git.version import git_version
+from git_theta.git.version import git_version, numbers
 from git_theta.showing import printable
 
 _NEEDED = (2, 38)
@@ -223,10 +223,9 @@ def _changed_checkpoints(
 
 def _checked_version() -> tuple[int, ...]:
     version = git_version()
-    numbers = tuple(int(part) for part in version.split(".")[:2])
-    if numbers < _NEEDED:
+    if numbers(version) < _NEEDED:
         raise ThetaError(
             f"git theta merge needs Git 2.38 or newer, this is {version}",
             "use git merge with: git config theta.merge STRATEGY",
         )
-    return numbers
+    return numbers(version)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from git_theta.errors import ThetaError
+from git_theta.git import version
 from git_theta.git.cat_file import CatFile
 from git_theta.git.config import Config
 from git_theta.objects.index import Index
@@ -137,9 +138,7 @@ class Repository:
                 start_new_session=self._own_session,
             )
         except FileNotFoundError:
-            raise ThetaError(
-                "git is not installed, or not on the PATH", "install Git 2.22 or newer"
-            ) from None
+            raise ThetaError("git is not installed, or not on the PATH", version.INSTALL) from None
 
     def popen(self, arguments: Sequence[str], **pipes: Any) -> subprocess.Popen[bytes]:
         """Start git, with the pipes of subprocess.Popen."""

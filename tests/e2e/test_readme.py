@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from git_theta.git.doctor import OLDEST_GIT
+from git_theta.git.version import OLDEST
 
 SOURCE = Path(__file__).parents[2]
 README = SOURCE / "README.md"
@@ -45,7 +45,7 @@ def test_versions_and_commands_that_the_readme_names() -> None:
     text = README.read_text()
     (python,) = re.findall(r"Python (3\.\d+) or newer", text)
     assert f'requires-python = ">={python}"' in (SOURCE / "pyproject.toml").read_text()
-    assert f"Git {OLDEST_GIT[0]}.{OLDEST_GIT[1]} or newer" in text
+    assert f"Git {OLDEST[0]}.{OLDEST[1]} or newer" in text
     start = text[text.index("## Start") : text.index("## A two-minute tour")]
     demo, tests = re.findall(r"^```bash\n(.*?)^```", start, re.DOTALL | re.MULTILINE)
     assert 'pip install -c constraints.txt -e ".[torch]" && git theta demo ' in demo

@@ -111,12 +111,27 @@ def test_programs_that_are_not_found(history: GitRepo, home: Path) -> None:
     empty = home / "empty"
     empty.mkdir()
     done = history.run(sys.executable, "-c", program, check=False, PATH=str(empty))
-    does(done.stdout + done.stderr, "install Git 2.22 or newer")
+    does(done.stdout + done.stderr, "install Git 2.34 or newer")
     history.write(MODEL, version(0))
     ls_files = program.replace("doctor", "ls-files")
     done = history.run(sys.executable, "-c", ls_files, check=False, PATH=str(empty))
-    does(done.stderr, "install Git 2.22 or newer")
+    does(done.stderr, "install Git 2.34 or newer")
     history.theta("ls-files")
+
+
+def test_git_that_is_too_old(history: GitRepo, tmp_path: Path) -> None:
+    git = history.run("sh", "-c", "command -v git").stdout.strip()
+    program = tmp_path / "old" / "git"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n[ "$1" = version ] && echo git version 2.9.5 || exec {git} "$@"\n')
+    program.chmod(0o755)
+    old = {"PATH": f"{program.parent}:{history.run('sh', '-c', 'echo $PATH').stdout.strip()}"}
+    does(history.refused("git-theta", "install", "--local", **old), "install Git 2.34 or newer")
+    said = history.run("git-theta", "doctor", check=False, **old).stdout
+    assert "git 2.9.5 is too old" in said
+    does(said, "install Git 2.34 or newer")
+    history.theta("install", "--local")
+    well(history)
 
 
 def test_outside_of_repositories(home: Path, history: GitRepo) -> None:
