@@ -11,7 +11,8 @@ from typing import Literal
 from git_theta import files
 from git_theta import manifest as manifests
 from git_theta.errors import ThetaError
-from git_theta.filters import expansion, stand_ins
+from git_theta.filters import stand_ins
+from git_theta.filters.expansion import Expansion
 from git_theta.filters.smudge import Smudger, Write
 from git_theta.git import conflicts, marked, mending, recovery
 from git_theta.git.advice import advice
@@ -156,5 +157,5 @@ def _smudge(repository: Repository, path: str, text: bytes, write: Write) -> Non
         lost = recovery.named(path, recovery.missing(manifest, sorted(reasons), reasons))
         lost.remedy = advice(repository).text()
         raise lost
-    expansion.check(manifest, repository.config.settings().max_expansion, repository.work_tree)
+    Expansion(repository.config.settings().max_expansion, repository.work_tree).check(manifest)
     Smudger(repository.objects).smudge(manifest, write)

@@ -12,6 +12,7 @@ from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters import expansion, prepared
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
+from git_theta.filters.expansion import Expansion
 from git_theta.filters.known import Known
 from git_theta.filters.smudge import Smudger, Write
 from git_theta.git import attributes, callers, conflicts, mending, misplaced
@@ -23,6 +24,7 @@ from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.settings import Settings
+from git_theta.showing import printable
 from git_theta.tensors import Tensor
 
 _ELSEWHERE = (["archive"], ["cat-file"], ["show"])
@@ -54,7 +56,8 @@ class Filters:
         self._adopts = callers.adopts(caller.command)
         self._adds = caller.command[:1] == ["add"]
         self._smudger = Smudger(repository.objects)
-        self._target = None if caller.command[:1] in _ELSEWHERE else Path.cwd()
+        target = None if caller.command[:1] in _ELSEWHERE else Path.cwd()
+        self._expansion = Expansion(settings.max_expansion, target)
         self._cleaner = Cleaner(repository.objects, self._known, settings, warn)
         repository.store.clean_up()
         prepared.clean_up(repository.store)
@@ -75,6 +78,8 @@ class Filters:
             text = self._cleaner.clean(content, request)
         except ThetaError as error:
             raise named(pathname, error) from None
+        if self._purpose is Purpose.STORE and (why := expansion.warning(text, self._settings.max_expansion)):
+            self._warn(f"{printable(pathname)}: {why}")
         if self._adds and (warning := conflicts.warning(self._repository, pathname, text)):
             self._warn(warning)
         return text
@@ -89,7 +94,7 @@ class Filters:
 
     def smudge(self, manifest: Manifest, write: Write) -> None:
         """Write a file's bytes; see Smudger.smudge for what is raised."""
-        expansion.check(manifest, self._settings.max_expansion, self._target)
+        self._expansion.check(manifest)
         self._smudger.smudge(manifest, write)
         self._repository.index.record(
             {digest: closure([digest], manifest.storage) for digest in manifest.digests()}

@@ -13,14 +13,20 @@ SIZE = 300 << 20
 NAME = "zeros.safetensors"
 
 
+def write_zeros(path: Path, size: int) -> None:
+    header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + size)
+
+
 @pytest.fixture
 def published(repo: GitRepo, tmp_path: Path) -> Path:
     """A repository with a file of zeros, which takes nothing to store."""
-    header = json.dumps({"w": {"dtype": "U8", "shape": [SIZE], "data_offsets": [0, SIZE]}}).encode()
-    with (repo.path / NAME).open("wb") as file:
-        file.write(struct.pack("<Q", len(header)) + header)
-        file.truncate(8 + len(header) + SIZE)
-    repo.git("add", NAME)
+    write_zeros(repo.path / NAME, SIZE)
+    said = repo.git("add", NAME).stderr
+    assert f"{NAME}: it is stored, but checkouts will refuse it: it would become 315 MB" in said
+    does(said, "git config theta.maxExpansion 0")
     repo.git("commit", "-q", "-m", "zeros")
     remote = tmp_path / "remote.git"
     repo.git("init", "-q", "--bare", str(remote))
@@ -37,6 +43,20 @@ def test_a_large_file_of_small_objects(published: Path, tmp_path: Path) -> None:
     clone.remedy(said, "git config theta.maxExpansion 0")
     clone.remedy(said, "git restore --source=HEAD --staged --worktree :/")
     assert (clone.path / NAME).stat().st_size > SIZE
+    assert clone.status() == []
+
+
+def test_many_files_of_one_object(repo: GitRepo, tmp_path: Path) -> None:
+    for number in range(2):
+        write_zeros(repo.path / f"{number}.safetensors", 200 << 20)
+    assert "refuse" not in repo.git("add", ".").stderr
+    repo.git("commit", "-q", "-m", "twice")
+    said = GitRepo(tmp_path).refused("git", "clone", "-q", "repo", "clone")
+    clone = GitRepo(tmp_path / "clone")
+    assert "what is written with it would become 419 MB, and its objects take " in said
+    assert len(list(clone.path.glob("*.safetensors"))) == 1
+    clone.remedy(said, "git config theta.maxExpansion 0")
+    clone.remedy(said, "git restore --source=HEAD --staged --worktree :/")
     assert clone.status() == []
 
 
