@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -100,22 +101,25 @@ def pull(repository: Repository, remote: str, say: Say) -> None:
         fetch(repository, remote, [], False, say)
     except (MissingObject, NewerManifest) as error:
         failure = error
-    written = restore(repository)
+    written, failures = restore(repository)
     if written:
         say(f"Wrote {_listed(written)}.")
-    if failure:
-        raise failure
+    if failure or failures:
+        raise failure or failures[0]
 
 
-def restore(repository: Repository) -> list[str]:
+def restore(repository: Repository) -> tuple[list[str], list[ThetaError]]:
     """Write the checkpoints whose manifest lies in the work tree, unchanged, and whose objects are here.
+
+    Returns:
+        Their paths, and an error for each that cannot be written.
 
     Git would remove each file before it writes it; a `git commit -a` after a kill would remove the model.
     """
     from git_theta.git.conflict_sides import write_file  # needs NumPy
 
     top = repository.work_tree
-    paths = []
+    paths, failures = [], []
     for blob, text in blobs.find_manifests(repository, blobs.in_index(repository, ATTRIBUTED, merged=True)):
         manifest = parsed(text)
         file = top / blob.path
@@ -124,20 +128,25 @@ def restore(repository: Repository) -> list[str]:
             or missing(repository, manifest.oids())
             or file.is_symlink()
             or not file.is_file()
+            or not is_text(file, text)
         ):
             continue
-        if is_text(file, text):
+        try:
             write_file(repository, blob.path, text, file)
             paths.append(blob.path)
+        except ThetaError as error:
+            failures.append(named(blob.path, error))
     if paths:
         _look_again(repository, paths)
-    return paths
+    return paths, failures
 
 
 def _look_again(repository: Repository, paths: Sequence[str]) -> None:
     """Have git see that files are as it has them, though they have another size than it has noted."""
     top = str(repository.work_tree.absolute())
-    rows = repository.git("-C", top, "--literal-pathspecs", "ls-files", "-s", "-z", "--", *paths)
+    wanted = {os.fsencode(path) for path in paths}
+    listed = repository.git("-C", top, "ls-files", "-s", "-z").split(b"\0")
+    rows = b"".join(row + b"\0" for row in listed if row.partition(b"\t")[2] in wanted)
     repository.git("-C", top, "update-index", "-z", "--index-info", stdin=rows)
     repository.run("-C", top, "update-index", "-q", "--refresh")
 

@@ -73,6 +73,30 @@ def test_pull_writes_what_it_can(bare_of_objects: GitRepo, history: GitRepo, pus
     assert (clone.path / "other.safetensors").read_bytes() == clone.blob("HEAD:other.safetensors")
 
 
+def test_pull_writes_the_others_when_one_is_damaged(
+    bare_of_objects: GitRepo, history: GitRepo, pushed: GitRepo
+) -> None:
+    history.write("other.safetensors", safetensors_bytes(weights(4)))
+    history.commit()
+    history.git("push", "-q", "origin", "main")
+    clone = bare_of_objects
+    clone.git("pull", "-q", GIT_THETA_SKIP_SMUDGE="1")
+    clone.theta("fetch")
+    lost = clone.blob("HEAD:other.safetensors").decode()
+    others = clone.blob("HEAD:model.safetensors").decode()
+    damaged = next(path for path in clone.objects() if path.name in lost and path.name not in others)
+    damaged.chmod(0o644)
+    damaged.write_bytes(bytes(damaged.stat().st_size))
+    said = clone.refused("git", "theta", "pull")
+    assert "error: other.safetensors: " in said
+    assert (clone.path / "model.safetensors").read_bytes() == version(1)
+    listed = clone.git("diff-files", "--name-only").stdout.split()
+    assert "model.safetensors" not in listed
+    clone.remedy(said, f"rm -f {damaged}; git theta fetch --all")
+    clone.theta("pull")
+    assert clone.status() == []
+
+
 def test_fetch_leaves_the_work_tree(bare_of_objects: GitRepo) -> None:
     clone = bare_of_objects
     clone.theta("fetch")
