@@ -27,7 +27,7 @@ from typing import Any
 
 from git_theta.errors import ThetaError, cannot_write
 from git_theta.regular import open_regular
-from git_theta.showing import operand, printable
+from git_theta.terminal.showing import operand, printable
 
 _STALE_SECONDS = 24 * 3600
 _OF, _SECOND = "of-", ".second"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from git_theta import __version__
 from git_theta.errors import ThetaError, too_little_memory
-from git_theta.showing import printable, redacted
+from git_theta.terminal.showing import printable, redacted
 
 INTERRUPTED = 130
 UNEXPECTED = 3
@@ -37,9 +37,9 @@ def report(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
-        from git_theta.git import terminal
+        from git_theta.terminal import screen
 
-        terminal.discard()
+        screen.discard()
         return 1
     if isinstance(error, OSError) and error.filename is not None:
         return report(_of_system(error))

@@ -8,8 +8,8 @@ import sys
 from functools import cache
 from typing import TextIO
 
-from git_theta.showing import coloured
-from git_theta.units import align, human_size
+from git_theta.terminal.showing import coloured
+from git_theta.terminal.units import align, human_size
 
 __all__ = ["align", "human_size", "style"]
 

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from git_theta.git.interrupts import heed_the_first
-from git_theta.showing import guard
+from git_theta.terminal.interrupts import heed_the_first
+from git_theta.terminal.showing import guard
 
 _ABOUT_PATHSPECS = tuple(f"GIT_{kind}_PATHSPECS" for kind in ("LITERAL", "GLOB", "NOGLOB", "ICASE"))
 """From options of the git that has called us: about what was typed there, not about what we ask."""

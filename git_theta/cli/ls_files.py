@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from git_theta.cli.console import align, human_size
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

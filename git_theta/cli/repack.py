@@ -29,7 +29,7 @@ def command(revisions: tuple[str, ...], aggressive: bool) -> None:
     """
     from git_theta.git.repack import repack
     from git_theta.git.repository import Repository
-    from git_theta.showing import control
+    from git_theta.terminal.showing import control
 
     terminal = sys.stderr.isatty()
 

@@ -10,7 +10,7 @@ import click
 
 from git_theta.cli.console import style
 from git_theta.diffs import text
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 if TYPE_CHECKING:
     from git_theta.git.changes import Cost

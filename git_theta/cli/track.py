@@ -22,7 +22,7 @@ def command(patterns: tuple[str, ...], dry_run: bool) -> None:
     """
     from git_theta.git import attribute_files, tracking
     from git_theta.git.repository import Repository
-    from git_theta.showing import printable
+    from git_theta.terminal.showing import printable
 
     repository = Repository.here()
     if not patterns:

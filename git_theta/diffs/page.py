@@ -15,9 +15,9 @@ from git_theta.diffs import text
 from git_theta.diffs.columns import METRICS
 from git_theta.diffs.heat import Bars, Cell, HeatMap, bars, heat_map
 from git_theta.diffs.report import Report, Row, ordered
-from git_theta.diffs.style import Style
 from git_theta.diffs.summary import facts
 from git_theta.diffs.words import kind, notes
+from git_theta.terminal.style import Style
 
 SHADES = 9
 """Steps of colour in the heat map."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from git_theta.diffs import layers, text
-from git_theta.diffs.style import Style
+from git_theta.terminal.style import Style
 
 if TYPE_CHECKING:
     from git_theta.diffs.statistics import Histogram, Statistics

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from git_theta.diffs import text
 from git_theta.diffs.report import Report, Row, Sort, ordered
-from git_theta.diffs.style import Style
 from git_theta.diffs.summary import amount_changed, stored
+from git_theta.terminal.style import Style
 
 _BAR = 20
 _MOST_OF_WIDTH = 0.5

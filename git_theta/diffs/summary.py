@@ -9,8 +9,8 @@ from git_theta.diffs import text
 from git_theta.diffs.columns import METRICS
 from git_theta.diffs.matching import STATUSES
 from git_theta.diffs.report import Report, Side
-from git_theta.diffs.style import Style
 from git_theta.diffs.words import Note
+from git_theta.terminal.style import Style
 
 _INDENT = "  "
 _COLOURS = {"plain": "", "name": "36", "alarm": "1;31", "unknown": "33"}

@@ -6,7 +6,7 @@ import math
 import unicodedata
 from collections.abc import Sequence
 
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 __all__ = [
     "cosine",

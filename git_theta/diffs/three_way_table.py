@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from git_theta.diffs import text
 from git_theta.diffs.agreement import Agreement, together
 from git_theta.diffs.outlook import apart
-from git_theta.diffs.style import Style
 from git_theta.diffs.three_way import TaskLayer, TaskRow, ThreeWay, changed
+from git_theta.terminal.style import Style
 
 _COLUMNS: tuple[tuple[str, Callable[[Agreement], str]], ...] = (
     ("ours", lambda found: text.number(found.ours_relative)),

@@ -8,7 +8,7 @@ from typing import Literal
 
 from git_theta.diffs import text
 from git_theta.diffs.report import Row
-from git_theta.diffs.style import Style
+from git_theta.terminal.style import Style
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from git_theta.manifest import Manifest
 from git_theta.objects.reader import Objects
 from git_theta.objects.writer import TensorWriter
 from git_theta.settings import Settings
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 
 @dataclass(frozen=True)

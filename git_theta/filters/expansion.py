@@ -8,7 +8,7 @@ from pathlib import Path
 from git_theta import manifest as manifests
 from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest
-from git_theta.units import human_size
+from git_theta.terminal.units import human_size
 
 FREE = 256 << 20
 """Bytes that may be written whatever the objects take."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from git_theta.errors import ThetaError
 from git_theta.manifest import TEXT_MAGIC, is_manifest
-from git_theta.showing import fill, printable
+from git_theta.terminal.showing import fill, printable
 
 PROBE = 4096
 """First bytes of a file that `recognise` needs, but for conflict markers that begin later."""

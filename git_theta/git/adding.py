@@ -27,8 +27,8 @@ from git_theta.git.recorded import recorded, related
 from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.objects.writer import TensorWriter
-from git_theta.showing import operand, pathspec, printable
 from git_theta.tensors import Tensor
+from git_theta.terminal.showing import operand, pathspec, printable
 from git_theta.updates import registry as kinds
 from git_theta.updates.guides import Guide, Replaced
 from git_theta.updates.interface import Base, Proposal, Target

@@ -12,7 +12,7 @@ from git_theta import files
 from git_theta.errors import ThetaError
 from git_theta.git.attribute_macros import BUILT_IN, Macros, effective, expanded
 from git_theta.git.repository import Repository
-from git_theta.showing import printable, word
+from git_theta.terminal.showing import printable, word
 
 ATTRIBUTES = ("filter=theta", "diff=theta", "merge=theta", "-text")
 FILE = ".gitattributes"

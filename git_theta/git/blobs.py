@@ -16,7 +16,7 @@ from git_theta.git.attributes import filtered
 from git_theta.git.partial import allowances
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST, is_manifest
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 SMALLEST = 200  # bytes; no manifest is as small
 UNREADABLE = -1

@@ -19,8 +19,8 @@ from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.remotes.interface import Advance
 from git_theta.settings import Settings
-from git_theta.showing import printable
 from git_theta.tensors import Tensor
+from git_theta.terminal.showing import printable
 
 Read = Callable[[TensorLine, Collection[str]], Tensor]
 """Opens a tensor. The digests are those of which others read the same ranges at the same time (see

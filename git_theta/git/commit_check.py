@@ -23,8 +23,8 @@ from git_theta.git.recorded import beside_index
 from git_theta.git.remotes import SOMEWHERE, fetched_urls
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
-from git_theta.showing import fill, pathspec, printable
-from git_theta.units import human_size
+from git_theta.terminal.showing import fill, pathspec, printable
+from git_theta.terminal.units import human_size
 
 _SHOWN = 10
 

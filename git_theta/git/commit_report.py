@@ -5,7 +5,7 @@ from __future__ import annotations
 from git_theta.git.changes import costs, parse_raw
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 _REBASES = ("rebase-merge", "rebase-apply")
 

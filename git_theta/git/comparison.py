@@ -17,11 +17,11 @@ from git_theta.errors import MissingObject, ThetaError
 from git_theta.git.checkpoint import Checkpoint, provide_all
 from git_theta.git.norms import norms
 from git_theta.git.places import SUBMODULE, SYMLINK, Place, link_target, open_place
-from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.patterns import read
-from git_theta.showing import printable
+from git_theta.terminal.progress_bar import ProgressBar
+from git_theta.terminal.showing import printable
 
 if TYPE_CHECKING:
     from git_theta.diffs.report import Report

@@ -20,7 +20,7 @@ from git_theta.git.blobs import lost
 from git_theta.git.conflicts import Conflict, Stages
 from git_theta.git.fetching import fetch_missing
 from git_theta.git.repository import Repository
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 _EXECUTABLE, _PLAIN = 0o777, 0o666  # but for what the umask says
 Side = Literal["base", "ours", "theirs"]

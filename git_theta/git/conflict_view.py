@@ -9,11 +9,11 @@ from git_theta.git import conflicts
 from git_theta.git.comparison import compare_three
 from git_theta.git.places import Place
 from git_theta.git.repository import Repository
-from git_theta.showing import pathspec, printable
+from git_theta.terminal.showing import pathspec, printable
 
 if TYPE_CHECKING:
-    from git_theta.diffs.style import Style
     from git_theta.diffs.three_way import ThreeWay
+    from git_theta.terminal.style import Style
 
 THEIRS = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD")
 

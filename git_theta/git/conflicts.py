@@ -18,7 +18,7 @@ from git_theta.git import operation
 from git_theta.git.recorded import parsed
 from git_theta.git.records import Records
 from git_theta.git.repository import IndexEntry, Repository
-from git_theta.showing import operand, pathspec, printable
+from git_theta.terminal.showing import operand, pathspec, printable
 
 if TYPE_CHECKING:
     from git_theta.merges.decisions import Help, Plan

@@ -11,8 +11,8 @@ from git_theta.git.fsck import fsck
 from git_theta.git.push_plan import Push, naming, plan, refs_of
 from git_theta.git.remotes import open_remote, push_urls
 from git_theta.git.repository import Repository
-from git_theta.showing import printable
-from git_theta.units import human_size
+from git_theta.terminal.showing import printable
+from git_theta.terminal.units import human_size
 
 
 def examine_data(repository: Repository) -> Iterator[Finding]:

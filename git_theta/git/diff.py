@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 from git_theta import files
 from git_theta.diffs.text import printable
 from git_theta.errors import ThetaError
-from git_theta.git import diff_changes, diff_sides, terminal
+from git_theta.git import diff_changes, diff_sides
 from git_theta.git.comparison import Question, compare, compare_three
 from git_theta.git.diff_changes import Change
 from git_theta.git.diff_sides import Side, Sides
 from git_theta.git.repository import Repository
-from git_theta.showing import pathspec, word
+from git_theta.terminal import screen
+from git_theta.terminal.showing import pathspec, word
 
 if TYPE_CHECKING:
     from git_theta.diffs.report import Report, Sort
-    from git_theta.diffs.style import Style
     from git_theta.diffs.three_way import ThreeWay
+    from git_theta.terminal.style import Style
 
 _DIFFERENT = 1
 _TROUBLE = 2
@@ -83,8 +84,8 @@ class _Run:
 
     def run(self) -> int:
         options = self._options
-        style = terminal.style()
-        with terminal.Output(paged=True) as output:
+        style = screen.style()
+        with screen.Output(paged=True) as output:
             self._output = output
             for text in self._three_ways(style) if options.base else self._texts(style):
                 output.write(text)
@@ -112,7 +113,7 @@ class _Run:
                 if self._options.json or self._options.plot:
                     raise
                 self._trouble = True
-                yield terminal.failed(change.path, error, style)
+                yield screen.failed(change.path, error, style)
 
     def _not_one_picture(self, changes: Sequence[Change]) -> ThetaError:
         if not changes:

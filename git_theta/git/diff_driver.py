@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from git_theta.diffs import table
-from git_theta.diffs.style import Style
 from git_theta.errors import ThetaError
-from git_theta.git import callers, terminal
+from git_theta.git import callers
 from git_theta.git.callers import Caller
 from git_theta.git.comparison import Question, compare
 from git_theta.git.places import Place, mode_lines
 from git_theta.git.purpose import is_for_keeps, names_file, output_is_file, output_is_kept
 from git_theta.git.repository import Repository
-from git_theta.showing import operand, word
+from git_theta.terminal import screen
+from git_theta.terminal.showing import operand, word
+from git_theta.terminal.style import Style
 
 _NO_FILE = "."
 _SHORT = 10  # digits of an oid that are shown
@@ -73,7 +74,7 @@ def run(arguments: Sequence[str]) -> None:
     more, the user has left the pager, and git finds out by itself.
     """
     call = parse(arguments)
-    if not terminal.is_read():
+    if not screen.is_read():
         return
     repository: Repository | None = None
     with suppress(ThetaError):
@@ -85,15 +86,15 @@ def run(arguments: Sequence[str]) -> None:
             "git does not let diff drivers write to the file that --output names",
             f"git {name} --no-ext-diff {' '.join(map(word, options))}",
         )
-    style = terminal.style(caller.command)
+    style = screen.style(caller.command)
     try:
-        with terminal.Output() as output:
+        with screen.Output() as output:
             if not is_for_keeps(caller.command) or not _is_of_repository(call):
                 output.write(_text(repository, call, style))
             if repository is not None and _is_of_repository(call):
                 output.write_bytes(_patch(repository, call, caller, style))
     except BrokenPipeError:
-        terminal.discard()
+        screen.discard()
     if repository is not None:
         repository.close()
 
@@ -109,7 +110,7 @@ def _text(repository: Repository | None, call: Call, style: Style) -> str:
         report = compare(repository, call.old, call.new, Question(), header=call.header)
         return table.render(report, style, hint=_hint(call))
     except ThetaError as error:
-        return terminal.failed(call.path, error, style)
+        return screen.failed(call.path, error, style)
 
 
 def _is_of_repository(call: Call) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from git_theta.errors import ThetaError
 from git_theta.git.places import Place
 from git_theta.git.repository import Repository
-from git_theta.showing import operand
+from git_theta.terminal.showing import operand
 
 _HELP = "git theta diff --help"
 

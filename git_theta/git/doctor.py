@@ -19,7 +19,7 @@ from git_theta.git.recorded import ATTRIBUTED, parsed, problem
 from git_theta.git.remotes import open_remote
 from git_theta.git.repository import Repository
 from git_theta.git.setup import SETTINGS, GitConfig, configured
-from git_theta.showing import operand, pathspec, printable, word
+from git_theta.terminal.showing import operand, pathspec, printable, word
 
 _SHOWN = 5
 Level = Literal["ok", "note", "wrong"]

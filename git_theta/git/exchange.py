@@ -23,8 +23,8 @@ from git_theta.git.recovery import named
 from git_theta.git.remotes import push_default, push_urls
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
-from git_theta.remotes.progress import Progress
-from git_theta.showing import printable
+from git_theta.terminal.progress import Progress
+from git_theta.terminal.showing import printable
 
 Say = Callable[[str], None]
 _SHOWN = 5

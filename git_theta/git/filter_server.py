@@ -22,7 +22,7 @@ from git_theta.git.recorded import parsed
 from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 if TYPE_CHECKING:
     from git_theta.git.filters import Filters

@@ -24,8 +24,8 @@ from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.settings import Settings
-from git_theta.showing import printable
 from git_theta.tensors import Tensor
+from git_theta.terminal.showing import printable
 
 _ELSEWHERE = (["archive"], ["cat-file"], ["show"])
 """Commands that write the bytes of files to their output, not into the work tree, where filters are run."""

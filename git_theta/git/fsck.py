@@ -17,9 +17,9 @@ from git_theta.git.push_plan import commit_of
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine
 from git_theta.objects.fsck import Fault, check_objects, check_tensors
-from git_theta.remotes.progress import Progress
-from git_theta.showing import fill, printable
-from git_theta.units import human_size
+from git_theta.terminal.progress import Progress
+from git_theta.terminal.showing import fill, printable
+from git_theta.terminal.units import human_size
 
 _REVISIONS = ("--all", "--reflog", "--indexed-objects")
 

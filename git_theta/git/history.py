@@ -11,7 +11,7 @@ from git_theta.git import diff_changes
 from git_theta.git.diff_sides import Side, revision
 from git_theta.git.places import Place
 from git_theta.git.repository import Repository
-from git_theta.showing import pathspec, printable
+from git_theta.terminal.showing import pathspec, printable
 
 _FORMAT = "--format=%H%n%P%n%an%n%aI%n%s"
 

@@ -9,7 +9,7 @@ from git_theta.errors import ThetaError
 from git_theta.git import hook_files, setup, template, version
 from git_theta.git.repository import Repository
 from git_theta.git.setup import GitConfig
-from git_theta.showing import word
+from git_theta.terminal.showing import word
 
 
 def install(scope: str, commands: Collection[str], force: bool) -> list[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from git_theta.git.advice import Advice, advice
 from git_theta.git.operation import merged_heads
 from git_theta.git.repository import Repository
-from git_theta.showing import pathspec, word
+from git_theta.terminal.showing import pathspec, word
 
 _MOVES = {"checkout", "switch", "merge", "pull", "rebase", "cherry-pick", "revert", "stash", "am"}
 _NEW_BRANCH = {"-b", "-B", "-c", "-C", "--orphan"}

@@ -14,8 +14,8 @@ from git_theta.git import blobs, misplaced
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine
-from git_theta.showing import printable
-from git_theta.units import align, human_size, percent
+from git_theta.terminal.showing import printable
+from git_theta.terminal.units import align, human_size, percent
 
 
 @dataclass(frozen=True)

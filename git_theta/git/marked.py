@@ -16,7 +16,7 @@ from git_theta.git.conflicts import Stages, resolved_stages
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import IndexEntry, Repository
 from git_theta.manifest import LARGEST, is_manifest
-from git_theta.showing import pathspec, printable
+from git_theta.terminal.showing import pathspec, printable
 
 _MARKER = re.compile(rb"([<|=>])\1{6,}( |\n|\Z)")
 _PART = {b"<": "ours", b"|": "base", b"=": "theirs", b">": ""}

@@ -25,7 +25,6 @@ from git_theta.git.merge_record import Recorded
 from git_theta.git.merge_settings import carried, rules_for
 from git_theta.git.merge_trees import MergedTrees, merge_trees, with_blobs
 from git_theta.git.merging import CheckpointMerge, fetch_changed
-from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.repository import Repository
 from git_theta.merges.apply import Applied
 from git_theta.merges.decisions import Plan
@@ -35,7 +34,8 @@ from git_theta.merges.narrowing import device_of
 from git_theta.merges.places import COMMAND_LINE, Layer
 from git_theta.merges.rules import Rules, check_matches
 from git_theta.patterns import written
-from git_theta.showing import operand, printable, word
+from git_theta.terminal.progress_bar import ProgressBar
+from git_theta.terminal.showing import operand, printable, word
 
 Say = Callable[[str], None]
 RulesOf = Callable[[str], Rules | None]

@@ -13,7 +13,7 @@ from git_theta.git.merge_entries import Contested
 from git_theta.git.places import Place
 from git_theta.git.repository import Repository
 from git_theta.merges.decisions import Decision
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 if TYPE_CHECKING:
     from git_theta.git.merge_command import Merge, Planned

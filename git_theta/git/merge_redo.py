@@ -15,7 +15,7 @@ from git_theta.git.merging import CheckpointMerge
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.merges.apply import Applied
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 Say = Callable[[str], None]
 

@@ -20,7 +20,7 @@ from git_theta.git.merge_entries import Contested, Entry, Head, checkpoints, ent
 from git_theta.git.places import SUBMODULE, SYMLINK
 from git_theta.git.repository import Repository
 from git_theta.git.version import git_version, numbers
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 _NEEDED = (2, 38)
 _TAKES_SIDES = (2, 43)

@@ -20,7 +20,7 @@ from git_theta.git.resolving import Wanted, resolve
 from git_theta.merges import companions
 from git_theta.merges.rules import parse_rule
 from git_theta.patterns import Pattern, read, written
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 Ask = Callable[[str], str | None]
 """Shows a prompt and returns a line; None when there are no more."""

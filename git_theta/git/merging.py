@@ -35,8 +35,8 @@ from git_theta.merges.remainders import read_remainder
 from git_theta.merges.resolutions import planned
 from git_theta.merges.rules import Rules
 from git_theta.merges.sides import Sides, inputs_of
-from git_theta.remotes.progress import Progress
 from git_theta.tensors import Tensor
+from git_theta.terminal.progress import Progress
 
 _HEAD = 64  # bytes that tell a manifest
 

@@ -12,7 +12,7 @@ from git_theta.git import attributes, past_versions
 from git_theta.git.blobs import Blob
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST, is_manifest
-from git_theta.showing import beside, fill, operand, pathspec, printable
+from git_theta.terminal.showing import beside, fill, operand, pathspec, printable
 
 ADD_AGAIN = "git add --renormalize "
 """What to type before a path whose file is to be read: git add leaves out what looks unchanged."""

@@ -12,7 +12,7 @@ from git_theta import files
 from git_theta.git import attributes
 from git_theta.git.attributes import FILE
 from git_theta.git.repository import Repository
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 _GLOB = re.compile(r"(?<!\\)[*?\[]")
 

@@ -19,7 +19,7 @@ from git_theta.git.attribute_files import GLOBAL, INFO, AttributesFile, attribut
 from git_theta.git.attribute_macros import Macros, mentioned, name_of
 from git_theta.git.attributes import ATTRIBUTES, FILE, Line
 from git_theta.git.repository import Repository
-from git_theta.showing import operand, printable
+from git_theta.terminal.showing import operand, printable
 
 _OURS = tuple(map(name_of, ATTRIBUTES))
 _TRACKED = "theta-tracks"

@@ -15,7 +15,7 @@ from git_theta.git import conflicts
 from git_theta.git.conflicts import Conflict, Settings
 from git_theta.git.records import Records
 from git_theta.git.repository import Repository
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 
 @dataclass(frozen=True)

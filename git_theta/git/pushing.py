@@ -12,9 +12,9 @@ from git_theta.git.push_plan import Plan, Push, beyond, commit_of, naming, refs_
 from git_theta.git.recorded import parsed
 from git_theta.git.remotes import open_remote
 from git_theta.git.repository import Repository
-from git_theta.remotes.progress import Progress
-from git_theta.showing import fill, pathspec, printable, word
-from git_theta.units import human_size
+from git_theta.terminal.progress import Progress
+from git_theta.terminal.showing import fill, pathspec, printable, word
+from git_theta.terminal.units import human_size
 
 _SHOWN = 10
 Named = list[tuple[Blob, list[str]]]

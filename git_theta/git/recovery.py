@@ -8,7 +8,7 @@ from pathlib import Path
 from git_theta.errors import DamagedObject, MissingObject, ThetaError
 from git_theta.git.interrupted import Interrupted
 from git_theta.manifest import Manifest, TensorLine
-from git_theta.showing import fill, printable, word
+from git_theta.terminal.showing import fill, printable, word
 
 _SHOWN = 3  # tensors named in a message
 

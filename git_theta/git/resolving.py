@@ -12,12 +12,10 @@ from git_theta.git import applied, checkpoint, conflict_sides, conflicts, proven
 from git_theta.git.blobs import lost
 from git_theta.git.conflict_sides import STAGES, Open
 from git_theta.git.conflicts import Conflict
-from git_theta.git.interrupts import held_back
 from git_theta.git.merge_driver import about_factors, about_ranks, explain, open_words
 from git_theta.git.merge_settings import rules_for
 from git_theta.git.merging import CheckpointMerge
 from git_theta.git.operation import how_to_finish
-from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.repository import Repository
 from git_theta.merges.decisions import Plan
 from git_theta.merges.narrowing import continued, device_of
@@ -26,7 +24,9 @@ from git_theta.merges.resolutions import of_conflicts
 from git_theta.merges.rules import Choice, Rule, Rules, check_matches, parse_rows, parse_rule, parse_strategy
 from git_theta.merges.skeletons import is_named_for
 from git_theta.patterns import read
-from git_theta.showing import operand, pathspec, printable
+from git_theta.terminal.interrupts import held_back
+from git_theta.terminal.progress_bar import ProgressBar
+from git_theta.terminal.showing import operand, pathspec, printable
 
 Say = Callable[[str], None]
 _PLACE = "the command line"

@@ -12,19 +12,20 @@ from git_theta.diffs.compare import counted
 from git_theta.diffs.entries import Entry, entries, open_entry
 from git_theta.diffs.show import Shown
 from git_theta.errors import MissingObject, ThetaError
-from git_theta.git import conflicts, diff_changes, diff_sides, terminal
+from git_theta.git import conflicts, diff_changes, diff_sides
 from git_theta.git.checkpoint import Checkpoint, provide
 from git_theta.git.diff_sides import INDEX
 from git_theta.git.places import Place, open_place
-from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.repository import Repository
-from git_theta.showing import operand, printable, word
+from git_theta.terminal import screen
+from git_theta.terminal.progress_bar import ProgressBar
+from git_theta.terminal.showing import operand, printable, word
 
 if TYPE_CHECKING:
     from git_theta.diffs.statistics import Statistics
-    from git_theta.diffs.style import Style
     from git_theta.manifest import TensorLine
     from git_theta.tensors import Tensor
+    from git_theta.terminal.style import Style
 
 
 def run(name: str, tensor: str | None) -> None:
@@ -42,8 +43,8 @@ def run(name: str, tensor: str | None) -> None:
     opened = open_place(repository, place)
     if opened is None:
         raise ThetaError(f"{printable(name)} is no checkpoint", "git theta ls-files")
-    style = terminal.style()
-    with closing(opened), terminal.Output(paged=True) as output:
+    style = screen.style()
+    with closing(opened), screen.Output(paged=True) as output:
         if tensor is None:
             output.write(_all(repository, opened, name, style))
         else:

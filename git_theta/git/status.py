@@ -18,7 +18,7 @@ from git_theta.git.recorded import ATTRIBUTED, parsed, problem
 from git_theta.git.repository import Repository
 from git_theta.git.setup import SETTINGS
 from git_theta.git.unmerged import Unmerged
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,17 @@ from git_theta.diffs import layers, text
 from git_theta.diffs.columns import METRICS
 from git_theta.diffs.entries import Entry, entries
 from git_theta.errors import ThetaError
-from git_theta.git import terminal
 from git_theta.git.comparison import Question, compare
 from git_theta.git.history import Step, Version, place_of, steps
 from git_theta.git.places import open_place
-from git_theta.git.progress_bar import ProgressBar
 from git_theta.git.repository import Repository
-from git_theta.showing import pathspec, printable
+from git_theta.terminal import screen
+from git_theta.terminal.progress_bar import ProgressBar
+from git_theta.terminal.showing import pathspec, printable
 
 if TYPE_CHECKING:
     from git_theta.diffs.report import Row
-    from git_theta.diffs.style import Style
+    from git_theta.terminal.style import Style
 
 _COMMIT = 10
 _AUTHOR = 16
@@ -52,8 +52,8 @@ def run(name: str, start: str) -> None:
         ThetaError: there is no such checkpoint, or it cannot be read.
     """
     repository = Repository.here()
-    style = terminal.style()
-    with terminal.Output(paged=True) as output:
+    style = screen.style()
+    with screen.Output(paged=True) as output:
         output.write(_render(list(blame(repository, name, start)), style))
     repository.close()
 

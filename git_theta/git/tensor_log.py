@@ -10,15 +10,15 @@ from git_theta.diffs import text
 from git_theta.diffs.columns import METRICS
 from git_theta.diffs.entries import entries
 from git_theta.diffs.report import Report, Row, ordered
-from git_theta.diffs.style import Style
 from git_theta.diffs.summary import amount_changed, stored
 from git_theta.errors import ThetaError
-from git_theta.git import terminal
 from git_theta.git.comparison import Question, compare
 from git_theta.git.history import Step, Version, place_of, steps
 from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.patterns import read
+from git_theta.terminal import screen
+from git_theta.terminal.style import Style
 
 _MOST = 20  # tensors listed of one commit
 
@@ -34,8 +34,8 @@ def run(name: str, tensor: str | None) -> None:
         ThetaError: no commit has changed that path.
     """
     repository = Repository.here()
-    style = terminal.style()
-    with terminal.Output(paged=True) as output:
+    style = screen.style()
+    with screen.Output(paged=True) as output:
         for number, step in enumerate(steps(repository, "HEAD", name)):
             if tensor is not None and number == 0:
                 tensor = _meant(repository, step.version, tensor)

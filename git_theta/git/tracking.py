@@ -11,7 +11,7 @@ from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.overrides import files, overrides
 from git_theta.git.raw import raw_in_index
 from git_theta.git.repository import Repository
-from git_theta.showing import pathspec, printable
+from git_theta.terminal.showing import pathspec, printable
 
 _SHOWN = 5
 

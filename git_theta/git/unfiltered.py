@@ -13,7 +13,7 @@ from git_theta.git.attributes import filtered, pattern_of
 from git_theta.git.changes import parse_raw
 from git_theta.git.repository import Repository
 from git_theta.manifest import MAGIC
-from git_theta.showing import operand, printable
+from git_theta.terminal.showing import operand, printable
 
 _SHOWN = 10
 

@@ -26,8 +26,8 @@ from git_theta.merges.decisions import Decision, Plan
 from git_theta.merges.sides import Sides
 from git_theta.objects.reader import Objects
 from git_theta.settings import Settings
-from git_theta.showing import printable
 from git_theta.tensors import ArrayTensor, Tensor
+from git_theta.terminal.showing import printable
 from git_theta.updates.interface import Target
 
 _NOWHERE = -1

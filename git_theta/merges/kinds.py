@@ -18,7 +18,7 @@ from git_theta.merges import companions
 from git_theta.merges.decisions import BASE, OURS, Decision, PartDecision, listed
 from git_theta.merges.remainders import side_taken
 from git_theta.merges.rules import Rules
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 _SHOWN = 6  # names in a reason
 

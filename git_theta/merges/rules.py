@@ -18,7 +18,7 @@ from git_theta.merges import registry
 from git_theta.merges.interface import Strategy
 from git_theta.merges.options import parse, parse_pairs, render
 from git_theta.patterns import QUOTED, Pattern, read, written
-from git_theta.showing import operand, printable
+from git_theta.terminal.showing import operand, printable
 
 Rows = Literal["common", "pad", "ours"]
 """What becomes of tensors that differ in their first dimension only. The rows that all have are merged; then

@@ -27,10 +27,10 @@ from git_theta.checkpoints.safetensors import Safetensors
 from git_theta.diffs import stat, sweep
 from git_theta.diffs.compare import Version, compare_checkpoints
 from git_theta.diffs.metrics import Question, TwoTensors, compare_all
-from git_theta.diffs.style import Style
 from git_theta.dtypes import dtype
 from git_theta.manifest import Manifest, StorageLine, TensorLine
 from git_theta.tensors import ArrayTensor, Tensor
+from git_theta.terminal.style import Style
 from git_theta.values import from_float
 
 Model = Mapping[str, ArrayTensor]

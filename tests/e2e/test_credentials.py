@@ -50,7 +50,7 @@ def test_neither_smudge_nor_pre_push_shows_a_secret(history: GitRepo, tmp_path: 
 
 def test_no_log_has_a_secret(plain: GitRepo) -> None:
     code = (
-        "from git_theta.cli.boundary import report; from git_theta.showing import guard; guard(); "
+        "from git_theta.cli.boundary import report; from git_theta.terminal.showing import guard; guard(); "
         f"raise SystemExit(report(RuntimeError({URLS[0]!r})))"
     )
     done = subprocess.run(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from git_repo import GitRepo, digest, version
 
-from git_theta.showing import printable
+from git_theta.terminal.showing import printable
 
 NAMED = "only the manifest was written, not the checkpoint"
 

@@ -11,7 +11,7 @@ from diff_examples import opened, random_model, tensor
 from git_theta.diffs import show, text
 from git_theta.diffs.show import Shown
 from git_theta.diffs.statistics import corner, histogram, statistics
-from git_theta.diffs.style import Style
+from git_theta.terminal.style import Style
 
 MODEL = {**random_model(12), "mask": tensor("F32", np.array([0.0, np.nan, np.inf, 1.0]))}
 SHOWN = [Shown(name, content[0], content[1], statistics(opened(content))) for name, content in MODEL.items()]

@@ -22,7 +22,7 @@ from git_theta.checkpoints.registry import OPAQUE
 from git_theta.diffs import stat, table, text
 from git_theta.diffs.compare import compare_checkpoints
 from git_theta.diffs.report import SORTS, Report
-from git_theta.diffs.style import Style
+from git_theta.terminal.style import Style
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -21,11 +21,11 @@ from diff_examples import (
 
 from git_theta.diffs import blocks, largest, tasks, three_way_table
 from git_theta.diffs.agreement import Agreement, together
-from git_theta.diffs.style import Style
 from git_theta.diffs.three_way import ThreeWay, compare_three
 from git_theta.dtypes import dtype
 from git_theta.manifest import TensorLine, ViewLine
 from git_theta.tensors import Tensor
+from git_theta.terminal.style import Style
 from git_theta.values import is_number, to_float
 
 MODEL = random_model()

@@ -11,9 +11,10 @@ import pytest
 
 from git_theta.cli import entry
 from git_theta.errors import ThetaError
-from git_theta.git import diff_driver, terminal
+from git_theta.git import diff_driver
 from git_theta.git.places import Place, mode_lines
-from git_theta.git.progress_bar import ProgressBar
+from git_theta.terminal import screen
+from git_theta.terminal.progress_bar import ProgressBar
 
 OID = "19" * 20
 ZEROS = "0" * 40
@@ -98,7 +99,7 @@ class TestProgressBar:
         stream = _Terminal()
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setattr("sys.stderr", stream)
-        monkeypatch.setattr("git_theta.git.progress_bar._PATIENCE", 0.0)
+        monkeypatch.setattr("git_theta.terminal.progress_bar._PATIENCE", 0.0)
         with pytest.raises(KeyboardInterrupt), ProgressBar("Comparing m") as bar:
             bar(1, 2)
             raise KeyboardInterrupt
@@ -109,7 +110,7 @@ class TestWidth:
     @pytest.mark.parametrize(("columns", "width"), [("132", 132), ("", 80), ("0", 80), ("many", 80)])
     def test_without_a_terminal(self, monkeypatch: pytest.MonkeyPatch, columns: str, width: int) -> None:
         monkeypatch.setenv("COLUMNS", columns)
-        assert terminal.style().width == width
+        assert screen.style().width == width
 
 
 @pytest.mark.parametrize(
@@ -124,12 +125,12 @@ class TestWidth:
 )
 def test_colour(monkeypatch: pytest.MonkeyPatch, arguments: list[str], variable: str, coloured: bool) -> None:
     monkeypatch.setenv("NO_COLOR", variable)
-    assert terminal.style(arguments).colour is coloured
+    assert screen.style(arguments).colour is coloured
 
 
 def test_a_failure_is_shown_in_place() -> None:
     error = ThetaError("it is damaged", "git fsck")
-    shown = terminal.failed("m", error, terminal.Style())
+    shown = screen.failed("m", error, screen.Style())
     assert shown == "diff --theta m\n  ! it is damaged\n  git fsck\n"
 
 

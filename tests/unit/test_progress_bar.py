@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from git_theta.git import progress_bar
-from git_theta.git.progress_bar import ProgressBar
+from git_theta.terminal import progress_bar
+from git_theta.terminal.progress_bar import ProgressBar
 
 
 class Terminal(io.StringIO):

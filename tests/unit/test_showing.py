@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from git_theta import showing
+from git_theta.terminal import showing
 
 NAMES = (
     "plain",

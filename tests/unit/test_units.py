@@ -1,6 +1,6 @@
 import pytest
 
-from git_theta.units import human_size, percent
+from git_theta.terminal.units import human_size, percent
 
 
 @pytest.mark.parametrize(

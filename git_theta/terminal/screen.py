@@ -11,9 +11,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO
 
-from git_theta.diffs.style import Style
 from git_theta.errors import ThetaError
-from git_theta.showing import encoding, painted, printable, shown
+from git_theta.terminal.showing import encoding, painted, printable, shown
+from git_theta.terminal.style import Style
 
 _WIDTH = 80
 _COLOURED = {"--color": "always", "--color=always": "always", "--color=auto": "auto"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from git_theta.showing import shown
+from git_theta.terminal.showing import shown
 
 
 @dataclass(frozen=True)

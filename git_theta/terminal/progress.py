@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 
-from git_theta.showing import control
-from git_theta.units import human_size
+from git_theta.terminal.showing import control
+from git_theta.terminal.units import human_size
 
 _INTERVAL = 0.1  # seconds
 

@@ -7,7 +7,7 @@ import sys
 import time
 from types import TracebackType
 
-from git_theta.showing import control, printable
+from git_theta.terminal.showing import control, printable
 
 _PATIENCE = 1.0  # seconds
 _INTERVAL = 0.1
