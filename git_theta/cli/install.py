@@ -25,7 +25,7 @@ def command(scope: str, force: bool) -> None:
       cd /srv/models.git && git theta install --server
     """
     from git_theta.cli.main import SUMMARIES
-    from git_theta.git.install import install, install_on_server
+    from git_theta.setup.install import install, install_on_server
 
     if scope == SERVER and force:
         raise click.UsageError("--server writes no settings, so there is nothing to --force")

@@ -18,7 +18,7 @@ def command(scope: str) -> None:
       git theta uninstall
       git theta uninstall --local
     """
-    from git_theta.git.install import uninstall, uninstall_on_server
+    from git_theta.setup.install import uninstall, uninstall_on_server
 
     for line in uninstall_on_server() if scope == SERVER else uninstall(scope):
         click.echo(line)

@@ -11,7 +11,7 @@ from pathlib import Path
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, MissingObject, NewerManifest, ThetaError
 from git_theta.filters import stand_ins
-from git_theta.git import blobs, hook_files
+from git_theta.git import blobs
 from git_theta.git.advice import advice
 from git_theta.git.fetching import fetch_missing, missing
 from git_theta.git.partial import bring_missing
@@ -23,6 +23,7 @@ from git_theta.git.recovery import named
 from git_theta.git.remotes import push_default, push_urls
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
+from git_theta.setup import hook_files
 from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import printable
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from git_theta import search_path
 from git_theta.errors import ThetaError
-from git_theta.git import hook_files
 from git_theta.git.repository import Repository
+from git_theta.setup import hook_files
 from git_theta.terminal import interrupts
 
 Say = Callable[[str], None]

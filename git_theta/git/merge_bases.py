@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from git_theta.errors import ThetaError
 from git_theta.git.merge_entries import Head
 from git_theta.git.repository import Repository
-from git_theta.git.setup import DRIVER
+from git_theta.setup.configuration import DRIVER
 
 FOR_ANCESTORS = (
     *("-c", f"merge.theta-ancestors.driver={DRIVER}"),

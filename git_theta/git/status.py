@@ -8,7 +8,7 @@ from functools import partial
 
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
-from git_theta.git import attribute_files, hook_files, misplaced, unmerged
+from git_theta.git import attribute_files, misplaced, unmerged
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.changes import Cost, cost, costs, parse_raw
 from git_theta.git.commit_check import staged
@@ -16,8 +16,9 @@ from git_theta.git.exchange import is_text
 from git_theta.git.fetching import missing
 from git_theta.git.recorded import ATTRIBUTED, parsed, problem
 from git_theta.git.repository import Repository
-from git_theta.git.setup import SETTINGS
 from git_theta.git.unmerged import Unmerged
+from git_theta.setup import hook_files
+from git_theta.setup.configuration import SETTINGS
 from git_theta.terminal.showing import printable
 
 

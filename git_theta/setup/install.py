@@ -6,9 +6,10 @@ from collections.abc import Collection
 from contextlib import suppress
 
 from git_theta.errors import ThetaError
-from git_theta.git import hook_files, setup, template, version
+from git_theta.git import version
 from git_theta.git.repository import Repository
-from git_theta.git.setup import GitConfig
+from git_theta.setup import configuration, hook_files, template
+from git_theta.setup.configuration import GitConfig
 from git_theta.terminal.showing import word
 
 
@@ -29,7 +30,7 @@ def install(scope: str, commands: Collection[str], force: bool) -> list[str]:
     version.check()
     repository = _repository(scope)
     config = GitConfig(repository, scope)
-    setup.configure(config, commands, force)
+    configuration.configure(config, commands, force)
     said = [f"git-theta is set up ({_WHERE[scope]})."]
     if scope in ("global", "system") and (advice := template.install(config)):
         said.append(advice)
@@ -70,7 +71,7 @@ def uninstall(scope: str) -> list[str]:
     """Undo `install`, and return what to tell the user."""
     repository = _repository(scope)
     config = GitConfig(repository, scope)
-    setup.unconfigure(config)
+    configuration.unconfigure(config)
     if scope in ("global", "system"):
         template.uninstall(config)
     said = [f"git-theta is not set up any more ({_WHERE[scope]})."]

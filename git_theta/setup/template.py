@@ -23,8 +23,8 @@ from tempfile import TemporaryDirectory
 
 from git_theta import files
 from git_theta.errors import cannot_write
-from git_theta.git.hook_files import TEXTS, WAKING
-from git_theta.git.setup import GitConfig
+from git_theta.setup.configuration import GitConfig
+from git_theta.setup.hook_files import TEXTS, WAKING
 
 KEY = "init.templateDir"
 _IN_PLACE = ("pre-push", "post-checkout")
