@@ -16,13 +16,13 @@ from git_theta.git import conflicts, half_merged, misplaced
 from git_theta.git.attributes import FILES, filtered
 from git_theta.git.blobs import Blob, in_index, sizes, staged_manifests
 from git_theta.git.changes import ChangedPath, parse_raw
-from git_theta.git.fetching import fetch_missing, missing, on_remotes
 from git_theta.git.misplaced import ADD_AGAIN
 from git_theta.git.operation import how_to_finish
 from git_theta.git.recorded import beside_index
-from git_theta.git.remotes import SOMEWHERE, fetched_urls
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
+from git_theta.remotes.configured import SOMEWHERE, fetched_urls
+from git_theta.remotes.fetching import fetch_missing, missing, on_remotes
 from git_theta.terminal.showing import fill, pathspec, printable
 from git_theta.terminal.units import human_size
 

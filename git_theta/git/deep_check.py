@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from git_theta.errors import ThetaError
 from git_theta.git.doctor import Finding
 from git_theta.git.fsck import fsck
-from git_theta.git.push_plan import Push, naming, plan, refs_of
-from git_theta.git.remotes import open_remote, push_urls
 from git_theta.git.repository import Repository
+from git_theta.remotes.configured import open_remote, push_urls
+from git_theta.remotes.push_plan import Push, naming, plan, refs_of
 from git_theta.terminal.showing import printable
 from git_theta.terminal.units import human_size
 

@@ -10,14 +10,15 @@ from typing import Literal
 from git_theta import __version__, search_path
 from git_theta import manifest as manifests
 from git_theta.errors import UPGRADE, ThetaError
-from git_theta.git import attributes, conflicts, misplaced, pushed, version
+from git_theta.git import attributes, conflicts, misplaced, version
 from git_theta.git.blobs import find_manifests, in_index
-from git_theta.git.fetching import missing
 from git_theta.git.overrides import files, overrides
 from git_theta.git.raw import raw_in_index
 from git_theta.git.recorded import ATTRIBUTED, parsed, problem
-from git_theta.git.remotes import open_remote
 from git_theta.git.repository import Repository
+from git_theta.remotes import pushed
+from git_theta.remotes.configured import open_remote
+from git_theta.remotes.fetching import missing
 from git_theta.setup import hook_files
 from git_theta.setup.configuration import SETTINGS, GitConfig, configured
 from git_theta.terminal.showing import operand, pathspec, printable, word

@@ -12,17 +12,17 @@ from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, MissingObject, NewerManifest, ThetaError
 from git_theta.filters import stand_ins
 from git_theta.git import blobs
-from git_theta.git.advice import advice
-from git_theta.git.fetching import fetch_missing, missing
 from git_theta.git.partial import bring_missing
-from git_theta.git.push_plan import Push, plan
-from git_theta.git.pushed import record
-from git_theta.git.pushing import prepare
 from git_theta.git.recorded import ATTRIBUTED, parsed
 from git_theta.git.recovery import named
-from git_theta.git.remotes import push_default, push_urls
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
+from git_theta.remotes.advice import advice
+from git_theta.remotes.configured import push_default, push_urls
+from git_theta.remotes.fetching import fetch_missing, missing
+from git_theta.remotes.push_plan import Push, plan
+from git_theta.remotes.pushed import record
+from git_theta.remotes.pushing import prepare
 from git_theta.setup import hook_files
 from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import printable

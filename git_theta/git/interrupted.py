@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from git_theta.git.advice import Advice, advice
 from git_theta.git.operation import merged_heads
 from git_theta.git.repository import Repository
+from git_theta.remotes.advice import Advice, advice
 from git_theta.terminal.showing import pathspec, word
 
 _MOVES = {"checkout", "switch", "merge", "pull", "rebase", "cherry-pick", "revert", "stash", "am"}

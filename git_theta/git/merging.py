@@ -16,11 +16,9 @@ from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
 from git_theta.git import checkpoint, mending
-from git_theta.git.advice import advice
 from git_theta.git.blobs import find_manifests, sizes
 from git_theta.git.changes import parse_raw
 from git_theta.git.checkpoint import Checkpoint
-from git_theta.git.fetching import fetch_missing, missing
 from git_theta.git.filters import known
 from git_theta.git.recorded import parsed
 from git_theta.git.recovery import missing as missing_error
@@ -35,6 +33,8 @@ from git_theta.merges.remainders import read_remainder
 from git_theta.merges.resolutions import planned
 from git_theta.merges.rules import Rules
 from git_theta.merges.sides import Sides, inputs_of
+from git_theta.remotes.advice import advice
+from git_theta.remotes.fetching import fetch_missing, missing
 from git_theta.tensors import Tensor
 from git_theta.terminal.progress import Progress
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from git_theta.errors import ThetaError
 from git_theta.git.callers import calling_command
-from git_theta.git.push_plan import Push, plan, present, refs_of
-from git_theta.git.pushed import record
-from git_theta.git.pushing import prepare
-from git_theta.git.remotes import open_remote
 from git_theta.git.repository import Repository
+from git_theta.remotes.configured import open_remote
+from git_theta.remotes.push_plan import Push, plan, present, refs_of
+from git_theta.remotes.pushed import record
+from git_theta.remotes.pushing import prepare
 
 _SHORT = "46dfnqtuv"  # git push's options of one letter that take no value, and can stand together
 

@@ -13,10 +13,10 @@ from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.changes import Cost, cost, costs, parse_raw
 from git_theta.git.commit_check import staged
 from git_theta.git.exchange import is_text
-from git_theta.git.fetching import missing
 from git_theta.git.recorded import ATTRIBUTED, parsed, problem
 from git_theta.git.repository import Repository
 from git_theta.git.unmerged import Unmerged
+from git_theta.remotes.fetching import missing
 from git_theta.setup import hook_files
 from git_theta.setup.configuration import SETTINGS
 from git_theta.terminal.showing import printable

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from git_theta.errors import ThetaError
-from git_theta.git.pushed import check, pushed, record
-from git_theta.git.remotes import push_urls
 from git_theta.git.repository import Repository
+from git_theta.remotes.configured import push_urls
+from git_theta.remotes.pushed import check, pushed, record
 
 
 def append(path: Path, text: str) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from git_theta.git.remotes import local_path
+from git_theta.remotes.configured import local_path
 
 TOP = Path("/top")
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from git_theta.errors import ThetaError
-from git_theta.git.remotes import fetch_order, fetched_urls, open_remote
 from git_theta.git.repository import Repository
+from git_theta.remotes.configured import fetch_order, fetched_urls, open_remote
 from git_theta.remotes.interface import Advance
 
 

@@ -6,8 +6,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from git_theta.git.remotes import SOMEWHERE, Unusable, fetch_order, fetched_urls, free_name, open_remote
 from git_theta.git.repository import Repository
+from git_theta.remotes.configured import (
+    SOMEWHERE,
+    Unusable,
+    fetch_order,
+    fetched_urls,
+    free_name,
+    open_remote,
+)
 from git_theta.remotes.interface import Remote
 
 

@@ -14,9 +14,9 @@ from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.git.attributes import filtered
 from git_theta.git.blobs import SMALLEST, UNREADABLE, Blob, contents, find_manifests, reachable
 from git_theta.git.partial import bring_missing, promisors
-from git_theta.git.remotes import titled
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST
+from git_theta.remotes.configured import titled
 from git_theta.terminal.showing import pathspec, printable
 
 _RAW_BYTES = 1024  # what is smaller under a tracked pattern is no checkpoint: a symbolic link, a pointer

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from git_theta.errors import UPGRADE, MissingObject, NewerManifest, ThetaError
 from git_theta.git.blobs import Blob
-from git_theta.git.fetching import fetch_missing
-from git_theta.git.push_plan import Plan, Push, beyond, commit_of, naming, refs_of
 from git_theta.git.recorded import parsed
-from git_theta.git.remotes import open_remote
 from git_theta.git.repository import Repository
+from git_theta.remotes.configured import open_remote
+from git_theta.remotes.fetching import fetch_missing
+from git_theta.remotes.push_plan import Plan, Push, beyond, commit_of, naming, refs_of
 from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import fill, pathspec, printable, word
 from git_theta.terminal.units import human_size
