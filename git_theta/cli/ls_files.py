@@ -13,8 +13,8 @@ from git_theta.terminal.showing import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from git_theta.git.listing import Listed, ListedTensor
     from git_theta.git.repository import Repository
+    from git_theta.versions.listing import Listed, ListedTensor
 
 
 @click.command
@@ -36,8 +36,8 @@ def command(revision: str, long: bool, as_json: bool) -> None:
       git theta ls-files v1.0 --long
       git theta ls-files --json | jq '.[].stored_bytes'
     """
-    from git_theta.git import listing
     from git_theta.git.repository import Repository
+    from git_theta.versions import listing
 
     repository = Repository.here()
     found = list(listing.checkpoints(repository, revision))
@@ -68,14 +68,14 @@ def _checkpoints(found: list[Listed]) -> list[str]:
 
 
 def _listed(repository: Repository, entry: Listed, revision: str) -> Iterator[ListedTensor]:
-    from git_theta.git.listing import tensors, version_before
+    from git_theta.versions.listing import tensors, version_before
 
     assert entry.manifest is not None
     return tensors(repository, entry.manifest, version_before(repository, entry.path, revision))
 
 
 def _tensors(repository: Repository, entry: Listed, revision: str) -> list[str]:
-    from git_theta.git.listing import table
+    from git_theta.versions.listing import table
 
     if entry.manifest is None:
         return [f"{printable(entry.path)} ({entry.trouble})"]

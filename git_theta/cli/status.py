@@ -13,9 +13,9 @@ from git_theta.diffs import text
 from git_theta.terminal.showing import printable
 
 if TYPE_CHECKING:
-    from git_theta.git.changes import Cost
     from git_theta.git.status import Status, Unstaged
     from git_theta.git.unmerged import Unmerged
+    from git_theta.versions.changes import Cost
 
 _SHOWN = 10  # names of open tensors
 

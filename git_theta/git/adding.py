@@ -22,9 +22,6 @@ from git_theta.filters.held import FileTensor
 from git_theta.filters.keeper import Keeper
 from git_theta.filters.known import Known
 from git_theta.git import applied_updates
-from git_theta.git.checkpoint import from_file
-from git_theta.git.recorded import recorded, related
-from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.objects.writer import TensorWriter
 from git_theta.tensors import Tensor
@@ -34,6 +31,9 @@ from git_theta.updates.guides import Guide, Replaced
 from git_theta.updates.interface import Base, Proposal, Target
 from git_theta.updates.peft_config import ELSEWHERE
 from git_theta.updates.sideload import guides
+from git_theta.versions.checkpoint import from_file
+from git_theta.versions.recorded import recorded, related
+from git_theta.versions.recovery import named
 
 _CONFIG = "adapter_config.json"
 _PIECE = 1 << 20

@@ -12,19 +12,20 @@ from contextlib import closing
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, NewerManifest, ThetaError
 from git_theta.filters import stand_ins
-from git_theta.git import conflicts, half_merged, misplaced
+from git_theta.git import conflicts, half_merged
 from git_theta.git.attributes import FILES, filtered
 from git_theta.git.blobs import Blob, in_index, sizes, staged_manifests
-from git_theta.git.changes import ChangedPath, parse_raw
-from git_theta.git.misplaced import ADD_AGAIN
 from git_theta.git.operation import how_to_finish
-from git_theta.git.recorded import beside_index
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.remotes.configured import SOMEWHERE, fetched_urls
 from git_theta.remotes.fetching import fetch_missing, missing, on_remotes
 from git_theta.terminal.showing import fill, pathspec, printable
 from git_theta.terminal.units import human_size
+from git_theta.versions import misplaced
+from git_theta.versions.changes import ChangedPath, parse_raw
+from git_theta.versions.misplaced import ADD_AGAIN
+from git_theta.versions.recorded import beside_index
 
 _SHOWN = 10
 
@@ -135,7 +136,7 @@ def _is_at_hand(repository: Repository, path: str, root: str) -> bool:
 
     Git cannot tell: where objects are lost, clean gives the same file another manifest.
     """
-    from git_theta.git.checkpoint import from_file  # needs NumPy, and little is as rare as this
+    from git_theta.versions.checkpoint import from_file  # needs NumPy, and little is as rare as this
 
     file = repository.work_tree / path
     if file.is_symlink() or not file.is_file():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from git_theta.git.changes import costs, parse_raw
-from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.terminal.showing import printable
+from git_theta.versions.changes import costs, parse_raw
+from git_theta.versions.recorded import parsed
 
 _REBASES = ("rebase-merge", "rebase-apply")
 
@@ -33,7 +33,7 @@ def after_commit(repository: Repository) -> list[str]:
 
 def _tensors(repository: Repository, path: str) -> list[str]:
     """A table of the tensors that HEAD has changed, and the names of those that it has removed."""
-    from git_theta.git import listing  # reads objects, which needs NumPy
+    from git_theta.versions import listing  # reads objects, which needs NumPy
 
     after, before = (parsed(repository.blob(f"{name}:{path}") or b"") for name in ("HEAD", "HEAD^"))
     if after is None:

@@ -14,13 +14,14 @@ from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
 from git_theta.filters.expansion import Expansion
 from git_theta.filters.smudge import Smudger, Write
-from git_theta.git import conflicts, marked, mending, recovery
+from git_theta.git import conflicts, marked
 from git_theta.git.blobs import lost
 from git_theta.git.conflicts import Conflict, Stages
 from git_theta.git.repository import Repository
 from git_theta.remotes.advice import advice
 from git_theta.remotes.fetching import fetch_missing
 from git_theta.terminal.showing import printable
+from git_theta.versions import mending, recovery
 
 _EXECUTABLE, _PLAIN = 0o777, 0o666  # but for what the umask says
 Side = Literal["base", "ours", "theirs"]

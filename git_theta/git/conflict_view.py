@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from git_theta.errors import ThetaError
 from git_theta.git import conflicts
-from git_theta.git.comparison import compare_three
-from git_theta.git.places import Place
 from git_theta.git.repository import Repository
 from git_theta.terminal.showing import pathspec, printable
+from git_theta.versions.comparison import compare_three
+from git_theta.versions.places import Place
 
 if TYPE_CHECKING:
     from git_theta.diffs.three_way import ThreeWay

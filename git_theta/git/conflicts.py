@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from git_theta.diffs.text import counted
 from git_theta.errors import ThetaError
 from git_theta.git import operation
-from git_theta.git.recorded import parsed
 from git_theta.git.records import Records
 from git_theta.git.repository import IndexEntry, Repository
 from git_theta.terminal.showing import operand, pathspec, printable
+from git_theta.versions.recorded import parsed
 
 if TYPE_CHECKING:
     from git_theta.merges.decisions import Help, Plan

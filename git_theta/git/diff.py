@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from git_theta import files
 from git_theta.diffs.text import printable
 from git_theta.errors import ThetaError
-from git_theta.git import diff_changes, diff_sides
-from git_theta.git.comparison import Question, compare, compare_three
-from git_theta.git.diff_changes import Change
-from git_theta.git.diff_sides import Side, Sides
 from git_theta.git.repository import Repository
 from git_theta.terminal import screen
 from git_theta.terminal.showing import pathspec, word
+from git_theta.versions import diff_changes, diff_sides
+from git_theta.versions.comparison import Question, compare, compare_three
+from git_theta.versions.diff_changes import Change
+from git_theta.versions.diff_sides import Side, Sides
 
 if TYPE_CHECKING:
     from git_theta.diffs.report import Report, Sort

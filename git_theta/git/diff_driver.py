@@ -17,13 +17,13 @@ from git_theta.diffs import table
 from git_theta.errors import ThetaError
 from git_theta.git import callers
 from git_theta.git.callers import Caller
-from git_theta.git.comparison import Question, compare
-from git_theta.git.places import Place, mode_lines
 from git_theta.git.purpose import is_for_keeps, names_file, output_is_file, output_is_kept
 from git_theta.git.repository import Repository
 from git_theta.terminal import screen
 from git_theta.terminal.showing import operand, word
 from git_theta.terminal.style import Style
+from git_theta.versions.comparison import Question, compare
+from git_theta.versions.places import Place, mode_lines
 
 _NO_FILE = "."
 _SHORT = 10  # digits of an oid that are shown

@@ -10,11 +10,9 @@ from typing import Literal
 from git_theta import __version__, search_path
 from git_theta import manifest as manifests
 from git_theta.errors import UPGRADE, ThetaError
-from git_theta.git import attributes, conflicts, misplaced, version
+from git_theta.git import attributes, conflicts, version
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.overrides import files, overrides
-from git_theta.git.raw import raw_in_index
-from git_theta.git.recorded import ATTRIBUTED, parsed, problem
 from git_theta.git.repository import Repository
 from git_theta.remotes import pushed
 from git_theta.remotes.configured import open_remote
@@ -22,6 +20,9 @@ from git_theta.remotes.fetching import missing
 from git_theta.setup import hook_files
 from git_theta.setup.configuration import SETTINGS, GitConfig, configured
 from git_theta.terminal.showing import operand, pathspec, printable, word
+from git_theta.versions import misplaced
+from git_theta.versions.raw import raw_in_index
+from git_theta.versions.recorded import ATTRIBUTED, parsed, problem
 
 _SHOWN = 5
 Level = Literal["ok", "note", "wrong"]

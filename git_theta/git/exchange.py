@@ -13,8 +13,6 @@ from git_theta.errors import DamagedManifest, MissingObject, NewerManifest, Thet
 from git_theta.filters import stand_ins
 from git_theta.git import blobs
 from git_theta.git.partial import bring_missing
-from git_theta.git.recorded import ATTRIBUTED, parsed
-from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.remotes.advice import advice
@@ -26,6 +24,8 @@ from git_theta.remotes.pushing import prepare
 from git_theta.setup import hook_files
 from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import printable
+from git_theta.versions.recorded import ATTRIBUTED, parsed
+from git_theta.versions.recovery import named
 
 Say = Callable[[str], None]
 _SHOWN = 5

@@ -12,18 +12,19 @@ from git_theta.errors import MissingObject, ThetaError, too_little_memory
 from git_theta.files import make_folder
 from git_theta.filters import stand_ins
 from git_theta.filters.content import Content
-from git_theta.git import callers, mending, recovery
+from git_theta.git import callers
 from git_theta.git.callers import Caller
 from git_theta.git.interrupted import interrupted
 from git_theta.git.pktline import PacketReader, PacketWriter
-from git_theta.git.recorded import parsed
-from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.remotes.advice import advice
 from git_theta.remotes.fetching import fetch_missing
 from git_theta.setup import hook_files
 from git_theta.terminal.showing import printable
+from git_theta.versions import mending, recovery
+from git_theta.versions.recorded import parsed
+from git_theta.versions.recovery import named
 
 if TYPE_CHECKING:
     from git_theta.git.filters import Filters

@@ -15,17 +15,18 @@ from git_theta.filters.content import Content
 from git_theta.filters.expansion import Expansion
 from git_theta.filters.known import Known
 from git_theta.filters.smudge import Smudger, Write
-from git_theta.git import attributes, callers, conflicts, mending, misplaced
+from git_theta.git import attributes, callers, conflicts
 from git_theta.git.callers import Caller
 from git_theta.git.purpose import Purpose, purpose
-from git_theta.git.recorded import recorded, related
-from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.remotes.fetching import on_remotes
 from git_theta.settings import Settings
 from git_theta.tensors import Tensor
 from git_theta.terminal.showing import printable
+from git_theta.versions import mending, misplaced
+from git_theta.versions.recorded import recorded, related
+from git_theta.versions.recovery import named
 
 _ELSEWHERE = (["archive"], ["cat-file"], ["show"])
 """Commands that write the bytes of files to their output, not into the work tree, where filters are run."""

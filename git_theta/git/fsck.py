@@ -9,7 +9,6 @@ from git_theta import manifest as manifests
 from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject, ThetaError
 from git_theta.filters import stand_ins
-from git_theta.git import misplaced
 from git_theta.git.blobs import Blob, find_manifests, in_index, reachable
 from git_theta.git.partial import bring_missing
 from git_theta.git.repository import Repository
@@ -20,6 +19,7 @@ from git_theta.remotes.push_plan import commit_of
 from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import fill, printable
 from git_theta.terminal.units import human_size
+from git_theta.versions import misplaced
 
 _REVISIONS = ("--all", "--reflog", "--indexed-objects")
 

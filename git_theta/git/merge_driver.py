@@ -26,7 +26,6 @@ from git_theta.git.conflicts import Conflict
 from git_theta.git.merge_settings import rules_for, rules_for_ancestors
 from git_theta.git.merging import CheckpointMerge, manifest_text
 from git_theta.git.operation import Operation
-from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.merges import factors, places
 from git_theta.merges.apply import Applied
@@ -38,6 +37,7 @@ from git_theta.merges.registry import by_name
 from git_theta.merges.rules import Choice, Rule, Rules
 from git_theta.terminal.progress_bar import ProgressBar
 from git_theta.terminal.showing import printable
+from git_theta.versions.recorded import parsed
 
 _SHOWN = 5  # reasons
 _TAKEN, _OPEN = "taken from one side", "in conflict"

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from git_theta.git.comparison import compare_three
 from git_theta.git.merge_driver import about_factors, explain
 from git_theta.git.merge_entries import Contested
-from git_theta.git.places import Place
 from git_theta.git.repository import Repository
 from git_theta.merges.decisions import Decision
 from git_theta.terminal.showing import printable
+from git_theta.versions.comparison import compare_three
+from git_theta.versions.places import Place
 
 if TYPE_CHECKING:
     from git_theta.git.merge_command import Merge, Planned

@@ -12,10 +12,10 @@ from git_theta.git.merge_command import Merge
 from git_theta.git.merge_entries import Head
 from git_theta.git.merge_record import Recorded
 from git_theta.git.merging import CheckpointMerge
-from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.merges.apply import Applied
 from git_theta.terminal.showing import printable
+from git_theta.versions.recorded import parsed
 
 Say = Callable[[str], None]
 

@@ -17,10 +17,10 @@ from git_theta.git import one_sided
 from git_theta.git.favoured_side import Favoured
 from git_theta.git.merge_bases import FOR_ANCESTORS, common_ancestor, no_common_ancestor
 from git_theta.git.merge_entries import Contested, Entry, Head, checkpoints, entries
-from git_theta.git.places import SUBMODULE, SYMLINK
 from git_theta.git.repository import Repository
 from git_theta.git.version import git_version, numbers
 from git_theta.terminal.showing import printable
+from git_theta.versions.places import SUBMODULE, SYMLINK
 
 _NEEDED = (2, 38)
 _TAKES_SIDES = (2, 43)

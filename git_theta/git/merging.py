@@ -15,14 +15,8 @@ from git_theta.checkpoints.remainder import Remainder, undivided
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
-from git_theta.git import checkpoint, mending
 from git_theta.git.blobs import find_manifests, sizes
-from git_theta.git.changes import parse_raw
-from git_theta.git.checkpoint import Checkpoint
 from git_theta.git.filters import known
-from git_theta.git.recorded import parsed
-from git_theta.git.recovery import missing as missing_error
-from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine, TensorLine
 from git_theta.merges import plan as planning
@@ -37,6 +31,12 @@ from git_theta.remotes.advice import advice
 from git_theta.remotes.fetching import fetch_missing, missing
 from git_theta.tensors import Tensor
 from git_theta.terminal.progress import Progress
+from git_theta.versions import checkpoint, mending
+from git_theta.versions.changes import parse_raw
+from git_theta.versions.checkpoint import Checkpoint
+from git_theta.versions.recorded import parsed
+from git_theta.versions.recovery import missing as missing_error
+from git_theta.versions.recovery import named
 
 _HEAD = 64  # bytes that tell a manifest
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from git_theta.git.merge_bases import common_ancestor
 from git_theta.git.merge_entries import Contested, Head, checkpoints, entries
-from git_theta.git.places import SUBMODULE, SYMLINK
 from git_theta.git.repository import Repository
+from git_theta.versions.places import SUBMODULE, SYMLINK
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from git_theta import manifest as manifests
 from git_theta.filters.content import Content
 from git_theta.git import blobs
 from git_theta.git.callers import Caller
-from git_theta.git.places import SUBMODULE, SYMLINK, Place, link_target
 from git_theta.git.repository import Repository
+from git_theta.versions.places import SUBMODULE, SYMLINK, Place, link_target
 
 _DIFF = (
     *("git", "diff", "--no-index", "--no-prefix", "--full-index"),

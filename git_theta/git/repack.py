@@ -13,16 +13,16 @@ from git_theta.dtypes import BYTES
 from git_theta.errors import DamagedManifest
 from git_theta.filters.known import SKELETON
 from git_theta.git.blobs import find_manifests, in_tree, reachable
-from git_theta.git.fixed import naming, pins
-from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
-from git_theta.git.rewriting import Rewriter, boundary, free, require_clean
 from git_theta.manifest import Manifest, StorageLine, TensorLine
 from git_theta.objects.writer import Payload, TensorWriter
 from git_theta.remotes.fetching import missing
 from git_theta.settings import Grouping
 from git_theta.updates import chooser
 from git_theta.updates.interface import Base, Target
+from git_theta.versions.fixed import naming, pins
+from git_theta.versions.recorded import parsed
+from git_theta.versions.rewriting import Rewriter, boundary, free, require_clean
 
 _WORTH = 0.97
 """A new update must take less than this part of what is stored."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters import stand_ins
-from git_theta.git import applied, checkpoint, conflict_sides, conflicts, provenance, records
+from git_theta.git import applied, conflict_sides, conflicts, provenance, records
 from git_theta.git.blobs import lost
 from git_theta.git.conflict_sides import STAGES, Open
 from git_theta.git.conflicts import Conflict
@@ -27,6 +27,7 @@ from git_theta.patterns import read
 from git_theta.terminal.interrupts import held_back
 from git_theta.terminal.progress_bar import ProgressBar
 from git_theta.terminal.showing import operand, pathspec, printable
+from git_theta.versions import checkpoint
 
 Say = Callable[[str], None]
 _PLACE = "the command line"

@@ -12,14 +12,15 @@ from git_theta.diffs.compare import counted
 from git_theta.diffs.entries import Entry, entries, open_entry
 from git_theta.diffs.show import Shown
 from git_theta.errors import MissingObject, ThetaError
-from git_theta.git import conflicts, diff_changes, diff_sides
-from git_theta.git.checkpoint import Checkpoint, provide
-from git_theta.git.diff_sides import INDEX
-from git_theta.git.places import Place, open_place
+from git_theta.git import conflicts
 from git_theta.git.repository import Repository
 from git_theta.terminal import screen
 from git_theta.terminal.progress_bar import ProgressBar
 from git_theta.terminal.showing import operand, printable, word
+from git_theta.versions import diff_changes, diff_sides
+from git_theta.versions.checkpoint import Checkpoint, provide
+from git_theta.versions.diff_sides import INDEX
+from git_theta.versions.places import Place, open_place
 
 if TYPE_CHECKING:
     from git_theta.diffs.statistics import Statistics

@@ -8,18 +8,19 @@ from functools import partial
 
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
-from git_theta.git import attribute_files, misplaced, unmerged
+from git_theta.git import attribute_files, unmerged
 from git_theta.git.blobs import find_manifests, in_index
-from git_theta.git.changes import Cost, cost, costs, parse_raw
 from git_theta.git.commit_check import staged
 from git_theta.git.exchange import is_text
-from git_theta.git.recorded import ATTRIBUTED, parsed, problem
 from git_theta.git.repository import Repository
 from git_theta.git.unmerged import Unmerged
 from git_theta.remotes.fetching import missing
 from git_theta.setup import hook_files
 from git_theta.setup.configuration import SETTINGS
 from git_theta.terminal.showing import printable
+from git_theta.versions import misplaced
+from git_theta.versions.changes import Cost, cost, costs, parse_raw
+from git_theta.versions.recorded import ATTRIBUTED, parsed, problem
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _unstaged(repository: Repository, texts: dict[str, bytes]) -> list[Unstaged]
 
 def _compare(repository: Repository, path: str, text: bytes) -> Unstaged | None:
     """How the work tree's file differs from the index's; None if it was only touched."""
-    from git_theta.git.checkpoint import from_file
+    from git_theta.versions.checkpoint import from_file
 
     file = repository.work_tree / path
     if not file.exists():

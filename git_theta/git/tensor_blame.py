@@ -11,13 +11,13 @@ from git_theta.diffs import layers, text
 from git_theta.diffs.columns import METRICS
 from git_theta.diffs.entries import Entry, entries
 from git_theta.errors import ThetaError
-from git_theta.git.comparison import Question, compare
-from git_theta.git.history import Step, Version, place_of, steps
-from git_theta.git.places import open_place
 from git_theta.git.repository import Repository
 from git_theta.terminal import screen
 from git_theta.terminal.progress_bar import ProgressBar
 from git_theta.terminal.showing import pathspec, printable
+from git_theta.versions.comparison import Question, compare
+from git_theta.versions.history import Step, Version, place_of, steps
+from git_theta.versions.places import open_place
 
 if TYPE_CHECKING:
     from git_theta.diffs.report import Row

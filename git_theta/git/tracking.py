@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from git_theta.errors import ThetaError
-from git_theta.git import attribute_files, attributes, misplaced, overridden
+from git_theta.git import attribute_files, attributes, overridden
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.overrides import files, overrides
-from git_theta.git.raw import raw_in_index
 from git_theta.git.repository import Repository
 from git_theta.setup import hook_files
 from git_theta.terminal.showing import pathspec, printable
+from git_theta.versions import misplaced
+from git_theta.versions.raw import raw_in_index
 
 _SHOWN = 5
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from git_theta.errors import ThetaError
 from git_theta.git.attributes import filtered, pattern_of
-from git_theta.git.changes import parse_raw
 from git_theta.git.repository import Repository
 from git_theta.manifest import MAGIC
 from git_theta.terminal.showing import operand, printable
+from git_theta.versions.changes import parse_raw
 
 _SHOWN = 10
 

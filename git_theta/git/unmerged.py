@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from git_theta.git import conflicts
-from git_theta.git.recorded import ATTRIBUTED
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
+from git_theta.versions.recorded import ATTRIBUTED
 
 
 @dataclass(frozen=True)

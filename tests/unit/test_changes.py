@@ -1,6 +1,6 @@
 from git_theta.dtypes import dtype
-from git_theta.git.changes import ChangedPath, cost, parse_raw
 from git_theta.manifest import Manifest, StorageLine, TensorLine
+from git_theta.versions.changes import ChangedPath, cost, parse_raw
 
 
 def digest(name: str) -> str:

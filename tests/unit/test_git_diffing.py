@@ -12,9 +12,9 @@ import pytest
 from git_theta.cli import entry
 from git_theta.errors import ThetaError
 from git_theta.git import diff_driver
-from git_theta.git.places import Place, mode_lines
 from git_theta.terminal import screen
 from git_theta.terminal.progress_bar import ProgressBar
+from git_theta.versions.places import Place, mode_lines
 
 OID = "19" * 20
 ZEROS = "0" * 40

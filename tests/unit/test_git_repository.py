@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from git_theta.errors import ThetaError
-from git_theta.git.recorded import recorded, related
 from git_theta.git.repository import Repository
+from git_theta.versions.recorded import recorded, related
 
 ODD = [
     "a b",

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from git_theta.git import attributes
-from git_theta.git.diff_sides import Side, Sides
-from git_theta.git.places import SYMLINK, Place, mode_lines
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST, is_manifest
+from git_theta.versions.diff_sides import Side, Sides
+from git_theta.versions.places import SYMLINK, Place, mode_lines
 
 _NOTHING = "000000"
 

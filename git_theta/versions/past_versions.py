@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from git_theta.git.blobs import find_manifests, reachable
-from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
+from git_theta.versions.recorded import parsed
 
 
 @dataclass(frozen=True)

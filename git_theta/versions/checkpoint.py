@@ -12,8 +12,6 @@ from git_theta import manifest as manifests
 from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject, ThetaError
 from git_theta.filters import stand_ins
-from git_theta.git import mending
-from git_theta.git.recovery import named
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.remotes.fetching import fetch_missing
@@ -21,6 +19,8 @@ from git_theta.remotes.interface import Advance
 from git_theta.settings import Settings
 from git_theta.tensors import Tensor
 from git_theta.terminal.showing import printable
+from git_theta.versions import mending
+from git_theta.versions.recovery import named
 
 Read = Callable[[TensorLine, Collection[str]], Tensor]
 """Opens a tensor. The digests are those of which others read the same ranges at the same time (see

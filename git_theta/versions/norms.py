@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from git_theta.chains import costs
 from git_theta.errors import DamagedManifest
-from git_theta.git.checkpoint import Checkpoint
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, TensorLine
+from git_theta.versions.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from git_theta.objects.store import LocalStore

@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from git_theta.git.blobs import in_tree, sizes, staged_manifests
-from git_theta.git.recorded import parsed
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.terminal.units import human_size, percent
+from git_theta.versions.recorded import parsed
 
 _REGULAR = ("100644", "100755")
 

@@ -10,12 +10,13 @@ from git_theta import manifest as manifests
 from git_theta.chains import costs
 from git_theta.errors import DamagedManifest, DamagedObject, MissingObject, NewerManifest
 from git_theta.filters import stand_ins
-from git_theta.git import blobs, misplaced
-from git_theta.git.recorded import parsed
+from git_theta.git import blobs
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine
 from git_theta.terminal.showing import printable
 from git_theta.terminal.units import align, human_size, percent
+from git_theta.versions import misplaced
+from git_theta.versions.recorded import parsed
 
 
 @dataclass(frozen=True)

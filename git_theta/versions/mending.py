@@ -15,12 +15,12 @@ from dataclasses import replace
 from git_theta import manifest as manifests
 from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject
-from git_theta.git import past_versions
-from git_theta.git.recorded import parsed, recorded
 from git_theta.git.repository import Repository
 from git_theta.manifest import Lines, Manifest, TensorLine, ViewLine
 from git_theta.objects.index import Lines as Stored
 from git_theta.remotes.fetching import fetch_missing
+from git_theta.versions import past_versions
+from git_theta.versions.recorded import parsed, recorded
 
 _LIMIT = 1000  # versions of a path that are looked at
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from git_theta.git.repository import Repository
-from git_theta.git.rewriting import BACKUP
 from git_theta.remotes.pushed import check, pushed
+from git_theta.versions.rewriting import BACKUP
 
 _HEADS = ("HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
 _REBASES = ("rebase-merge/orig-head", "rebase-merge/onto", "rebase-apply/orig-head", "rebase-apply/onto")

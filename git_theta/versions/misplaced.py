@@ -8,11 +8,12 @@ from pathlib import PurePosixPath
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
 from git_theta.filters.stand_ins import StandIn
-from git_theta.git import attributes, past_versions
+from git_theta.git import attributes
 from git_theta.git.blobs import Blob
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST, is_manifest
 from git_theta.terminal.showing import beside, fill, operand, pathspec, printable
+from git_theta.versions import past_versions
 
 ADD_AGAIN = "git add --renormalize "
 """What to type before a path whose file is to be read: git add leaves out what looks unchanged."""

@@ -14,14 +14,14 @@ from git_theta.diffs.entries import Entry, entries
 from git_theta.diffs.matching import match
 from git_theta.diffs.memory import Memory
 from git_theta.errors import MissingObject, ThetaError
-from git_theta.git.checkpoint import Checkpoint, provide_all
-from git_theta.git.norms import norms
-from git_theta.git.places import SUBMODULE, SYMLINK, Place, link_target, open_place
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.patterns import read
 from git_theta.terminal.progress_bar import ProgressBar
 from git_theta.terminal.showing import printable
+from git_theta.versions.checkpoint import Checkpoint, provide_all
+from git_theta.versions.norms import norms
+from git_theta.versions.places import SUBMODULE, SYMLINK, Place, link_target, open_place
 
 if TYPE_CHECKING:
     from git_theta.diffs.report import Report

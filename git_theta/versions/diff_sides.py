@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from git_theta.errors import ThetaError
-from git_theta.git.places import Place
 from git_theta.git.repository import Repository
 from git_theta.terminal.showing import operand
+from git_theta.versions.places import Place
 
 _HELP = "git theta diff --help"
 

@@ -5,10 +5,10 @@ They were committed where git-theta was not installed, or before the pattern was
 
 from __future__ import annotations
 
-from git_theta.git import misplaced
 from git_theta.git.blobs import Blob, find_manifests, in_index
-from git_theta.git.recorded import ATTRIBUTED
 from git_theta.git.repository import Repository
+from git_theta.versions import misplaced
+from git_theta.versions.recorded import ATTRIBUTED
 
 
 def raw_in_index(repository: Repository) -> list[Blob]:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from git_theta.errors import ThetaError
-from git_theta.git import diff_changes
-from git_theta.git.diff_sides import Side, revision
-from git_theta.git.places import Place
 from git_theta.git.repository import Repository
 from git_theta.terminal.showing import pathspec, printable
+from git_theta.versions import diff_changes
+from git_theta.versions.diff_sides import Side, revision
+from git_theta.versions.places import Place
 
 _FORMAT = "--format=%H%n%P%n%an%n%aI%n%s"
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from git_theta.git import blobs, checkpoint
-from git_theta.git.checkpoint import Checkpoint
+from git_theta.git import blobs
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST
+from git_theta.versions import checkpoint
+from git_theta.versions.checkpoint import Checkpoint
 
 SYMLINK = "120000"
 SUBMODULE = "160000"
