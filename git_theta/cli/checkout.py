@@ -27,8 +27,8 @@ def command(path: str, side: str | None, target: Path | None) -> None:
     """
     if side is None:
         raise click.UsageError("say which side: --base, --ours or --theirs")
-    from git_theta.git.conflict_sides import take_out
     from git_theta.git.repository import Repository
+    from git_theta.merging.conflict_sides import take_out
     from git_theta.terminal.showing import printable
 
     written = take_out(Repository.here(), path, cast(Literal["base", "ours", "theirs"], side), target)

@@ -73,8 +73,8 @@ def command(
       git theta merge --redo HEAD
     """
     from git_theta.git import merge_command
-    from git_theta.git.merge_move import abort as abort_merge
     from git_theta.git.repository import Repository
+    from git_theta.merging.move import abort as abort_merge
 
     if bool(revisions) + abort + (redo is not None) != 1:
         raise click.UsageError("give revisions to merge, or --abort, or --redo COMMIT", context)

@@ -14,7 +14,7 @@ from git_theta.terminal.showing import printable
 
 if TYPE_CHECKING:
     from git_theta.git.status import Status, Unstaged
-    from git_theta.git.unmerged import Unmerged
+    from git_theta.merging.unmerged import Unmerged
     from git_theta.versions.changes import Cost
 
 _SHOWN = 10  # names of open tensors

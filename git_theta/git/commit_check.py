@@ -12,12 +12,12 @@ from contextlib import closing
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, NewerManifest, ThetaError
 from git_theta.filters import stand_ins
-from git_theta.git import conflicts, half_merged
 from git_theta.git.attributes import FILES, filtered
 from git_theta.git.blobs import Blob, in_index, sizes, staged_manifests
 from git_theta.git.operation import how_to_finish
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
+from git_theta.merging import conflicts, half_merged
 from git_theta.remotes.configured import SOMEWHERE, fetched_urls
 from git_theta.remotes.fetching import fetch_missing, missing, on_remotes
 from git_theta.terminal.showing import fill, pathspec, printable

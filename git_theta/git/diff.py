@@ -207,7 +207,7 @@ class _Run:
                 f"what ours changed: {commands[0]}; theirs: {commands[1]}",
             )
         self._different = True
-        from git_theta.git import conflict_view
+        from git_theta.merging import conflict_view
 
         visible = not self._output.started
         found = conflict_view.three_way(self._repository, change.path, self._options.tensor, visible=visible)

@@ -104,7 +104,7 @@ def _text(repository: Repository | None, call: Call, style: Style) -> str:
         if not call.old.mode and not call.new.mode:
             if repository is None:
                 raise ThetaError("there is no repository here")
-            from git_theta.git import conflict_view
+            from git_theta.merging import conflict_view
 
             return conflict_view.render(repository, call.path, style)
         report = compare(repository, call.old, call.new, Question(), header=call.header)

@@ -10,10 +10,11 @@ from typing import Literal
 from git_theta import __version__, search_path
 from git_theta import manifest as manifests
 from git_theta.errors import UPGRADE, ThetaError
-from git_theta.git import attributes, conflicts, version
+from git_theta.git import attributes, version
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.overrides import files, overrides
 from git_theta.git.repository import Repository
+from git_theta.merging import conflicts
 from git_theta.remotes import pushed
 from git_theta.remotes.configured import open_remote
 from git_theta.remotes.fetching import missing

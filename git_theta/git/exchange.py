@@ -117,7 +117,7 @@ def restore(repository: Repository) -> tuple[list[str], list[ThetaError]]:
 
     Git would remove each file before it writes it; a `git commit -a` after a kill would remove the model.
     """
-    from git_theta.git.conflict_sides import write_file  # needs NumPy
+    from git_theta.merging.conflict_sides import write_file  # needs NumPy
 
     top = repository.work_tree
     paths, failures = [], []

@@ -15,11 +15,12 @@ from git_theta.filters.content import Content
 from git_theta.filters.expansion import Expansion
 from git_theta.filters.known import Known
 from git_theta.filters.smudge import Smudger, Write
-from git_theta.git import attributes, callers, conflicts
+from git_theta.git import attributes, callers
 from git_theta.git.callers import Caller
 from git_theta.git.purpose import Purpose, purpose
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
+from git_theta.merging import conflicts
 from git_theta.remotes.fetching import on_remotes
 from git_theta.settings import Settings
 from git_theta.tensors import Tensor

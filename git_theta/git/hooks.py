@@ -61,8 +61,8 @@ def _check(repository: Repository, arguments: Sequence[str], given: bytes, say: 
 
 
 def _prepare_message(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
-    from git_theta.git import provenance
     from git_theta.git.commit_check import staged
+    from git_theta.merging import provenance
 
     _check(repository, arguments, given, say)
     for line in provenance.damaged(repository, lambda: [entry.path for entry in staged(repository)]):

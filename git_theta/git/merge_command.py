@@ -14,17 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from git_theta.errors import ThetaError
-from git_theta.git import merge_record
-from git_theta.git.chosen_base import NONE, Base, chosen
 from git_theta.git.favoured_side import Favoured
 from git_theta.git.merge_driver import explain, open_words, summary
-from git_theta.git.merge_entries import Contested, Head
-from git_theta.git.merge_heads import heads_to_merge, our_head
-from git_theta.git.merge_move import commit_merge, fast_forward, stage_merge
-from git_theta.git.merge_record import Recorded
-from git_theta.git.merge_settings import carried, rules_for
-from git_theta.git.merge_trees import MergedTrees, merge_trees, with_blobs
-from git_theta.git.merging import CheckpointMerge, fetch_changed
 from git_theta.git.repository import Repository
 from git_theta.merges.apply import Applied
 from git_theta.merges.decisions import Plan
@@ -33,6 +24,15 @@ from git_theta.merges.named_sides import numbered
 from git_theta.merges.narrowing import device_of
 from git_theta.merges.places import COMMAND_LINE, Layer
 from git_theta.merges.rules import Rules, check_matches
+from git_theta.merging import trailers
+from git_theta.merging.checkpoint_merge import CheckpointMerge, fetch_changed
+from git_theta.merging.chosen_base import NONE, Base, chosen
+from git_theta.merging.entries import Contested, Head
+from git_theta.merging.heads import heads_to_merge, our_head
+from git_theta.merging.move import commit_merge, fast_forward, stage_merge
+from git_theta.merging.settings import carried, rules_for
+from git_theta.merging.trailers import Recorded
+from git_theta.merging.trees import MergedTrees, merge_trees, with_blobs
 from git_theta.patterns import written
 from git_theta.terminal.progress_bar import ProgressBar
 from git_theta.terminal.showing import operand, printable, word
@@ -225,7 +225,7 @@ class Merge:
         """The trailers that say how this was merged."""
         device = device_of([one.plan for one in self.checkpoints], self._device)
         recorded = {one.about.path: Recorded(one.rules.settings()) for one in self.checkpoints}
-        return merge_record.trailers(recorded, device, self._base.commit)
+        return trailers.trailers(recorded, device, self._base.commit)
 
     def _applied(self, one: Planned, say: Say, checked_out: bool) -> Applied:
         try:

@@ -20,11 +20,7 @@ from git_theta import files
 from git_theta.checkpoints.remainder import TYPE
 from git_theta.diffs.text import counted
 from git_theta.errors import MissingObject, ThetaError
-from git_theta.git import applied as applied_changes
-from git_theta.git import attributes, callers, conflicts, operation, provenance
-from git_theta.git.conflicts import Conflict
-from git_theta.git.merge_settings import rules_for, rules_for_ancestors
-from git_theta.git.merging import CheckpointMerge, manifest_text
+from git_theta.git import attributes, callers, operation
 from git_theta.git.operation import Operation
 from git_theta.git.repository import Repository
 from git_theta.merges import factors, places
@@ -35,6 +31,11 @@ from git_theta.merges.narrowing import device_of, without_torch
 from git_theta.merges.options import NoOptions
 from git_theta.merges.registry import by_name
 from git_theta.merges.rules import Choice, Rule, Rules
+from git_theta.merging import applied as applied_changes
+from git_theta.merging import conflicts, provenance
+from git_theta.merging.checkpoint_merge import CheckpointMerge, manifest_text
+from git_theta.merging.conflicts import Conflict
+from git_theta.merging.settings import rules_for, rules_for_ancestors
 from git_theta.terminal.progress_bar import ProgressBar
 from git_theta.terminal.showing import printable
 from git_theta.versions.recorded import parsed

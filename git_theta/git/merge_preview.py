@@ -8,9 +8,9 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from git_theta.git.merge_driver import about_factors, explain
-from git_theta.git.merge_entries import Contested
 from git_theta.git.repository import Repository
 from git_theta.merges.decisions import Decision
+from git_theta.merging.entries import Contested
 from git_theta.terminal.showing import printable
 from git_theta.versions.comparison import compare_three
 from git_theta.versions.places import Place

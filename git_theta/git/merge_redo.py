@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 
 from git_theta.errors import ThetaError
-from git_theta.git import merge_record
-from git_theta.git.chosen_base import Base
 from git_theta.git.merge_command import Merge
-from git_theta.git.merge_entries import Head
-from git_theta.git.merge_record import Recorded
-from git_theta.git.merging import CheckpointMerge
 from git_theta.git.repository import Repository
 from git_theta.merges.apply import Applied
+from git_theta.merging import trailers
+from git_theta.merging.checkpoint_merge import CheckpointMerge
+from git_theta.merging.chosen_base import Base
+from git_theta.merging.entries import Head
+from git_theta.merging.trailers import Recorded
 from git_theta.terminal.showing import printable
 from git_theta.versions.recorded import parsed
 
@@ -35,7 +35,7 @@ def redo(repository: Repository, revision: str, device: str, say: Say) -> int:
     if found.returncode:
         raise ThetaError(f"there is no commit {revision}", "git log --merges")
     commit, *parents = found.stdout.decode().split()
-    recorded, computed_on, ancestor = merge_record.read(repository, commit)
+    recorded, computed_on, ancestor = trailers.read(repository, commit)
     device = computed_on if device == "auto" else device
     of_parents = {path: one for path, one in recorded.items() if not one.versions}
     if of_parents and len(parents) < 2:

@@ -10,13 +10,13 @@ from git_theta.diffs import layers, text
 from git_theta.diffs.three_way import TaskRow
 from git_theta.dtypes import dtype
 from git_theta.errors import ThetaError
-from git_theta.git import conflict_sides, conflicts
-from git_theta.git.conflict_sides import STAGES, Open
-from git_theta.git.conflict_view import THEIRS
 from git_theta.git.repository import Repository
 from git_theta.git.resolving import Wanted, resolve
 from git_theta.merges import companions
 from git_theta.merges.rules import parse_rule
+from git_theta.merging import conflict_sides, conflicts
+from git_theta.merging.conflict_sides import STAGES, Open
+from git_theta.merging.conflict_view import THEIRS
 from git_theta.patterns import Pattern, read, written
 from git_theta.terminal.showing import printable
 from git_theta.versions.comparison import compare_three

@@ -8,13 +8,8 @@ from dataclasses import dataclass, replace
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters import stand_ins
-from git_theta.git import applied, conflict_sides, conflicts, provenance, records
 from git_theta.git.blobs import lost
-from git_theta.git.conflict_sides import STAGES, Open
-from git_theta.git.conflicts import Conflict
 from git_theta.git.merge_driver import about_factors, about_ranks, explain, open_words
-from git_theta.git.merge_settings import rules_for
-from git_theta.git.merging import CheckpointMerge
 from git_theta.git.operation import how_to_finish
 from git_theta.git.repository import Repository
 from git_theta.merges.decisions import Plan
@@ -23,6 +18,11 @@ from git_theta.merges.options import parse, parse_pairs
 from git_theta.merges.resolutions import of_conflicts
 from git_theta.merges.rules import Choice, Rule, Rules, check_matches, parse_rows, parse_rule, parse_strategy
 from git_theta.merges.skeletons import is_named_for
+from git_theta.merging import applied, conflict_sides, conflicts, provenance, records
+from git_theta.merging.checkpoint_merge import CheckpointMerge
+from git_theta.merging.conflict_sides import STAGES, Open
+from git_theta.merging.conflicts import Conflict
+from git_theta.merging.settings import rules_for
 from git_theta.patterns import read
 from git_theta.terminal.interrupts import held_back
 from git_theta.terminal.progress_bar import ProgressBar

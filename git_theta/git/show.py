@@ -12,8 +12,8 @@ from git_theta.diffs.compare import counted
 from git_theta.diffs.entries import Entry, entries, open_entry
 from git_theta.diffs.show import Shown
 from git_theta.errors import MissingObject, ThetaError
-from git_theta.git import conflicts
 from git_theta.git.repository import Repository
+from git_theta.merging import conflicts
 from git_theta.terminal import screen
 from git_theta.terminal.progress_bar import ProgressBar
 from git_theta.terminal.showing import operand, printable, word

@@ -20,8 +20,8 @@ from git_theta.git.callers import Caller
 from git_theta.git.patches import cleaned
 from git_theta.git.purpose import wants_manifests_in_patch
 from git_theta.git.repository import Repository
-from git_theta.git.unmerged import open_in_file
 from git_theta.manifest import Manifest
+from git_theta.merging.unmerged import open_in_file
 from git_theta.versions.checkpoint import from_file
 from git_theta.versions.norms import norms
 

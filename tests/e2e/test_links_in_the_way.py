@@ -11,8 +11,8 @@ import pytest
 from git_repo import GitRepo, digest, does, safetensors_bytes, weights
 from merge_cases import MODEL, model
 
-from git_theta.git import half_merged, provenance
 from git_theta.git.repository import Repository
+from git_theta.merging import half_merged, provenance
 from git_theta.remotes import pushed
 
 BASE, OURS, THEIRS = model(a=1, b=2), model(a=10, b=2), model(a=30, b=2)

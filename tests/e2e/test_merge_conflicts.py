@@ -248,7 +248,7 @@ def test_a_killed_driver_leaves_a_conflict_that_cannot_be_committed(repo: GitRep
     killer.write_text(
         "import os, sys\n"
         "if 'merge-driver' in sys.argv:\n"
-        "    import git_theta.merges.engine, git_theta.git.merging as merging\n"
+        "    import git_theta.merges.engine, git_theta.merging.checkpoint_merge as merging\n"
         "    merging.CheckpointMerge.plan = lambda *_: os.kill(os.getpid(), 9)\n"
     )
     done = repo.git("merge", "theirs", check=False, PYTHONPATH=str(tmp_path))

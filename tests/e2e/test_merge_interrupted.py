@@ -94,10 +94,10 @@ MERGE = "theta", "merge", "theirs", "-s", "average"
 @pytest.mark.parametrize(
     "place",
     [
-        "git_theta.git.merging:CheckpointMerge.plan",
+        "git_theta.merging.checkpoint_merge:CheckpointMerge.plan",
         "git_theta.merges.engine:write_linear",
         "git_theta.filters.keeper:Keeper.keep",
-        "git_theta.git.merge_move:with_trailers",
+        "git_theta.merging.move:with_trailers",
     ],
 )
 def test_before_anything_is_written(forked: GitRepo, place: str) -> None:
@@ -155,7 +155,7 @@ def test_git_merge(forked: GitRepo) -> None:
     """Git itself stops here, without removing its temporary files; what the driver noted by then keeps nobody
     from anything."""
     before = state(forked)
-    place = "git_theta.git.merging:CheckpointMerge.plan"
+    place = "git_theta.merging.checkpoint_merge:CheckpointMerge.plan"
     interrupted(forked, "merge", "theirs", INTERRUPT=f"merge-driver:{place}")
     for file in forked.path.glob(".merge_file_*"):
         file.unlink()
@@ -170,7 +170,7 @@ def test_git_merge(forked: GitRepo) -> None:
 def test_abort(forked: GitRepo) -> None:
     before = state(forked)
     forked.git("merge", "theirs", check=False)
-    interrupted(forked, "theta", "merge", "--abort", INTERRUPT="merge:git_theta.git.merge_move:clear")
+    interrupted(forked, "theta", "merge", "--abort", INTERRUPT="merge:git_theta.merging.move:clear")
     assert state(forked) == before
     assert list((forked.path / ".git/theta/conflicts").iterdir()) == []
 
@@ -179,12 +179,12 @@ def test_resolve(forked: GitRepo) -> None:
     """Each step is done as a whole or not at all."""
     forked.git("merge", "theirs", check=False)
     part = "theta", "resolve", MODEL, "--theirs", "--tensor", "bias"
-    interrupted(forked, *part, INTERRUPT="resolve:git_theta.git.conflicts:write")
+    interrupted(forked, *part, INTERRUPT="resolve:git_theta.merging.conflicts:write")
     assert forked.digest(MODEL) == digest(safetensors_bytes({**OURS, "bias": THEIRS["bias"]}))
     before = state(forked)
     resolve = "theta", "resolve", MODEL, "--strategy", "average"
     interrupted(forked, *resolve, INTERRUPT="resolve:git_theta.merges.engine:write_linear")
     assert state(forked) == before
-    interrupted(forked, *resolve, INTERRUPT="resolve:git_theta.git.conflicts:clear")
+    interrupted(forked, *resolve, INTERRUPT="resolve:git_theta.merging.conflicts:clear")
     assert f"M  {MODEL}" in forked.status()
     assert forked.digest(MODEL) == digest(safetensors_bytes({**MEAN, "bias": THEIRS["bias"]}))

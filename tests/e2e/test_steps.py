@@ -19,12 +19,13 @@ from merge_cases import MODEL, model
 
 from git_theta import files
 from git_theta.errors import ThetaError
-from git_theta.git import commit_check, merge_move
+from git_theta.git import commit_check
 from git_theta.git.merge_command import Request, merge
 from git_theta.git.repository import Repository
 from git_theta.git.resolving import Wanted, resolve
 from git_theta.manifest import parse
 from git_theta.merges.places import Layer
+from git_theta.merging import move
 
 BASE, OURS, THEIRS = model(a=1, b=2, c=3), model(a=10, b=20, c=3), model(a=30, b=40, c=5)
 MEAN, FIRST = model(a=20, b=30, c=5), model(a=10, b=20, c=5)  # a and b are in conflict
@@ -197,7 +198,7 @@ def staged_merge(repo: GitRepo) -> None:
 
 def aborted(repo: GitRepo) -> None:
     repository = Repository(repo.path)
-    merge_move.abort(repository)
+    move.abort(repository)
     repository.close()
 
 

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from git_theta.git.merge_bases import common_ancestor
-from git_theta.git.merge_entries import Contested, Head, checkpoints, entries
 from git_theta.git.repository import Repository
+from git_theta.merging.bases import common_ancestor
+from git_theta.merging.entries import Contested, Head, checkpoints, entries
 from git_theta.versions.places import SUBMODULE, SYMLINK
 
 

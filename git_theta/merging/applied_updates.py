@@ -13,9 +13,9 @@ from typing import IO
 
 from blake3 import blake3
 
-from git_theta.git import records
-from git_theta.git.records import Records
 from git_theta.git.repository import Repository
+from git_theta.merging import records
+from git_theta.merging.records import Records
 
 _PIECE = 1 << 20
 

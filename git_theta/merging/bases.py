@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 
 from git_theta.errors import ThetaError
-from git_theta.git.merge_entries import Head
 from git_theta.git.repository import Repository
+from git_theta.merging.entries import Head
 from git_theta.setup.configuration import DRIVER
 
 FOR_ANCESTORS = (

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from git_theta.errors import ThetaError
-from git_theta.git.merge_entries import Head
 from git_theta.git.repository import Repository
 from git_theta.merges.rules import Rules
+from git_theta.merging.entries import Head
 
 NONE = "none"
 """In place of a commit: there is no common ancestor, and none is needed."""

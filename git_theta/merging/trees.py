@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from git_theta.errors import ThetaError
-from git_theta.git import one_sided
 from git_theta.git.favoured_side import Favoured
-from git_theta.git.merge_bases import FOR_ANCESTORS, common_ancestor, no_common_ancestor
-from git_theta.git.merge_entries import Contested, Entry, Head, checkpoints, entries
 from git_theta.git.repository import Repository
 from git_theta.git.version import git_version, numbers
+from git_theta.merging import one_sided
+from git_theta.merging.bases import FOR_ANCESTORS, common_ancestor, no_common_ancestor
+from git_theta.merging.entries import Contested, Entry, Head, checkpoints, entries
 from git_theta.terminal.showing import printable
 from git_theta.versions.places import SUBMODULE, SYMLINK
 

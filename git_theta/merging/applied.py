@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from git_theta.git import merge_settings
 from git_theta.git.repository import Repository
 from git_theta.merges import places
 from git_theta.merges.places import Layer
 from git_theta.merges.registry import APPLY
 from git_theta.merges.rules import Rules
+from git_theta.merging import settings
 
 VARIABLE = "GIT_THETA_APPLY"
 KEY = "theta.apply"
@@ -26,7 +26,7 @@ def rules_for(repository: Repository, path: str, *first: Layer) -> Rules:
 
     Arguments and errors are those of merge_settings.rules_for.
     """
-    configured = merge_settings.layers(repository, path)
+    configured = settings.layers(repository, path)
     chosen = _chosen(repository, configured)
     if chosen.strategy == AS_MERGES:
         return places.resolve([*first, *configured]).combining()

@@ -6,9 +6,10 @@ import os
 from collections.abc import Sequence
 
 from git_theta.errors import ThetaError
-from git_theta.git import half_merged, operation
-from git_theta.git.merge_entries import Head
+from git_theta.git import operation
 from git_theta.git.repository import Repository
+from git_theta.merging import half_merged
+from git_theta.merging.entries import Head
 
 _SHORT = 10
 

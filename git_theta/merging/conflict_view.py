@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from git_theta.errors import ThetaError
-from git_theta.git import conflicts
 from git_theta.git.repository import Repository
+from git_theta.merging import conflicts
 from git_theta.terminal.showing import pathspec, printable
 from git_theta.versions.comparison import compare_three
 from git_theta.versions.places import Place

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from git_theta import files
-from git_theta.git import conflicts
-from git_theta.git.conflicts import Conflict, Settings
-from git_theta.git.records import Records
 from git_theta.git.repository import Repository
+from git_theta.merging import conflicts
+from git_theta.merging.conflicts import Conflict, Settings
+from git_theta.merging.records import Records
 from git_theta.terminal.showing import printable
 
 
@@ -76,8 +76,8 @@ def complete(repository: Repository, message: Path) -> None:
     found = [one for one in _records.everything(repository) if _is_staged(repository, one)]
     if not found:
         return
-    from git_theta.git import merge_record  # knows all strategies; most commits are no merges
-    from git_theta.git.merge_record import Recorded
+    from git_theta.merging import trailers  # knows all strategies; most commits are no merges
+    from git_theta.merging.trailers import Recorded
 
     recorded = {
         one.path: Recorded(one.settings, () if _is_of_merge(repository, one) else one.versions)
@@ -85,8 +85,8 @@ def complete(repository: Repository, message: Path) -> None:
     }
     devices = {one.device for one in found} - {""}
     text = message.read_text(errors="surrogateescape")
-    lines = merge_record.trailers(recorded, next(iter(devices - {"cpu"}), ""), base="")
-    text = merge_record.with_trailers(repository, merge_record.without(text, recorded), lines)
+    lines = trailers.trailers(recorded, next(iter(devices - {"cpu"}), ""), base="")
+    text = trailers.with_trailers(repository, trailers.without(text, recorded), lines)
     files.replace(message, text.encode(errors="surrogateescape"))
 
 

@@ -14,10 +14,10 @@ from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
 from git_theta.filters.expansion import Expansion
 from git_theta.filters.smudge import Smudger, Write
-from git_theta.git import conflicts, marked
 from git_theta.git.blobs import lost
-from git_theta.git.conflicts import Conflict, Stages
 from git_theta.git.repository import Repository
+from git_theta.merging import conflicts, marked
+from git_theta.merging.conflicts import Conflict, Stages
 from git_theta.remotes.advice import advice
 from git_theta.remotes.fetching import fetch_missing
 from git_theta.terminal.showing import printable

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from git_theta.git import conflicts
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
+from git_theta.merging import conflicts
 from git_theta.versions.recorded import ATTRIBUTED
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from git_theta.errors import ThetaError
-from git_theta.git.records import Records
 from git_theta.git.repository import Repository
+from git_theta.merging.records import Records
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from git_theta import files
 from git_theta.errors import ThetaError
-from git_theta.git import half_merged, operation
-from git_theta.git.conflicts import clear, everything
-from git_theta.git.merge_entries import Head
-from git_theta.git.merge_record import with_trailers
+from git_theta.git import operation
 from git_theta.git.repository import Repository
+from git_theta.merging import half_merged
+from git_theta.merging.conflicts import clear, everything
+from git_theta.merging.entries import Head
+from git_theta.merging.trailers import with_trailers
 from git_theta.terminal.interrupts import held_back
 
 _MESSAGE, _HEAD, _MODE = "MERGE_MSG", "MERGE_HEAD", "MERGE_MODE"
