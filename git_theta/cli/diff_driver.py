@@ -9,6 +9,6 @@ import click
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> None:
     """Shows what changed in a checkpoint. Git calls it where the attribute diff=theta is set."""
-    from git_theta.git.diff_driver import run
+    from git_theta.drivers.diff_driver import run
 
     run(arguments)

@@ -57,24 +57,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _by_git(arguments: list[str]) -> Call | None:
     match arguments:
         case ["filter-process"]:
-            from git_theta.git.filter_process import main as serve
+            from git_theta.drivers.filter_process import main as serve
 
             return serve
         case ["hook", "--script", script, name, *rest]:
-            from git_theta.git import hooks
+            from git_theta.drivers import hooks
 
             if name in hooks.NAMES:
                 return partial(hooks.run, name, script, rest, partial(print, file=sys.stderr, flush=True))
         case ["diff-driver", *rest]:
-            from git_theta.git import diff_driver
+            from git_theta.drivers import diff_driver
 
             return partial(diff_driver.run, rest)
         case ["textconv", file] if file not in ("-h", "--help"):  # or a file called -x
-            from git_theta.git import textconv
+            from git_theta.drivers import textconv
 
             return partial(textconv.run, Path(file))
         case ["merge-driver", base, ours, theirs, size, path] if size.isdecimal():
-            from git_theta.git import merge_driver
+            from git_theta.drivers import merge_driver
 
             call = merge_driver.Call(Path(base), Path(ours), Path(theirs), int(size), path)
             return partial(merge_driver.run, call)

@@ -8,6 +8,6 @@ import click
 @click.command("filter-process")
 def command() -> None:
     """Speaks the long-running filter protocol on standard input and output; see gitattributes(5)."""
-    from git_theta.git.filter_process import main
+    from git_theta.drivers.filter_process import main
 
     main()

@@ -17,7 +17,7 @@ def command(script: str, name: str, arguments: tuple[str, ...]) -> int:
     \b
       git theta hook pre-push "$@"
     """
-    from git_theta.git import hooks
+    from git_theta.drivers import hooks
 
     if name not in hooks.NAMES:
         raise click.UsageError(f"git-theta has no hook {name!r}; it has {', '.join(hooks.NAMES)}")

@@ -15,6 +15,6 @@ import click
 @click.argument("path")
 def command(base: Path, ours: Path, theirs: Path, marker_size: int, path: str) -> int:
     """Merges a checkpoint. Git calls it where merge=theta is set (see `git help attributes`)."""
-    from git_theta.git.merge_driver import Call, run
+    from git_theta.drivers.merge_driver import Call, run
 
     return run(Call(base, ours, theirs, marker_size, path))

@@ -13,6 +13,6 @@ def command(path: str) -> None:
 
     PATH is the file's name in the repository.
     """
-    from git_theta.git.single_shot import smudge
+    from git_theta.drivers.single_shot import smudge
 
     smudge(path)

@@ -14,6 +14,6 @@ def command(file: Path) -> None:
 
     FILE is a checkpoint, or its manifest.
     """
-    from git_theta.git.textconv import run
+    from git_theta.drivers.textconv import run
 
     run(file)

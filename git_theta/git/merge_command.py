@@ -13,9 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+from git_theta.drivers.merge_driver import explain, open_words, summary
 from git_theta.errors import ThetaError
 from git_theta.git.favoured_side import Favoured
-from git_theta.git.merge_driver import explain, open_words, summary
 from git_theta.git.repository import Repository
 from git_theta.merges.apply import Applied
 from git_theta.merges.decisions import Plan

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from git_theta.git.merge_driver import about_factors, explain
+from git_theta.drivers.merge_driver import about_factors, explain
 from git_theta.git.repository import Repository
 from git_theta.merges.decisions import Decision
 from git_theta.merging.entries import Contested

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from git_theta import manifest as manifests
+from git_theta.drivers.merge_driver import about_factors, about_ranks, explain, open_words
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters import stand_ins
 from git_theta.git.blobs import lost
-from git_theta.git.merge_driver import about_factors, about_ranks, explain, open_words
 from git_theta.git.operation import how_to_finish
 from git_theta.git.repository import Repository
 from git_theta.merges.decisions import Plan

@@ -12,11 +12,11 @@ from typing import IO
 from git_theta import manifest as manifests
 from git_theta.chains import closure
 from git_theta.checkpoints.remainder import Remainder, undivided
+from git_theta.drivers.filters import known
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
 from git_theta.git.blobs import find_manifests, sizes
-from git_theta.git.filters import known
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine, TensorLine
 from git_theta.merges import plan as planning

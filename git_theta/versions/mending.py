@@ -105,7 +105,7 @@ def _kinds(tensors: Iterable[TensorLine], views: Iterable[ViewLine]) -> set[Tens
 
 def _framed(repository: Repository, pathname: str, frame: Manifest, lines: Lines) -> bytes:
     """A merge that takes all tensors from the lines and the rest from the frame, with right checksums."""
-    from git_theta.git.filters import known
+    from git_theta.drivers.filters import known
     from git_theta.merges.apply import Means, apply
     from git_theta.merges.decisions import OURS, Decision, Plan, SkeletonDecision
     from git_theta.merges.sides import Sides
@@ -121,7 +121,7 @@ def _framed(repository: Repository, pathname: str, frame: Manifest, lines: Lines
 
 def _together(repository: Repository, lines_of: dict[str, Stored | None]) -> Stored:
     """One set of storage lines for digests that come from several places."""
-    from git_theta.git.filters import known
+    from git_theta.drivers.filters import known
 
     record = known(repository, [])
     for digest, lines in lines_of.items():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from git_theta.drivers.interrupted import Interrupted
 from git_theta.errors import DamagedObject, MissingObject, ThetaError
-from git_theta.git.interrupted import Interrupted
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.terminal.showing import fill, printable, word
 

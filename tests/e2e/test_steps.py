@@ -18,8 +18,8 @@ from git_repo import GitRepo, digest
 from merge_cases import MODEL, model
 
 from git_theta import files
+from git_theta.drivers import commit_check
 from git_theta.errors import ThetaError
-from git_theta.git import commit_check
 from git_theta.git.merge_command import Request, merge
 from git_theta.git.repository import Repository
 from git_theta.git.resolving import Wanted, resolve

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from git_theta.cli import entry
+from git_theta.drivers import diff_driver
 from git_theta.errors import ThetaError
-from git_theta.git import diff_driver
 from git_theta.terminal import screen
 from git_theta.terminal.progress_bar import ProgressBar
 from git_theta.versions.places import Place, mode_lines

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from filter_examples import model, weights
 
-from git_theta.git.pktline import PacketReader, PacketWriter
+from git_theta.drivers.pktline import PacketReader, PacketWriter
 from git_theta.kernels import NATIVE
 
 FORBIDDEN = {"numpy", "torch", "zarr", "git", "safetensors", "httpx", "rich", "zstandard"}
@@ -21,7 +21,7 @@ FORBIDDEN = {"numpy", "torch", "zarr", "git", "safetensors", "httpx", "rich", "z
 SERVE_AND_TELL = """
 import atexit, json, sys
 atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
-from git_theta.git.filter_process import main
+from git_theta.drivers.filter_process import main
 main()
 """
 """Serves, and ends with the names of all modules that were imported."""

@@ -1,6 +1,6 @@
 import pytest
 
-from git_theta.git.pre_push import RefUpdate, _given, parse_updates
+from git_theta.drivers.pre_push import RefUpdate, _given, parse_updates
 
 
 def test_ref_updates() -> None:

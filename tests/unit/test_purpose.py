@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from git_theta.drivers.purpose import Purpose, output_is_kept, purpose
 from git_theta.git.callers import Caller
-from git_theta.git.purpose import Purpose, output_is_kept, purpose
 
 _PAGED = """
 import os, subprocess, sys

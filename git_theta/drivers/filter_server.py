@@ -8,14 +8,14 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from git_theta import manifest as manifests
+from git_theta.drivers.interrupted import interrupted
+from git_theta.drivers.pktline import PacketReader, PacketWriter
 from git_theta.errors import MissingObject, ThetaError, too_little_memory
 from git_theta.files import make_folder
 from git_theta.filters import stand_ins
 from git_theta.filters.content import Content
 from git_theta.git import callers
 from git_theta.git.callers import Caller
-from git_theta.git.interrupted import interrupted
-from git_theta.git.pktline import PacketReader, PacketWriter
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.remotes.advice import advice
@@ -27,7 +27,7 @@ from git_theta.versions.recorded import parsed
 from git_theta.versions.recovery import named
 
 if TYPE_CHECKING:
-    from git_theta.git.filters import Filters
+    from git_theta.drivers.filters import Filters
 
 _PIECE = 1 << 20
 
@@ -63,7 +63,7 @@ class Server:
     @property
     def filters(self) -> Filters:
         if self._filters is None:
-            from git_theta.git.filters import Filters  # needs NumPy
+            from git_theta.drivers.filters import Filters  # needs NumPy
 
             self._filters = Filters(self._repository, self._settings, self._caller, _warn)
         return self._filters

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from git_theta.drivers.pktline import PacketReader, PacketWriter, ProtocolError, widen_pipe
 from git_theta.filters.content import Content
 from git_theta.git import callers
-from git_theta.git.pktline import PacketReader, PacketWriter, ProtocolError, widen_pipe
 
 if TYPE_CHECKING:
-    from git_theta.git.filter_server import Server
+    from git_theta.drivers.filter_server import Server
 
 _CAPABILITIES = ("clean", "smudge", "delay")
 _IN_MEMORY = 1 << 20  # bytes of what is passed through
@@ -67,7 +67,7 @@ class _Process:
     @property
     def _server(self) -> Server:
         if self._made is None:
-            from git_theta.git.filter_server import Server
+            from git_theta.drivers.filter_server import Server
 
             self._made = Server(self._reader, self._writer, self._caller)
         return self._made

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from git_theta.chains import closure
+from git_theta.drivers.purpose import Purpose, purpose
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters import expansion, prepared
 from git_theta.filters.clean import Cleaner, Request
@@ -17,7 +18,6 @@ from git_theta.filters.known import Known
 from git_theta.filters.smudge import Smudger, Write
 from git_theta.git import attributes, callers
 from git_theta.git.callers import Caller
-from git_theta.git.purpose import Purpose, purpose
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.merging import conflicts

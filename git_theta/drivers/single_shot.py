@@ -6,12 +6,12 @@ import os
 import sys
 
 from git_theta import manifest as manifests
+from git_theta.drivers.filters import Filters
+from git_theta.drivers.interrupted import interrupted
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
 from git_theta.filters.content import Content, DescriptorStream
 from git_theta.git import callers
-from git_theta.git.filters import Filters
-from git_theta.git.interrupted import interrupted
 from git_theta.git.repository import Repository
 from git_theta.remotes.fetching import fetch_missing
 from git_theta.versions import mending, recovery

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from git_theta import manifest as manifests
 from git_theta.diffs import textconv
+from git_theta.drivers.patches import cleaned
+from git_theta.drivers.purpose import wants_manifests_in_patch
 from git_theta.errors import DamagedManifest, NewerManifest, ThetaError
 from git_theta.filters import stand_ins
 from git_theta.git import callers
 from git_theta.git.callers import Caller
-from git_theta.git.patches import cleaned
-from git_theta.git.purpose import wants_manifests_in_patch
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.merging.unmerged import open_in_file

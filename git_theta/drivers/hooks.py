@@ -55,13 +55,13 @@ def run(name: str, script: str, arguments: Sequence[str], say: Say) -> int:
 
 
 def _check(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
-    from git_theta.git.commit_check import check_commit
+    from git_theta.drivers.commit_check import check_commit
 
     check_commit(repository)
 
 
 def _prepare_message(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
-    from git_theta.git.commit_check import staged
+    from git_theta.drivers.commit_check import staged
     from git_theta.merging import provenance
 
     _check(repository, arguments, given, say)
@@ -72,7 +72,7 @@ def _prepare_message(repository: Repository, arguments: Sequence[str], given: by
 
 
 def _check_patch(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
-    from git_theta.git.commit_check import check_commit
+    from git_theta.drivers.commit_check import check_commit
     from git_theta.git.operation import how_to_finish
 
     try:
@@ -83,35 +83,35 @@ def _check_patch(repository: Repository, arguments: Sequence[str], given: bytes,
 
 
 def _push(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
-    from git_theta.git.pre_push import pre_push
+    from git_theta.drivers.pre_push import pre_push
 
     remote, url = [*arguments, "", ""][:2]
     pre_push(repository, remote, url, os.fsdecode(given), say)
 
 
 def _report(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
-    from git_theta.git.commit_report import after_commit
+    from git_theta.drivers.commit_report import after_commit
 
     for line in after_commit(repository):
         say(line)
 
 
 def _receive(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
-    from git_theta.git.pre_receive import pre_receive
+    from git_theta.drivers.pre_receive import pre_receive
 
     pre_receive(repository, os.fsdecode(given))
 
 
 def _look_at_checkout(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
-    from git_theta.git.unfiltered import check
+    from git_theta.drivers.unfiltered import check
 
     before, after = [*arguments, "", ""][:2]
     check(repository, before, after)
 
 
 def _report_merge(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
-    from git_theta.git.commit_report import after_merge
-    from git_theta.git.unfiltered import check
+    from git_theta.drivers.commit_report import after_merge
+    from git_theta.drivers.unfiltered import check
 
     for line in after_merge(repository):
         say(line)

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from git_theta.diffs import table
+from git_theta.drivers.purpose import is_for_keeps, names_file, output_is_file, output_is_kept
 from git_theta.errors import ThetaError
 from git_theta.git import callers
 from git_theta.git.callers import Caller
-from git_theta.git.purpose import is_for_keeps, names_file, output_is_file, output_is_kept
 from git_theta.git.repository import Repository
 from git_theta.terminal import screen
 from git_theta.terminal.showing import operand, word
@@ -123,7 +123,7 @@ def _patch(repository: Repository, call: Call, caller: Caller, style: Style) -> 
     kept = output_is_kept(caller.process) and (not style.colour or output_is_file(caller.process))
     if not kept and not is_for_keeps(caller.command):
         return b""
-    from git_theta.git.patches import patch
+    from git_theta.drivers.patches import patch
 
     return patch(repository, call.old, call.new, call.said, caller)
 

@@ -133,7 +133,7 @@ def cleaned(repository: Repository, path: Path, pathname: str, caller: Caller) -
     Raises:
         ThetaError: it cannot be stored.
     """
-    from git_theta.git.filters import Filters  # needs NumPy
+    from git_theta.drivers.filters import Filters  # needs NumPy
 
     settings = repository.config.settings()
     with path.open("rb") as file:
