@@ -59,7 +59,7 @@ def command(
     if scale is not None and not isfinite(scale):
         raise ThetaError(f"--scale is {scale}", "give a number, such as --scale 0.5")
     if adapter is not None or update:
-        from git_theta.git.adding import Guided
+        from git_theta.commands.add import Guided
 
         with closing(Guided(repository, path, update, adapter, 1.0 if scale is None else scale)) as guided:
             if apply:

@@ -17,6 +17,6 @@ def command(path: str, revision: str) -> None:
       git theta blame model.safetensors
       git theta blame model.safetensors v1.0
     """
-    from git_theta.git.tensor_blame import run
+    from git_theta.commands.blame import run
 
     run(path, revision)

@@ -17,7 +17,7 @@ def command(folder: Path) -> None:
     Example:
       git theta demo /tmp/demo
     """
-    from git_theta.git.demo import Demo
+    from git_theta.commands.demo import Demo
 
     Demo(folder, _show).run()
 

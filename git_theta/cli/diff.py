@@ -71,7 +71,7 @@ def command(context: click.Context, /, **options: object) -> int:
       git theta diff v1:model.pt v2:model.safetensors --tensor "*.attn.*" --all
       git theta diff --plot lora.html HEAD~1 HEAD -- model.safetensors
     """
-    from git_theta.git.diff import Options, run
+    from git_theta.commands.diff import Options, run
 
     if options["plot"] is not None and (options["stat"] or options["base"]):
         raise click.UsageError("--plot goes neither with --stat nor with --base")

@@ -25,11 +25,11 @@ def command(deep: bool, as_json: bool) -> int:
       git theta doctor --deep
     """
     from git_theta.cli.main import SUMMARIES
-    from git_theta.git.doctor import examine
+    from git_theta.commands.doctor import examine
 
     found = list(examine(list(SUMMARIES)))
     if deep:
-        from git_theta.git.deep_check import examine_data
+        from git_theta.commands.deep_check import examine_data
         from git_theta.git.repository import Repository
 
         found += examine_data(Repository.here())

@@ -14,7 +14,7 @@ from git_theta.terminal.units import percent
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from git_theta.git.usage import Share
+    from git_theta.commands.du import Share
 
 
 @click.command
@@ -37,8 +37,8 @@ def command(revisions: tuple[str, ...], by: tuple[str, ...], as_json: bool) -> N
       git theta du --by commit main..feature
       git theta du --json | jq .total.stored_bytes
     """
+    from git_theta.commands.du import usage
     from git_theta.git.repository import Repository
-    from git_theta.git.usage import usage
 
     repository = Repository.here()
     found = usage(

@@ -19,7 +19,7 @@ def command(fast: bool) -> int:
       git theta fsck --fast
     """
     from git_theta.cli.console import human_size
-    from git_theta.git.fsck import fsck
+    from git_theta.commands.fsck import fsck
     from git_theta.git.repository import Repository
 
     report = fsck(Repository.here(), fast)

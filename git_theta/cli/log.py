@@ -17,6 +17,6 @@ def command(path: str, tensor: str | None) -> None:
       git theta log model.safetensors
       git theta log model.safetensors --tensor "*.attn.q.*"
     """
-    from git_theta.git.tensor_log import run
+    from git_theta.commands.log import run
 
     run(path, tensor)

@@ -72,7 +72,7 @@ def command(
       git theta merge --dry-run medicine
       git theta merge --redo HEAD
     """
-    from git_theta.git import merge_command
+    from git_theta.commands import merge
     from git_theta.git.repository import Repository
     from git_theta.merging.move import abort as abort_merge
 
@@ -105,10 +105,10 @@ def command(
             abort_merge(repository)
             return 0
         if redo is not None:
-            from git_theta.git import merge_redo
+            from git_theta.commands import merge_redo
 
             return merge_redo.redo(repository, redo, device, click.echo)
-        request = merge_command.Request(
+        request = merge.Request(
             revisions,
             _typed(favoured, strategy, options, rules, renames),
             device,
@@ -119,7 +119,7 @@ def command(
             base=base,
             unrelated=unrelated,
         )
-        run = merge_command.dry_run if dry_run else merge_command.merge
+        run = merge.dry_run if dry_run else merge.merge
         return run(repository, request, click.echo)
     finally:
         repository.close()

@@ -28,8 +28,8 @@ def command(paths: tuple[str, ...], answers: TextIO | None, device: str) -> int:
       git theta mergetool
       printf 'ours @lm_head.*\\nties density=0.3 @all\\n' | git theta mergetool --answers -
     """
+    from git_theta.commands.mergetool import run
     from git_theta.errors import ThetaError
-    from git_theta.git.mergetool import run
     from git_theta.git.repository import Repository
 
     if answers is None and not sys.stdin.isatty():

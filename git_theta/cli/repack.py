@@ -27,7 +27,7 @@ def command(revisions: tuple[str, ...], aggressive: bool) -> None:
       git theta repack --aggressive main feature
       git reset -q refs/original/theta/heads/main      (undo, on main)
     """
-    from git_theta.git.repack import repack
+    from git_theta.commands.repack import repack
     from git_theta.git.repository import Repository
     from git_theta.terminal.showing import control
 

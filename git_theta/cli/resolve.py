@@ -44,8 +44,8 @@ def command(
     """
     if side and strategy:
         raise click.UsageError(f"--{side} and --strategy exclude each other")
+    from git_theta.commands.resolve import Wanted, resolve
     from git_theta.git.repository import Repository
-    from git_theta.git.resolving import Wanted, resolve
 
     wanted = Wanted(side or strategy, options, tensors, rules, device)
     return 0 if resolve(Repository.here(), paths, wanted, click.echo) else 1

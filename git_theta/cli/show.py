@@ -17,6 +17,6 @@ def command(checkpoint: str, tensor: str | None) -> None:
       git theta show model.safetensors
       git theta show HEAD~1:model.safetensors --tensor h.0.attn.q.weight
     """
-    from git_theta.git.show import run
+    from git_theta.commands.show import run
 
     run(checkpoint, tensor)

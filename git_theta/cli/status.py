@@ -13,7 +13,7 @@ from git_theta.diffs import text
 from git_theta.terminal.showing import printable
 
 if TYPE_CHECKING:
-    from git_theta.git.status import Status, Unstaged
+    from git_theta.commands.status import Status, Unstaged
     from git_theta.merging.unmerged import Unmerged
     from git_theta.versions.changes import Cost
 
@@ -34,8 +34,8 @@ def command(as_json: bool) -> int:
     Example:
       git theta status
     """
+    from git_theta.commands.status import status
     from git_theta.git.repository import Repository
-    from git_theta.git.status import status
 
     found = status(Repository.here())
     if as_json:

@@ -20,7 +20,8 @@ def command(patterns: tuple[str, ...], dry_run: bool) -> None:
       git theta track "models/**"
       git theta track
     """
-    from git_theta.git import attribute_files, tracking
+    from git_theta.commands import track
+    from git_theta.git import attribute_files
     from git_theta.git.repository import Repository
     from git_theta.terminal.showing import printable
 
@@ -31,5 +32,5 @@ def command(patterns: tuple[str, ...], dry_run: bool) -> None:
         for pattern, name in listed:
             click.echo(f"    {printable(pattern)} ({printable(name)})")
         return
-    for line in tracking.track(repository, Path(), patterns, dry_run):
+    for line in track.track(repository, Path(), patterns, dry_run):
         click.echo(line)

@@ -18,8 +18,8 @@ def command(patterns: tuple[str, ...], dry_run: bool) -> None:
     Example:
       git theta untrack "*.pt"
     """
-    from git_theta.git import tracking
+    from git_theta.commands import track
     from git_theta.git.repository import Repository
 
-    for line in tracking.untrack(Repository.here(), Path(), patterns, dry_run):
+    for line in track.untrack(Repository.here(), Path(), patterns, dry_run):
         click.echo(line)

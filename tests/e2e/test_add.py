@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from git_repo import GitRepo, safetensors_bytes
 
-from git_theta.git.adding import Guided
+from git_theta.commands.add import Guided
 from git_theta.git.repository import Repository
 
 RANK = 4

@@ -18,11 +18,11 @@ from git_repo import GitRepo, digest
 from merge_cases import MODEL, model
 
 from git_theta import files
+from git_theta.commands.merge import Request, merge
+from git_theta.commands.resolve import Wanted, resolve
 from git_theta.drivers import commit_check
 from git_theta.errors import ThetaError
-from git_theta.git.merge_command import Request, merge
 from git_theta.git.repository import Repository
-from git_theta.git.resolving import Wanted, resolve
 from git_theta.manifest import parse
 from git_theta.merges.places import Layer
 from git_theta.merging import move

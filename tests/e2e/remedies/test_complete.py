@@ -23,7 +23,7 @@ NO_REMEDIES = {  # texts that hold a command, but do not advise it
     "git theta merge needs Git 2.38 or newer, this is {}": "of a message; its remedy follows",
     "git theta repack": "the reason in a reflog",
 }
-OF_THE_DEMO = "git_theta/git/demo.py"  # types its commands itself, and a test runs it
+OF_THE_DEMO = "git_theta/commands/demo.py"  # types its commands itself, and a test runs it
 UNREACHABLE = {  # with the reason
     "activate the environment it is installed in, or: pipx install git-theta": "pipx downloads; the first "
     "half is done in test_remedies_of_setup",

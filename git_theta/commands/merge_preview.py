@@ -16,7 +16,7 @@ from git_theta.versions.comparison import compare_three
 from git_theta.versions.places import Place
 
 if TYPE_CHECKING:
-    from git_theta.git.merge_command import Merge, Planned
+    from git_theta.commands.merge import Merge, Planned
 
 _WIDTH = 96
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from git_theta.commands.doctor import Finding
+from git_theta.commands.fsck import fsck
 from git_theta.errors import ThetaError
-from git_theta.git.doctor import Finding
-from git_theta.git.fsck import fsck
 from git_theta.git.repository import Repository
 from git_theta.remotes.configured import open_remote, push_urls
 from git_theta.remotes.push_plan import Push, naming, plan, refs_of

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from git_theta.commands.resolve import Wanted, resolve
 from git_theta.diffs import layers, text
 from git_theta.diffs.three_way import TaskRow
 from git_theta.dtypes import dtype
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
-from git_theta.git.resolving import Wanted, resolve
 from git_theta.merges import companions
 from git_theta.merges.rules import parse_rule
 from git_theta.merging import conflict_sides, conflicts

@@ -359,7 +359,7 @@ def _configured_ff(repository: Repository) -> FastForward:
 
 def dry_run(repository: Repository, request: Request, say: Say) -> int:
     """Show what `merge` would do. Returns 1 if it would stop."""
-    from git_theta.git.merge_preview import preview
+    from git_theta.commands.merge_preview import preview
 
     ours = our_head(repository)
     theirs = heads_to_merge(repository, ours, request.revisions, request.combines)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import closing
 
+from git_theta.commands.merge import Merge
 from git_theta.errors import ThetaError
-from git_theta.git.merge_command import Merge
 from git_theta.git.repository import Repository
 from git_theta.merges.apply import Applied
 from git_theta.merging import trailers

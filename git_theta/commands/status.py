@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass
 from functools import partial
 
+from git_theta.commands.exchange import is_text
 from git_theta.drivers.commit_check import staged
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
 from git_theta.git import attribute_files
 from git_theta.git.blobs import find_manifests, in_index
-from git_theta.git.exchange import is_text
 from git_theta.git.repository import Repository
 from git_theta.merging import unmerged
 from git_theta.merging.unmerged import Unmerged
