@@ -12,14 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 from git_theta.checkpoints.layout import Layout, Source
-from git_theta.checkpoints.zip_local import first_entry
+from git_theta.checkpoints.zip_local import PICKLE, first_entry
 
 if TYPE_CHECKING:
     from git_theta.checkpoints.remainder import Remainder
     from git_theta.tensors import Tensor
-
-PICKLE = "/data.pkl"
-"""How the name of the first entry ends; before that is the archive's one folder."""
 
 # What reads a file is imported when there is one: git starts the process that asks `recognises` for every
 # `git add`, and most files are of another format.

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from git_theta.checkpoints.layout import Layout, Span, View
 from git_theta.checkpoints.pickle_data import UnreadPickle
-from git_theta.checkpoints.pytorch import PICKLE
 from git_theta.checkpoints.tensor_bytes import pieces
 from git_theta.checkpoints.torch_archive import read_root, storage_entries
 from git_theta.checkpoints.torch_storages import Stored, raw_storages, stored_tensors
 from git_theta.checkpoints.torch_tensors import named_tensors
 from git_theta.checkpoints.zip_archive import Entry, Read, checksum_places, locate, read_directory
-from git_theta.checkpoints.zip_local import STORED
+from git_theta.checkpoints.zip_local import PICKLE, STORED
 from git_theta.errors import DamagedCheckpoint
 
 if TYPE_CHECKING:

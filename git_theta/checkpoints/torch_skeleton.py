@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from git_theta.checkpoints.pickle_values import Value
-from git_theta.checkpoints.pytorch import PICKLE
 from git_theta.checkpoints.torch_archive import read_root, storage_entries
 from git_theta.checkpoints.zip_archive import Entry, read_directory
-from git_theta.checkpoints.zip_local import first_entry
+from git_theta.checkpoints.zip_local import PICKLE, first_entry
 from git_theta.errors import DamagedCheckpoint, ThetaError
 
 

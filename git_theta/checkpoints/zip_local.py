@@ -15,6 +15,9 @@ lengths of the name and of the extra field that follow."""
 STORED = 0
 """The compression method that does not compress."""
 
+PICKLE = "/data.pkl"
+"""How the name of the first entry of torch.save's archives ends; before that is the archive's one folder."""
+
 
 def first_entry(head: bytes) -> tuple[str, int] | None:
     """Name and start of the data of a ZIP's first entry if that is stored, from the file's first bytes."""

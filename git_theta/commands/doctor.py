@@ -10,6 +10,7 @@ from typing import Literal
 from git_theta import __version__, search_path
 from git_theta import manifest as manifests
 from git_theta.errors import UPGRADE, ThetaError
+from git_theta.filters.stand_ins import parsed
 from git_theta.git import attributes, version
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.overrides import files, overrides
@@ -23,7 +24,7 @@ from git_theta.setup.configuration import SETTINGS, GitConfig, configured
 from git_theta.terminal.showing import operand, pathspec, printable, word
 from git_theta.versions import misplaced
 from git_theta.versions.raw import raw_in_index
-from git_theta.versions.recorded import ATTRIBUTED, parsed, problem
+from git_theta.versions.recorded import ATTRIBUTED, problem
 
 _SHOWN = 5
 Level = Literal["ok", "note", "wrong"]

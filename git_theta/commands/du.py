@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from git_theta.errors import DamagedObject, MissingObject
+from git_theta.filters.stand_ins import parsed
 from git_theta.git.repository import EMPTY, Repository
 from git_theta.manifest import Manifest, StorageLine, is_manifest
 from git_theta.versions.changes import parse_raw
-from git_theta.versions.recorded import parsed, problem
+from git_theta.versions.recorded import problem
 
 
 @dataclass

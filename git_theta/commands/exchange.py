@@ -11,6 +11,7 @@ from pathlib import Path
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, MissingObject, NewerManifest, ThetaError
 from git_theta.filters import stand_ins
+from git_theta.filters.stand_ins import parsed
 from git_theta.git import blobs
 from git_theta.git.partial import bring_missing
 from git_theta.git.repository import Repository
@@ -24,7 +25,7 @@ from git_theta.remotes.pushing import prepare
 from git_theta.setup import hook_files
 from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import printable
-from git_theta.versions.recorded import ATTRIBUTED, parsed
+from git_theta.versions.recorded import ATTRIBUTED
 from git_theta.versions.recovery import named
 
 Say = Callable[[str], None]

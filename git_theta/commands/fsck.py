@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from git_theta import manifest as manifests
-from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject, ThetaError
 from git_theta.filters import stand_ins
 from git_theta.git.blobs import Blob, find_manifests, in_index, reachable
 from git_theta.git.partial import bring_missing
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine
+from git_theta.manifest.chains import closure
 from git_theta.objects.fsck import Fault, check_objects, check_tensors
 from git_theta.remotes.fetching import on_remotes
 from git_theta.remotes.push_plan import commit_of

@@ -12,13 +12,13 @@ from git_theta.diffs.entries import entries
 from git_theta.diffs.report import Report, Row, ordered
 from git_theta.diffs.summary import amount_changed, stored
 from git_theta.errors import ThetaError
+from git_theta.filters.stand_ins import parsed
 from git_theta.git.repository import Repository
 from git_theta.patterns import read
 from git_theta.terminal import screen
 from git_theta.terminal.style import Style
 from git_theta.versions.comparison import Question, compare
 from git_theta.versions.history import Step, Version, place_of, steps
-from git_theta.versions.recorded import parsed
 
 _MOST = 20  # tensors listed of one commit
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from itertools import combinations
-from typing import TYPE_CHECKING
 
-from git_theta.drivers.merge_driver import about_factors, explain
 from git_theta.git.repository import Repository
 from git_theta.merges.decisions import Decision
 from git_theta.merging.entries import Contested
+from git_theta.merging.merge import Merge, Planned
+from git_theta.merging.report import about_factors, explain
 from git_theta.terminal.showing import printable
 from git_theta.versions.comparison import compare_three
 from git_theta.versions.places import Place
-
-if TYPE_CHECKING:
-    from git_theta.commands.merge import Merge, Planned
 
 _WIDTH = 96
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import closing
 
-from git_theta.commands.merge import Merge
 from git_theta.errors import ThetaError
+from git_theta.filters.stand_ins import parsed
 from git_theta.git.repository import Repository
 from git_theta.merges.apply import Applied
 from git_theta.merging import trailers
 from git_theta.merging.checkpoint_merge import CheckpointMerge
 from git_theta.merging.chosen_base import Base
 from git_theta.merging.entries import Head
+from git_theta.merging.merge import Merge
 from git_theta.merging.trailers import Recorded
 from git_theta.terminal.showing import printable
-from git_theta.versions.recorded import parsed
 
 Say = Callable[[str], None]
 

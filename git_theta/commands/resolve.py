@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from git_theta import manifest as manifests
-from git_theta.drivers.merge_driver import about_factors, about_ranks, explain, open_words
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters import stand_ins
 from git_theta.git.blobs import lost
@@ -22,6 +21,7 @@ from git_theta.merging import applied, conflict_sides, conflicts, provenance, re
 from git_theta.merging.checkpoint_merge import CheckpointMerge
 from git_theta.merging.conflict_sides import STAGES, Open
 from git_theta.merging.conflicts import Conflict
+from git_theta.merging.report import about_factors, about_ranks, explain, open_words
 from git_theta.merging.settings import rules_for
 from git_theta.patterns import read
 from git_theta.terminal.interrupts import held_back

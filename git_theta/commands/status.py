@@ -10,6 +10,7 @@ from git_theta.commands.exchange import is_text
 from git_theta.drivers.commit_check import staged
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
+from git_theta.filters.stand_ins import parsed
 from git_theta.git import attribute_files
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.repository import Repository
@@ -21,7 +22,7 @@ from git_theta.setup.configuration import SETTINGS
 from git_theta.terminal.showing import printable
 from git_theta.versions import misplaced
 from git_theta.versions.changes import Cost, cost, costs, parse_raw
-from git_theta.versions.recorded import ATTRIBUTED, parsed, problem
+from git_theta.versions.recorded import ATTRIBUTED, problem
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What Git starts: filters, the diff and merge drivers, textconv and hooks."""

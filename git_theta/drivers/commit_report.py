@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from git_theta.filters.stand_ins import parsed
 from git_theta.git.repository import Repository
 from git_theta.terminal.showing import printable
 from git_theta.versions.changes import costs, parse_raw
-from git_theta.versions.recorded import parsed
 
 _REBASES = ("rebase-merge", "rebase-apply")
 

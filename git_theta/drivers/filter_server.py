@@ -8,12 +8,13 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from git_theta import manifest as manifests
-from git_theta.drivers.interrupted import interrupted
+from git_theta.drivers.interrupted import advised, interrupted
 from git_theta.drivers.pktline import PacketReader, PacketWriter
 from git_theta.errors import MissingObject, ThetaError, too_little_memory
 from git_theta.files import make_folder
 from git_theta.filters import stand_ins
 from git_theta.filters.content import Content
+from git_theta.filters.stand_ins import parsed
 from git_theta.git import callers
 from git_theta.git.callers import Caller
 from git_theta.git.repository import Repository
@@ -23,7 +24,6 @@ from git_theta.remotes.fetching import fetch_missing
 from git_theta.setup import hook_files
 from git_theta.terminal.showing import printable
 from git_theta.versions import mending, recovery
-from git_theta.versions.recorded import parsed
 from git_theta.versions.recovery import named
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ class Server:
         self._status("error")
 
     def _tell(self, failures: Mapping[str, ThetaError]) -> None:
-        _say(recovery.advised(failures, interrupted(self._repository, self._command, self._treeish)))
+        _say(advised(failures, interrupted(self._repository, self._command, self._treeish)))
 
     def _status(self, status: str) -> None:
         self._writer.lines([f"status={status}"])

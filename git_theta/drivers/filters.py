@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from git_theta.chains import closure
 from git_theta.drivers.purpose import Purpose, purpose
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters import expansion, prepared
@@ -20,12 +19,12 @@ from git_theta.git import attributes, callers
 from git_theta.git.callers import Caller
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
+from git_theta.manifest.chains import closure
 from git_theta.merging import conflicts
-from git_theta.remotes.fetching import on_remotes
 from git_theta.settings import Settings
-from git_theta.tensors import Tensor
 from git_theta.terminal.showing import printable
 from git_theta.versions import mending, misplaced
+from git_theta.versions.known import known
 from git_theta.versions.recorded import recorded, related
 from git_theta.versions.recovery import named
 
@@ -111,27 +110,3 @@ def _can_store(repository: Repository) -> bool:
     """Whether the store can be written, as far as permissions tell."""
     folder = repository.theta if repository.theta.exists() else repository.common_dir
     return os.access(folder, os.W_OK)
-
-
-def known(
-    repository: Repository,
-    recorded: Sequence[Manifest],
-    related: Callable[[], Sequence[Manifest]] = tuple,
-    doubts: bool = True,
-) -> Known:
-    """What is known in a repository about a file; see Known."""
-    return Known(
-        recorded,
-        related,
-        repository.index,
-        repository.objects,
-        doubts=doubts,
-        elsewhere=lambda objects: on_remotes(repository, objects),
-        norm=_norm,
-    )
-
-
-def _norm(tensor: Tensor) -> float:
-    from git_theta.diffs.blocks import norm_of  # only where something new is stored
-
-    return norm_of(tensor)

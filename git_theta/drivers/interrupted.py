@@ -9,14 +9,16 @@ leaves files alone that the user never added.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from git_theta.errors import ThetaError
 from git_theta.git.operation import merged_heads
 from git_theta.git.repository import Repository
 from git_theta.remotes.advice import Advice, advice
 from git_theta.terminal.showing import pathspec, word
+from git_theta.versions.recovery import named
 
 _MOVES = {"checkout", "switch", "merge", "pull", "rebase", "cherry-pick", "revert", "stash", "am"}
 _NEW_BRANCH = {"-b", "-B", "-c", "-C", "--orphan"}
@@ -175,3 +177,20 @@ def _previous(repository: Repository) -> str:
         if name not in ("", "HEAD"):
             return name
     return "-"
+
+
+def advised(failures: Mapping[str, ThetaError], what: Interrupted) -> ThetaError:
+    """One error for all files that could not be written, with the way back and the way on."""
+    errors = [named(pathname, error) for pathname, error in failures.items()]
+    mend = list(dict.fromkeys(error.remedy for error in errors if error.remedy))
+    there = "" if mend else what.bring.in_other_clone
+    on = "; ".join(filter(None, [*(mend or [what.fetch()]), *what.again()]))
+    if not what.back:
+        cloned = f"cd {word(str(Path.cwd()))}; " if what.command[:1] == ["clone"] else ""
+        lines = [there, f"then type: {cloned}{on}"]
+    else:
+        back = "; ".join(what.back)
+        files = " (and remove the new files that git status lists)" if what.leaves else ""
+        lost = f"to go back (uncommitted changes are lost){files}: {back}"
+        lines = [lost, there, f"to try again then: {on}"]
+    return ThetaError("\n".join(error.message for error in errors), "\n  ".join(filter(None, lines)))

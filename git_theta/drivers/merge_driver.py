@@ -9,7 +9,6 @@ file is not merged.
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -17,15 +16,14 @@ from functools import partial
 from pathlib import Path
 
 from git_theta import files
-from git_theta.checkpoints.remainder import TYPE
-from git_theta.diffs.text import counted
 from git_theta.errors import MissingObject, ThetaError
+from git_theta.filters.stand_ins import parsed
 from git_theta.git import attributes, callers, operation
 from git_theta.git.operation import Operation
 from git_theta.git.repository import Repository
-from git_theta.merges import factors, places
+from git_theta.merges import places
 from git_theta.merges.apply import Applied
-from git_theta.merges.decisions import BASE, PartDecision, Plan, is_one_sided
+from git_theta.merges.decisions import BASE, Plan
 from git_theta.merges.device import MissingTorch
 from git_theta.merges.narrowing import device_of, without_torch
 from git_theta.merges.options import NoOptions
@@ -35,13 +33,11 @@ from git_theta.merging import applied as applied_changes
 from git_theta.merging import conflicts, provenance
 from git_theta.merging.checkpoint_merge import CheckpointMerge, manifest_text
 from git_theta.merging.conflicts import Conflict
+from git_theta.merging.report import summary
 from git_theta.merging.settings import rules_for, rules_for_ancestors
 from git_theta.terminal.progress_bar import ProgressBar
 from git_theta.terminal.showing import printable
-from git_theta.versions.recorded import parsed
 
-_SHOWN = 5  # reasons
-_TAKEN, _OPEN = "taken from one side", "in conflict"
 _MARKER_SIZE = 7  # unless the attribute conflict-marker-size says otherwise
 
 
@@ -156,21 +152,6 @@ def _merge_ancestors(repository: Repository, call: Call) -> int:
     return 1
 
 
-def explain(plan: Plan) -> list[str]:
-    """Why there are conflicts, in lines: the commonest reasons, with tensors that they are about."""
-    names: dict[str, list[str]] = {}
-    for decision in plan.conflicts():
-        names.setdefault(decision.reason, []).append(decision.name)
-    lines = []
-    for reason, found in sorted(names.items(), key=lambda item: -len(item[1]))[:_SHOWN]:
-        more = f" and {len(found) - 2} more" if len(found) > 3 else ""
-        shown = found[: 2 if more else 3]
-        lines.append(f"  {', '.join(map(printable, shown))}{more}: {reason}")
-    if len(names) > _SHOWN:
-        lines.append(f"  ... and {len(names) - _SHOWN} more reasons")
-    return lines
-
-
 def _rules(repository: Repository, call: Call, doing: Operation) -> Rules:
     typed = [places.favoured(doing.favoured)] if doing.favoured else []
     rules_of = applied_changes.rules_for if doing.applies else rules_for
@@ -233,84 +214,6 @@ def _stored(repository: Repository, text: bytes) -> str:
 def _write(repository: Repository, file: Path, text: bytes) -> None:
     """Replace a file's contents by complete ones."""
     files.replace(file, text, aside=repository.store.temporary)
-
-
-def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
-    """What was merged, in lines."""
-    counts = Counter(decision.action for decision in plan.decisions if not decision.counter)
-    taken = sum(
-        one.action == "take" and one.state != "unchanged" and not one.counter for one in plan.decisions
-    )
-    counters = sum(one.counter for one in plan.decisions) + sum(one.counter for one in plan.parts)
-    strategies = Counter(
-        (is_one_sided(decision), decision.combination.strategy.name)
-        for decision in plan.decisions
-        if decision.combination
-    )
-    parts = [
-        f"{count} {'changed on some sides only, combined' if one_sided else 'merged'} ({name})"
-        for (one_sided, name), count in strategies.most_common()
-    ]
-    numbers = (
-        ("taken from one side", taken),
-        ("added", counts["add"]),
-        ("removed", counts["remove"]),
-        ("in conflict", counts["conflict"]),
-    )
-    parts += [f"{count} {word}" for word, count in numbers if count]
-    parts += [f"{counted(counters, 'note')} of the training kept as ours"] if counters else []
-    others = Counter(_what_became_of(part) for part in plan.parts)
-    parts += [f"{counted(others[word], 'other value')} {word}" for word in (_TAKEN, _OPEN) if others[word]]
-    lines = [
-        f"{printable(path)}: {counted(len(plan.decisions), 'tensor')}: {', '.join(parts) or 'none changed'}"
-    ]
-    for name, count in applied.not_finite.items():
-        lines.append(f"warning: {printable(path)}: {count} entries of {name} are not finite in the result")
-    return lines + about_factors(path, plan) + about_ranks(path, applied) + explain(plan)
-
-
-def _what_became_of(part: PartDecision) -> str:
-    if part.action == "conflict":
-        return _OPEN
-    one_sided = part.state.endswith("on one side") and not part.counter
-    return _TAKEN if one_sided and not part.name.endswith(TYPE) else ""
-
-
-def about_factors(path: str, plan: Plan) -> list[str]:
-    """Warnings where factors are merged apart, and what would be right."""
-    lines = []
-    if found := factors.apart(plan):
-        lines.append(
-            f"warning: {printable(path)}: {counted(len(found), 'pair')} of LoRA factors "
-            f"({printable(found[0].first)}, ...) merged apart: "
-            "what comes out is not the merged product; average and linear merge that with lora=product"
-        )
-    if names := factors.others_apart(plan):
-        lines.append(
-            f"warning: {printable(path)}: factors of {counted(len(names), 'update')} "
-            f"({printable(names[0])}, ...) merged apart: "
-            "what comes out is not the merged update; ours and theirs take one as it is"
-        )
-    return lines
-
-
-def about_ranks(path: str, applied: Applied) -> list[str]:
-    """A warning where our rank cannot hold merged products."""
-    if not applied.lost:
-        return []
-    name = max(applied.lost, key=lambda name: applied.lost[name])
-    return [
-        f"warning: {printable(path)}: {len(applied.lost)} merged LoRA products do not fit our rank: up to "
-        f"{100 * applied.lost[name]:.2g} % of them is lost ({printable(name)})"
-    ]
-
-
-def open_words(plan: Plan) -> str:
-    """How much a plan leaves open."""
-    tensors, parts = len(plan.open_tensors()), len(plan.open_parts())
-    words = [f"{tensors} tensors"] if tensors or not parts else []
-    words += [counted(parts, "other value")] if parts else []
-    return f"{' and '.join(words)} {'is' if (tensors, parts) == (0, 1) else 'are'}"
 
 
 def _say_how(record: Conflict, doing: Operation) -> None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from git_theta import manifest as manifests
 from git_theta.errors import ThetaError
+from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import Blob, find_manifests, reachable
 from git_theta.git.repository import Repository
 from git_theta.remotes.directory import DirectoryRemote
 from git_theta.remotes.push_plan import commit_of, damage
-from git_theta.versions.recorded import parsed
 from git_theta.versions.recovery import needing
 
 _SHOWN = 10

@@ -7,7 +7,7 @@ import sys
 
 from git_theta import manifest as manifests
 from git_theta.drivers.filters import Filters
-from git_theta.drivers.interrupted import interrupted
+from git_theta.drivers.interrupted import advised, interrupted
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
 from git_theta.filters.content import Content, DescriptorStream
@@ -55,7 +55,7 @@ def smudge(pathname: str) -> None:
         _filters(repository).smudge(manifest, _write)
     except ThetaError as error:
         what = interrupted(repository, command, "")
-        raise recovery.advised({pathname: error}, what) from None
+        raise advised({pathname: error}, what) from None
 
 
 def _filters(repository: Repository) -> Filters:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from threading import Lock
 
-from git_theta.chains import Cost, closure, cost_of, costs, room
 from git_theta.dtypes import BYTES, DType
 from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest, StorageLine, TensorLine
+from git_theta.manifest.chains import Cost, closure, cost_of, costs, room
 from git_theta.objects.index import Index, Lines
 from git_theta.objects.reader import Objects
 from git_theta.settings import Settings

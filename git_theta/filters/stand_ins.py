@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from git_theta.errors import ThetaError
-from git_theta.manifest import TEXT_MAGIC, is_manifest
+from git_theta.errors import DamagedManifest, ThetaError
+from git_theta.manifest import TEXT_MAGIC, Manifest, is_manifest, parse
 from git_theta.terminal.showing import fill, printable
 
 PROBE = 4096
@@ -111,6 +111,16 @@ def plain(text: bytes) -> bytes:
         text = _decoded(text)
     end = text.find(b"\n")
     return text.replace(b"\r\n", b"\n") if text[end - 1 : end] == b"\r" else text
+
+
+def parsed(blob: bytes) -> Manifest | None:
+    """The manifest that a blob holds, whatever its line ends; None for anything else and damaged ones."""
+    if not is_manifest(blob):
+        return None
+    try:
+        return parse(plain(blob))
+    except DamagedManifest:
+        return None
 
 
 def recoded(encoding: str) -> ThetaError:

@@ -1,1 +1,1 @@
-"""Everything that talks to Git."""
+"""Git itself, asked through the git command. Nothing here knows what a tensor is."""

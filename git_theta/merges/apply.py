@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 
 from blake3 import blake3
 
-from git_theta import chains
 from git_theta.diffs.sweep import cores
 from git_theta.filters.keeper import Keeper
 from git_theta.filters.known import Known
 from git_theta.filters.prepared import Preparation
-from git_theta.manifest import Manifest, TensorLine, ViewLine
+from git_theta.manifest import Manifest, TensorLine, ViewLine, chains
 from git_theta.merges import engine, jobs, products
 from git_theta.merges.crew import Progress
 from git_theta.merges.decisions import Decision, Plan

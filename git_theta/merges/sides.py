@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from git_theta.chains import closure
 from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest, TensorLine
+from git_theta.manifest.chains import closure
 from git_theta.merges.decisions import BASE, Decision, Plan
 from git_theta.merges.surveyed import surveyed
 from git_theta.objects.index import Lines

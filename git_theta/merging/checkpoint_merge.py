@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import IO
 
 from git_theta import manifest as manifests
-from git_theta.chains import closure
 from git_theta.checkpoints.remainder import Remainder, undivided
-from git_theta.drivers.filters import known
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
+from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import find_manifests, sizes
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine, TensorLine
+from git_theta.manifest.chains import closure
 from git_theta.merges import plan as planning
 from git_theta.merges.apply import Applied, Means, apply
 from git_theta.merges.crew import Progress as MergeProgress
@@ -34,7 +34,7 @@ from git_theta.terminal.progress import Progress
 from git_theta.versions import checkpoint, mending
 from git_theta.versions.changes import parse_raw
 from git_theta.versions.checkpoint import Checkpoint
-from git_theta.versions.recorded import parsed
+from git_theta.versions.known import known
 from git_theta.versions.recovery import missing as missing_error
 from git_theta.versions.recovery import named
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from git_theta.diffs.text import counted
 from git_theta.errors import ThetaError
+from git_theta.filters.stand_ins import parsed
 from git_theta.git import operation
 from git_theta.git.repository import IndexEntry, Repository
 from git_theta.merging.records import Records
 from git_theta.terminal.showing import operand, pathspec, printable
-from git_theta.versions.recorded import parsed
 
 if TYPE_CHECKING:
     from git_theta.merges.decisions import Help, Plan

@@ -11,12 +11,12 @@ import re
 
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
+from git_theta.filters.stand_ins import parsed
 from git_theta.git.repository import IndexEntry, Repository
 from git_theta.manifest import LARGEST, is_manifest
 from git_theta.merging.conflicts import Stages, resolved_stages
 from git_theta.terminal.showing import pathspec, printable
 from git_theta.versions import past_versions
-from git_theta.versions.recorded import parsed
 
 _MARKER = re.compile(rb"([<|=>])\1{6,}( |\n|\Z)")
 _PART = {b"<": "ours", b"|": "base", b"=": "theirs", b">": ""}

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from git_theta.chains import closure
 from git_theta.errors import DamagedObject, MissingObject, ThetaError
 from git_theta.manifest import StorageLine
+from git_theta.manifest.chains import closure
 from git_theta.objects.store import LocalStore
 from git_theta.objects.verifying import verify
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from git_theta.chains import closure
 from git_theta.errors import DamagedManifest
 from git_theta.manifest import StorageLine, parse_storage, write_storage
+from git_theta.manifest.chains import closure
 from git_theta.objects.database import Database, seal
 
 Lines = Mapping[str, StorageLine]

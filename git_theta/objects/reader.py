@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from git_theta import scratch
-from git_theta.chains import costs
 from git_theta.dtypes import DType
 from git_theta.errors import DamagedObject, NewerObject, ThetaError
 from git_theta.manifest import StorageLine
+from git_theta.manifest.chains import costs
 from git_theta.objects import codec
 from git_theta.objects.arrays import data_array
 from git_theta.objects.container import Container

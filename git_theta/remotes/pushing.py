@@ -6,6 +6,7 @@ from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 
 from git_theta.errors import UPGRADE, MissingObject, NewerManifest, ThetaError
+from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import Blob
 from git_theta.git.repository import Repository
 from git_theta.remotes.configured import open_remote
@@ -14,7 +15,6 @@ from git_theta.remotes.push_plan import Plan, Push, beyond, commit_of, naming, r
 from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import fill, pathspec, printable, word
 from git_theta.terminal.units import human_size
-from git_theta.versions.recorded import parsed
 
 _SHOWN = 10
 Named = list[tuple[Blob, list[str]]]

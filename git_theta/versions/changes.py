@@ -6,11 +6,11 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import in_tree, sizes, staged_manifests
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.terminal.units import human_size, percent
-from git_theta.versions.recorded import parsed
 
 _REGULAR = ("100644", "100755")
 

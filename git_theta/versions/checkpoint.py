@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from git_theta import manifest as manifests
-from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject, ThetaError
 from git_theta.filters import stand_ins
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, TensorLine
+from git_theta.manifest.chains import closure
 from git_theta.remotes.fetching import fetch_missing
 from git_theta.remotes.interface import Advance
 from git_theta.settings import Settings

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from git_theta.chains import met_again
 from git_theta.diffs.compare import Version, compare_checkpoints
 from git_theta.diffs.entries import Entry, entries
 from git_theta.diffs.matching import match
@@ -16,6 +15,7 @@ from git_theta.diffs.memory import Memory
 from git_theta.errors import MissingObject, ThetaError
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, TensorLine
+from git_theta.manifest.chains import met_again
 from git_theta.patterns import read
 from git_theta.terminal.progress_bar import ProgressBar
 from git_theta.terminal.showing import printable

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from git_theta import manifest as manifests
-from git_theta.chains import costs
 from git_theta.errors import DamagedManifest, DamagedObject, MissingObject, NewerManifest
 from git_theta.filters import stand_ins
+from git_theta.filters.stand_ins import parsed
 from git_theta.git import blobs
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine
+from git_theta.manifest.chains import costs
 from git_theta.terminal.showing import printable
 from git_theta.terminal.units import align, human_size, percent
 from git_theta.versions import misplaced
-from git_theta.versions.recorded import parsed
 
 
 @dataclass(frozen=True)

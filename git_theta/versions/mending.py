@@ -13,14 +13,15 @@ from contextlib import suppress
 from dataclasses import replace
 
 from git_theta import manifest as manifests
-from git_theta.chains import closure
 from git_theta.errors import DamagedManifest, MissingObject
+from git_theta.filters.stand_ins import parsed
 from git_theta.git.repository import Repository
 from git_theta.manifest import Lines, Manifest, TensorLine, ViewLine
+from git_theta.manifest.chains import closure
 from git_theta.objects.index import Lines as Stored
 from git_theta.remotes.fetching import fetch_missing
 from git_theta.versions import past_versions
-from git_theta.versions.recorded import parsed, recorded
+from git_theta.versions.recorded import recorded
 
 _LIMIT = 1000  # versions of a path that are looked at
 
@@ -105,10 +106,10 @@ def _kinds(tensors: Iterable[TensorLine], views: Iterable[ViewLine]) -> set[Tens
 
 def _framed(repository: Repository, pathname: str, frame: Manifest, lines: Lines) -> bytes:
     """A merge that takes all tensors from the lines and the rest from the frame, with right checksums."""
-    from git_theta.drivers.filters import known
     from git_theta.merges.apply import Means, apply
     from git_theta.merges.decisions import OURS, Decision, Plan, SkeletonDecision
     from git_theta.merges.sides import Sides
+    from git_theta.versions.known import known
 
     decisions = [
         Decision(line.name, "take", "changed on one side", (None, line), OURS, of=getattr(line, "of", ""))
@@ -121,7 +122,7 @@ def _framed(repository: Repository, pathname: str, frame: Manifest, lines: Lines
 
 def _together(repository: Repository, lines_of: dict[str, Stored | None]) -> Stored:
     """One set of storage lines for digests that come from several places."""
-    from git_theta.drivers.filters import known
+    from git_theta.versions.known import known
 
     record = known(repository, [])
     for digest, lines in lines_of.items():

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from git_theta.chains import costs
 from git_theta.errors import DamagedManifest
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, TensorLine
+from git_theta.manifest.chains import costs
 from git_theta.versions.checkpoint import Checkpoint
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import find_manifests, reachable
 from git_theta.git.repository import Repository
-from git_theta.versions.recorded import parsed
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest
 from git_theta.filters import stand_ins
+from git_theta.filters.stand_ins import parsed
 from git_theta.git.operation import merged_heads
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
@@ -70,13 +71,3 @@ def problem(text: bytes) -> str:
     except DamagedManifest as error:
         return error.message
     return ""
-
-
-def parsed(blob: bytes) -> Manifest | None:
-    """The manifest that a blob holds, whatever its line ends; None for anything else and damaged ones."""
-    if not manifests.is_manifest(blob):
-        return None
-    try:
-        return manifests.parse(stand_ins.plain(blob))
-    except DamagedManifest:
-        return None

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from git_theta.drivers.interrupted import Interrupted
 from git_theta.errors import DamagedObject, MissingObject, ThetaError
 from git_theta.manifest import Manifest, TensorLine
-from git_theta.terminal.showing import fill, printable, word
+from git_theta.terminal.showing import fill, printable
 
 _SHOWN = 3  # tensors named in a message
 
@@ -63,20 +61,3 @@ def named(pathname: str, error: ThetaError) -> ThetaError:
         error.message = f"{printable(pathname)}: {error.message}"
     error.remedy = fill(error.remedy, pathname)
     return error
-
-
-def advised(failures: Mapping[str, ThetaError], what: Interrupted) -> ThetaError:
-    """One error for all files that could not be written, with the way back and the way on."""
-    errors = [named(pathname, error) for pathname, error in failures.items()]
-    mend = list(dict.fromkeys(error.remedy for error in errors if error.remedy))
-    there = "" if mend else what.bring.in_other_clone
-    on = "; ".join(filter(None, [*(mend or [what.fetch()]), *what.again()]))
-    if not what.back:
-        cloned = f"cd {word(str(Path.cwd()))}; " if what.command[:1] == ["clone"] else ""
-        lines = [there, f"then type: {cloned}{on}"]
-    else:
-        back = "; ".join(what.back)
-        files = " (and remove the new files that git status lists)" if what.leaves else ""
-        lost = f"to go back (uncommitted changes are lost){files}: {back}"
-        lines = [lost, there, f"to try again then: {on}"]
-    return ThetaError("\n".join(error.message for error in errors), "\n  ".join(filter(None, lines)))

@@ -19,7 +19,7 @@ from test_diff_driver import MODEL, write_change
 _SLOW = """
 import os, signal, sys
 from git_theta.cli import entry
-from git_theta.git import progress_bar
+from git_theta.terminal import progress_bar
 
 progress_bar._PATIENCE = progress_bar._INTERVAL = 0.0
 show = progress_bar.ProgressBar.__call__
@@ -183,8 +183,8 @@ def test_output_that_is_not_read_to_its_end_is_no_error(history: GitRepo) -> Non
 @pytest.mark.parametrize("noticed", [True, False])
 def test_a_reader_that_left(history: GitRepo, noticed: bool) -> None:
     """Before the comparison, or while it was made: an error would make git say that the driver died."""
-    program = "import sys\nfrom git_theta.cli import entry\nfrom git_theta.git import terminal\n"
-    program += "" if noticed else "terminal.is_read = lambda: True\n"
+    program = "import sys\nfrom git_theta.cli import entry\nfrom git_theta.terminal import screen\n"
+    program += "" if noticed else "screen.is_read = lambda: True\n"
     program += "sys.exit(entry.main(['diff-driver', *sys.argv[1:]]))"
     sides = [(MODEL, history.head(f"{revision}:{MODEL}"), "100644") for revision in ("v0", "v1")]
     reader, writer = os.pipe()

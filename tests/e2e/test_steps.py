@@ -42,11 +42,11 @@ class Steps:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.left, self.dead = -1, False
         self.names: list[str] = []
-        move, remove, run, popen = files.move, files.remove, Repository.run, Repository.popen
+        rename, remove, run, popen = files.move, files.remove, Repository.run, Repository.popen
 
         def moved(source: Path, target: Path) -> None:
             self.step(target.name if len(target.name) < 40 else target.parent.name)
-            move(source, target)
+            rename(source, target)
 
         def removed(path: Path) -> None:
             if self.dead or path.exists():

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from git_theta import chains
-from git_theta.chains import Cost
 from git_theta.errors import DamagedManifest
-from git_theta.manifest import StorageLine
+from git_theta.manifest import StorageLine, chains
+from git_theta.manifest.chains import Cost
 
 
 def storage_of(bases: dict[str, tuple[str, ...]]) -> dict[str, StorageLine]:

@@ -53,7 +53,7 @@ def test_what_git_calls_does_not_wait_for_click(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     modules = imported_by(arguments)
-    assert f"git_theta.git.{arguments[0].replace('-', '_').replace('hook', 'hooks')}" in modules
+    assert f"git_theta.drivers.{arguments[0].replace('-', '_').replace('hook', 'hooks')}" in modules
     assert "click" not in modules
 
 

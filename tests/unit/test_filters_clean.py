@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from git_theta import manifest as manifests
-from git_theta.chains import costs
 from git_theta.checkpoints import registry
 from git_theta.checkpoints.layout import Layout, Source, Span
 from git_theta.dtypes import _ALL, dtype
@@ -27,6 +26,7 @@ from git_theta.filters.clean import Request
 from git_theta.filters.content import Content
 from git_theta.filters.held import Allowance, FileTensor, HeldTensor
 from git_theta.manifest import Manifest, StorageLine
+from git_theta.manifest.chains import costs
 from git_theta.objects.writer import TensorWriter
 from git_theta.settings import Settings
 from git_theta.tensors import CHUNK_BYTES, ArrayTensor

@@ -136,16 +136,16 @@ def test_a_failure_is_shown_in_place() -> None:
 
 def test_what_reads_manifests_only_does_without_numpy() -> None:
     modules = [
-        "diff",
-        "diff_driver",
-        "textconv",
-        "norms",
-        "tensor_log",
-        "tensor_blame",
-        "show",
-        "diff_changes",
+        "commands.diff",
+        "drivers.diff_driver",
+        "drivers.textconv",
+        "versions.norms",
+        "commands.log",
+        "commands.blame",
+        "commands.show",
+        "versions.diff_changes",
     ]
-    program = "".join(f"import git_theta.git.{name}\n" for name in modules)
+    program = "".join(f"import git_theta.{name}\n" for name in modules)
     program += "import sys\nprint(*sorted({'numpy', 'torch', 'zarr', 'git', 'rich'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -28,7 +28,7 @@ main()
 
 PRINT_AND_SERVE = """
 import os
-from git_theta.git import filter_process
+from git_theta.drivers import filter_process
 filter_process.serve = lambda incoming, outgoing: (print("hello", flush=True), os.write(outgoing, b"0000"))
 filter_process.main()
 """

@@ -108,10 +108,10 @@ def test_a_change_and_its_revert_are_the_identity_up_to_rounding_once(
     bits = [one.view(np.uint32).tolist() for one in (ours, before, after)]
     there, _ = applied(dtype, bits[1], bits[0], bits[2])
     back, _ = applied(dtype, bits[2], there, bits[1])
-    moved = numbers(dtype, there)
-    # Rounding moved by half a unit in its last place at most, and ours again.
-    allowed = np.spacing(np.abs(moved).astype(np.float32)) / 2 + np.spacing(np.abs(ours)) / 2
-    assert (np.abs(numbers(dtype, back) - ours.astype(np.float64)) <= allowed).all()
+    moved, returned = numbers(dtype, there), numbers(dtype, back)
+    # Rounding moved by half a unit in its last place at most, and what returns again.
+    allowed = sum(np.spacing(np.abs(one).astype(np.float32)) / 2 for one in (moved, returned))
+    assert (np.abs(returned - ours.astype(np.float64)) <= allowed).all()
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

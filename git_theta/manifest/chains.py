@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from git_theta.errors import DamagedManifest
 
 if TYPE_CHECKING:
-    from git_theta.manifest import StorageLine
+    from git_theta.manifest.lines import StorageLine
 
 DEEPEST = 64
 """Updates between a tensor and dense data, at most. Configuration asks for far fewer."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from git_theta.errors import DamagedManifest
 
 if TYPE_CHECKING:
-    from git_theta.manifest import Manifest
+    from git_theta.manifest.lines import Manifest
 
 
 def check(manifest: Manifest) -> None:

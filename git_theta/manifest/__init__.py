@@ -1,0 +1,41 @@
+"""The manifest: the small text that Git stores in place of a checkpoint."""
+
+from git_theta.manifest.lines import Lines, Manifest, StorageLine, TensorLine, ViewLine
+from git_theta.manifest.text import (
+    LARGEST,
+    MAGIC,
+    TEXT_MAGIC,
+    VERSION,
+    find_objects,
+    find_size,
+    is_manifest,
+    parse,
+    parse_storage,
+    read_lines,
+    version_of,
+    with_root,
+    write,
+    write_storage,
+)
+
+__all__ = [
+    "LARGEST",
+    "MAGIC",
+    "TEXT_MAGIC",
+    "VERSION",
+    "Lines",
+    "Manifest",
+    "StorageLine",
+    "TensorLine",
+    "ViewLine",
+    "find_objects",
+    "find_size",
+    "is_manifest",
+    "parse",
+    "parse_storage",
+    "read_lines",
+    "version_of",
+    "with_root",
+    "write",
+    "write_storage",
+]

@@ -1,0 +1,113 @@
+"""What the lines of a manifest say; see text for how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from git_theta.dtypes import DType
+
+
+@dataclass(frozen=True)
+class TensorLine:
+    """Identity of one stored tensor. `digest` is the BLAKE3 of its bytes, in hexadecimal."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    digest: str
+
+    @property
+    def nbytes(self) -> int:
+        return self.dtype.nbytes(self.shape)
+
+
+@dataclass(frozen=True)
+class ViewLine:
+    """A tensor over the bytes of another one; see checkpoints.layout.View."""
+
+    name: str
+    of: str
+    dtype: DType
+    shape: tuple[int, ...]
+    offset: int
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StorageLine:
+    """Where the data of a digest is kept.
+
+    Attributes:
+        oid: SHA-256 of the object, which names it.
+        size: bytes of the object.
+        member: which of the object's members it is.
+        update: name of the update kind.
+        bases: digests of the tensors that the update predicts from.
+    """
+
+    digest: str
+    oid: str
+    size: int
+    member: int
+    update: str
+    bases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The lines of a manifest, each right by itself; they need not belong together.
+
+    Attributes:
+        head: of the first line.
+        skeletons: (digest, size) of each skeleton line.
+    """
+
+    head: Mapping[str, Any]
+    tensors: tuple[TensorLine, ...]
+    views: tuple[ViewLine, ...]
+    skeletons: tuple[tuple[str, int], ...]
+    storage: Mapping[str, StorageLine]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A checkpoint as Git stores it.
+
+    Attributes:
+        format: name of the format plug-in, "opaque" for files of no known format.
+        size: bytes of the file.
+        root: BLAKE3 over all of the identity: the file's own, without another pass over it.
+        tensors: sorted by name.
+        views: sorted by name.
+        skeleton: digest of the skeleton's stored form, which also says in which order the tensors lie
+            (see filters.skeleton).
+        skeleton_size: its bytes.
+        storage: by digest, closed under `bases`; empty where only the identity is known.
+    """
+
+    format: str
+    size: int
+    root: str
+    tensors: tuple[TensorLine, ...]
+    views: tuple[ViewLine, ...]
+    skeleton: str
+    skeleton_size: int
+    storage: Mapping[str, StorageLine] = field(default_factory=dict)
+
+    def tensor(self, name: str) -> TensorLine | None:
+        """The stored tensor of that name, or None."""
+        return next((line for line in self.tensors if line.name == name), None)
+
+    def digests(self) -> list[str]:
+        """Every digest that the file itself needs, the skeleton last, each once."""
+        return list(dict.fromkeys([*(line.digest for line in self.tensors), self.skeleton]))
+
+    def oids(self) -> dict[str, int]:
+        """Size of every object that a checkout needs, by oid."""
+        return {line.oid: line.size for line in self.storage.values()}
+
+    def with_storage(self, storage: Mapping[str, StorageLine]) -> Manifest:
+        """The same checkpoint with these storage lines."""
+        return replace(self, storage=storage)
