@@ -19,11 +19,11 @@ from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
 from git_theta.filters.content import Content
 from git_theta.filters.held import FileTensor
-from git_theta.filters.keeper import Keeper
-from git_theta.filters.known import Known
 from git_theta.git.repository import Repository
 from git_theta.merging import applied_updates
 from git_theta.objects.writer import TensorWriter
+from git_theta.storing.keeper import Keeper
+from git_theta.storing.known import Known
 from git_theta.tensors import Tensor
 from git_theta.terminal.showing import operand, pathspec, printable
 from git_theta.updates import registry as kinds

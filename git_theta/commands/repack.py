@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from git_theta import manifest as manifests
 from git_theta.dtypes import BYTES
 from git_theta.errors import DamagedManifest
-from git_theta.filters.known import SKELETON
 from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import find_manifests, in_tree, reachable
 from git_theta.git.repository import Repository
@@ -19,6 +18,7 @@ from git_theta.manifest.chains import closure, costs, room
 from git_theta.objects.writer import Payload, TensorWriter
 from git_theta.remotes.fetching import missing
 from git_theta.settings import Grouping
+from git_theta.storing.known import SKELETON
 from git_theta.updates import chooser
 from git_theta.updates.interface import Base, Target
 from git_theta.versions.fixed import naming, pins

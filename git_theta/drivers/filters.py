@@ -13,7 +13,6 @@ from git_theta.filters import expansion, prepared
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
 from git_theta.filters.expansion import Expansion
-from git_theta.filters.known import Known
 from git_theta.filters.smudge import Smudger, Write
 from git_theta.git import attributes, callers
 from git_theta.git.callers import Caller
@@ -22,6 +21,7 @@ from git_theta.manifest import Manifest
 from git_theta.manifest.chains import closure
 from git_theta.merging import conflicts
 from git_theta.settings import Settings
+from git_theta.storing.known import Known
 from git_theta.terminal.showing import printable
 from git_theta.versions import mending, misplaced
 from git_theta.versions.known import known

@@ -15,13 +15,13 @@ from git_theta.checkpoints.registry import PROBE
 from git_theta.errors import NewerManifest
 from git_theta.filters import remains, stand_ins
 from git_theta.filters.content import Content
-from git_theta.filters.known import Known
 from git_theta.filters.recorded_layout import holds
 from git_theta.filters.single_pass import Means, SinglePass
 from git_theta.manifest import Manifest
 from git_theta.objects.reader import Objects
 from git_theta.objects.writer import TensorWriter
 from git_theta.settings import Settings
+from git_theta.storing.known import Known
 from git_theta.terminal.showing import printable
 
 

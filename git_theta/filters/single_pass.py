@@ -20,12 +20,12 @@ from git_theta.errors import DamagedCheckpoint
 from git_theta.filters import skeleton
 from git_theta.filters.content import Content
 from git_theta.filters.held import Allowance, FileTensor, HeldTensor
-from git_theta.filters.keeper import Keeper
-from git_theta.filters.known import SKELETON, Known
 from git_theta.manifest import Manifest, TensorLine, ViewLine
 from git_theta.objects.store import LocalStore
 from git_theta.objects.writer import Payload, TensorWriter
 from git_theta.settings import Settings
+from git_theta.storing.keeper import Keeper
+from git_theta.storing.known import SKELETON, Known
 from git_theta.tensors import ArrayTensor
 from git_theta.updates.interface import Target
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from blake3 import blake3
 
 from git_theta.diffs.sweep import cores
-from git_theta.filters.keeper import Keeper
-from git_theta.filters.known import Known
 from git_theta.filters.prepared import Preparation
 from git_theta.manifest import Manifest, TensorLine, ViewLine, chains
 from git_theta.merges import engine, jobs, products
@@ -29,6 +27,8 @@ from git_theta.merges.surveyed import surveyed
 from git_theta.objects.reader import Objects
 from git_theta.objects.writer import SMALL_BYTES, TensorWriter
 from git_theta.settings import Settings
+from git_theta.storing.keeper import Keeper
+from git_theta.storing.known import Known
 from git_theta.tensors import Tensor
 from git_theta.updates.interface import Parameters, Proposal, Target
 

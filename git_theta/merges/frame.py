@@ -18,14 +18,14 @@ from git_theta.errors import ThetaError
 from git_theta.filters import skeleton
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
-from git_theta.filters.keeper import Keeper
-from git_theta.filters.known import SKELETON, Known
 from git_theta.manifest import Manifest, TensorLine, ViewLine
 from git_theta.merges import remainders
 from git_theta.merges.decisions import Decision, Plan
 from git_theta.merges.sides import Sides
 from git_theta.objects.reader import Objects
 from git_theta.settings import Settings
+from git_theta.storing.keeper import Keeper
+from git_theta.storing.known import SKELETON, Known
 from git_theta.tensors import ArrayTensor, Tensor
 from git_theta.terminal.showing import printable
 from git_theta.updates.interface import Target

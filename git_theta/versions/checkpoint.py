@@ -213,10 +213,10 @@ def _from_file(
     from git_theta.filters.clean import Cleaner  # these need NumPy, which manifests do not
     from git_theta.filters.content import Content
     from git_theta.filters.held import FileTensor
-    from git_theta.filters.known import Known
     from git_theta.objects.index import Index
     from git_theta.objects.reader import Objects
     from git_theta.objects.store import LocalStore
+    from git_theta.storing.known import Known
 
     objects = repository.objects if repository else Objects(LocalStore(Path(os.devnull)))
     nothing = Known((), tuple, Index(objects.store.root / "index.sqlite"), objects)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from git_theta.filters.known import Known
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.remotes.fetching import on_remotes
+from git_theta.storing.known import Known
 from git_theta.tensors import Tensor
 
 

@@ -96,7 +96,7 @@ MERGE = "theta", "merge", "theirs", "-s", "average"
     [
         "git_theta.merging.checkpoint_merge:CheckpointMerge.plan",
         "git_theta.merges.engine:write_linear",
-        "git_theta.filters.keeper:Keeper.keep",
+        "git_theta.storing.keeper:Keeper.keep",
         "git_theta.merging.move:with_trailers",
     ],
 )

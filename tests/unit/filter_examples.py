@@ -12,7 +12,6 @@ import numpy as np
 from git_theta import manifest as manifests
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.content import Content
-from git_theta.filters.known import Known
 from git_theta.filters.smudge import Smudger
 from git_theta.manifest import Manifest
 from git_theta.manifest.chains import closure
@@ -20,6 +19,7 @@ from git_theta.objects.index import Index
 from git_theta.objects.reader import Objects
 from git_theta.objects.store import LocalStore
 from git_theta.settings import Settings
+from git_theta.storing.known import Known
 
 Tensors = Mapping[str, tuple[str, tuple[int, ...], bytes]]
 """By name: the name of the dtype, the shape, the bytes."""

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "git_theta"
 ROOMS = (
     *("cli", "commands", "drivers", "merging", "versions", "setup", "remotes", "git"),
-    *("merges", "diffs", "filters", "objects", "updates", "checkpoints", "manifest", "kernels"),
+    *("merges", "diffs", "filters", "storing", "objects", "updates", "checkpoints", "manifest", "kernels"),
 )
 """From the top: a room imports from those after it, and from the leaves."""
 LEAVES = ("terminal",)

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from git_theta import manifest as manifests
 from git_theta.errors import MissingObject, ThetaError
-from git_theta.filters.known import Known
 from git_theta.merges.apply import Applied, Means, apply
 from git_theta.merges.decisions import Plan
 from git_theta.merges.narrowing import continued, needs_torch, without_torch
@@ -25,6 +24,7 @@ from git_theta.merges.remainders import read_remainder
 from git_theta.merges.rules import Rules
 from git_theta.merges.sides import Sides
 from git_theta.settings import Settings
+from git_theta.storing.known import Known
 
 Values = Mapping[str, np.ndarray]
 LARGE = (200, 200)  # more than shares an object with others

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from git_theta import manifest as manifests
-from git_theta.filters.known import Known
 from git_theta.manifest import Manifest
 from git_theta.merges.apply import Means, apply
 from git_theta.merges.decisions import Plan
@@ -24,6 +23,7 @@ from git_theta.merges.plan import plan
 from git_theta.merges.rules import Rules
 from git_theta.merges.sides import Sides
 from git_theta.settings import Settings
+from git_theta.storing.known import Known
 
 Model = dict[str, np.ndarray]
 APPLY = resolve([applying("", "apply")])

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from git_theta.filters.prospects import Prospects
+from git_theta.storing.search_limit import Prospects
 
 
 def looked_at(outcomes: list[bool | None]) -> list[int]:

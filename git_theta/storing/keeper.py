@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from threading import Lock
 
-from git_theta.filters.known import Known
-from git_theta.filters.prospects import Prospects
 from git_theta.manifest import StorageLine
 from git_theta.objects.writer import Bundle, Payload, TensorWriter
 from git_theta.settings import Settings
+from git_theta.storing.known import Known
+from git_theta.storing.search_limit import Prospects
 from git_theta.updates import chooser
 from git_theta.updates.interface import Base, Proposal, Target
 from git_theta.updates.sampling import dense_bytes
