@@ -10,7 +10,7 @@ import click
 from git_theta.cli.merge_options import merge_options
 
 if TYPE_CHECKING:
-    from git_theta.merges.places import Layer
+    from git_theta.merges.rule_sources import Layer
 
 
 @click.command
@@ -132,7 +132,7 @@ def _typed(
     rules: tuple[str, ...],
     renames: tuple[str, ...],
 ) -> Layer:
-    from git_theta.merges import places
+    from git_theta.merges import rule_sources
 
-    layer = places.command_line(favoured or strategy, options, rules, renames)
+    layer = rule_sources.command_line(favoured or strategy, options, rules, renames)
     return replace(layer, one_sided="take") if favoured else layer

@@ -17,8 +17,8 @@ from git_theta.checkpoints.checks import checked
 from git_theta.checkpoints.layout import Format, Layout, Span
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
-from git_theta.filters.content import Content
-from git_theta.filters.held import FileTensor
+from git_theta.filters.file_tensors import FileTensor
+from git_theta.filters.source import Content
 from git_theta.git.repository import Repository
 from git_theta.merging import applied_updates
 from git_theta.objects.writer import TensorWriter
@@ -27,10 +27,10 @@ from git_theta.storing.known import Known
 from git_theta.tensors import Tensor
 from git_theta.terminal.showing import operand, pathspec, printable
 from git_theta.updates import registry as kinds
-from git_theta.updates.guides import Guide, Replaced
+from git_theta.updates.adapter_files import guides
+from git_theta.updates.adapters import Guide, Replaced
 from git_theta.updates.interface import Base, Proposal, Target
 from git_theta.updates.peft_config import ELSEWHERE
-from git_theta.updates.sideload import guides
 from git_theta.versions.checkpoint import from_file
 from git_theta.versions.recorded import recorded, related
 from git_theta.versions.recovery import named

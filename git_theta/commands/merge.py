@@ -13,7 +13,7 @@ from typing import Literal
 from git_theta.errors import ThetaError
 from git_theta.git.favoured_side import Favoured
 from git_theta.git.repository import Repository
-from git_theta.merges.places import Layer
+from git_theta.merges.rule_sources import Layer
 from git_theta.merges.rules import Rules
 from git_theta.merging.chosen_base import chosen
 from git_theta.merging.entries import Head

@@ -17,7 +17,7 @@ from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest
 
 if TYPE_CHECKING:
-    from git_theta.diffs.memory import Memory
+    from git_theta.diffs.cache import Memory
     from git_theta.diffs.metrics import Pair, Question
 
 Progress = Callable[[int, int], None]

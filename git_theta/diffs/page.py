@@ -14,9 +14,9 @@ from importlib.resources import files
 from git_theta.diffs import text
 from git_theta.diffs.columns import METRICS
 from git_theta.diffs.heat import Bars, Cell, HeatMap, bars, heat_map
+from git_theta.diffs.notes import kind, notes
 from git_theta.diffs.report import Report, Row, ordered
 from git_theta.diffs.summary import facts
-from git_theta.diffs.words import kind, notes
 from git_theta.terminal.style import Style
 
 SHADES = 9

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from git_theta.diffs import text
 from git_theta.diffs.columns import METRICS
 from git_theta.diffs.matching import STATUSES
+from git_theta.diffs.notes import Note
 from git_theta.diffs.report import Report, Side
-from git_theta.diffs.words import Note
 from git_theta.terminal.style import Style
 
 _INDENT = "  "

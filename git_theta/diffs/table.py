@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from git_theta.diffs import text
 from git_theta.diffs.columns import BY_IMPORTANCE, METRICS, Metric
+from git_theta.diffs.notes import kind, notes
 from git_theta.diffs.report import Layer, Report, Row, Sort, ordered
 from git_theta.diffs.summary import summary
-from git_theta.diffs.words import kind, notes
 from git_theta.terminal.style import Style
 
 FOLDED = 20

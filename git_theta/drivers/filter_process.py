@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from git_theta.drivers.pktline import PacketReader, PacketWriter, ProtocolError, widen_pipe
-from git_theta.filters.content import Content
+from git_theta.filters.source import Content
 from git_theta.git import callers
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from git_theta.drivers.pktline import PacketReader, PacketWriter
 from git_theta.errors import MissingObject, ThetaError, too_little_memory
 from git_theta.files import make_folder
 from git_theta.filters import stand_ins
-from git_theta.filters.content import Content
+from git_theta.filters.source import Content
 from git_theta.filters.stand_ins import parsed
 from git_theta.git import callers
 from git_theta.git.callers import Caller

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from git_theta.drivers.purpose import Purpose, purpose
 from git_theta.errors import DamagedManifest, ThetaError
-from git_theta.filters import expansion, prepared
+from git_theta.filters import expansion, handoff
 from git_theta.filters.clean import Cleaner, Request
-from git_theta.filters.content import Content
 from git_theta.filters.expansion import Expansion
 from git_theta.filters.smudge import Smudger, Write
+from git_theta.filters.source import Content
 from git_theta.git import attributes, callers
 from git_theta.git.callers import Caller
 from git_theta.git.repository import Repository
@@ -61,7 +61,7 @@ class Filters:
         self._expansion = Expansion(settings.max_expansion, target)
         self._cleaner = Cleaner(repository.objects, self._known, settings, warn)
         repository.store.clean_up()
-        prepared.clean_up(repository.store)
+        handoff.clean_up(repository.store)
 
     def clean(self, content: Content, pathname: str) -> bytes:
         """The manifest of a file; see Cleaner.clean for what is raised. Errors name the file."""

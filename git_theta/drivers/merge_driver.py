@@ -21,7 +21,7 @@ from git_theta.filters.stand_ins import parsed
 from git_theta.git import attributes, callers, operation
 from git_theta.git.operation import Operation
 from git_theta.git.repository import Repository
-from git_theta.merges import places
+from git_theta.merges import rule_sources
 from git_theta.merges.apply import Applied
 from git_theta.merges.decisions import BASE, Plan
 from git_theta.merges.device import MissingTorch
@@ -153,7 +153,7 @@ def _merge_ancestors(repository: Repository, call: Call) -> int:
 
 
 def _rules(repository: Repository, call: Call, doing: Operation) -> Rules:
-    typed = [places.favoured(doing.favoured)] if doing.favoured else []
+    typed = [rule_sources.favoured(doing.favoured)] if doing.favoured else []
     rules_of = applied_changes.rules_for if doing.applies else rules_for
     return rules_of(repository, call.path, *typed)
 

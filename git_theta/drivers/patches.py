@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from git_theta import files
 from git_theta import manifest as manifests
-from git_theta.filters.content import Content
+from git_theta.filters.source import Content
 from git_theta.git import blobs
 from git_theta.git.callers import Caller
 from git_theta.git.repository import Repository

@@ -10,7 +10,7 @@ from git_theta.drivers.filters import Filters
 from git_theta.drivers.interrupted import advised, interrupted
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
-from git_theta.filters.content import Content, DescriptorStream
+from git_theta.filters.source import Content, DescriptorStream
 from git_theta.git import callers
 from git_theta.git.repository import Repository
 from git_theta.remotes.fetching import fetch_missing

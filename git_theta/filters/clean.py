@@ -14,9 +14,9 @@ from git_theta.checkpoints.layout import Format, Layout
 from git_theta.checkpoints.registry import PROBE
 from git_theta.errors import NewerManifest
 from git_theta.filters import remains, stand_ins
-from git_theta.filters.content import Content
 from git_theta.filters.recorded_layout import holds
 from git_theta.filters.single_pass import Means, SinglePass
+from git_theta.filters.source import Content
 from git_theta.manifest import Manifest
 from git_theta.objects.reader import Objects
 from git_theta.objects.writer import TensorWriter

@@ -8,8 +8,8 @@ from __future__ import annotations
 from git_theta.checkpoints.layout import Span
 from git_theta.errors import ThetaError
 from git_theta.filters import skeleton
-from git_theta.filters.content import Content
-from git_theta.filters.held import FileTensor
+from git_theta.filters.file_tensors import FileTensor
+from git_theta.filters.source import Content
 from git_theta.manifest import Manifest
 from git_theta.objects.reader import Objects
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 from git_theta.errors import DamagedCheckpoint, ThetaError
 from git_theta.filters import skeleton
-from git_theta.filters.content import Content
+from git_theta.filters.source import Content
 from git_theta.manifest import Manifest
 from git_theta.objects.reader import Objects
 from git_theta.tensors import chunks

@@ -18,8 +18,8 @@ from git_theta.checkpoints.registry import OPAQUE
 from git_theta.dtypes import BYTES
 from git_theta.errors import DamagedCheckpoint
 from git_theta.filters import skeleton
-from git_theta.filters.content import Content
-from git_theta.filters.held import Allowance, FileTensor, HeldTensor
+from git_theta.filters.file_tensors import Allowance, FileTensor, HeldTensor
+from git_theta.filters.source import Content
 from git_theta.manifest import Manifest, TensorLine, ViewLine
 from git_theta.objects.store import LocalStore
 from git_theta.objects.writer import Payload, TensorWriter

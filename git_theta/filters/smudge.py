@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from git_theta import scratch
 from git_theta.errors import DamagedObject, ThetaError
-from git_theta.filters import prepared, skeleton
-from git_theta.filters.prepared import Prepared
+from git_theta.filters import handoff, skeleton
+from git_theta.filters.handoff import Prepared
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.objects.reader import Objects
 from git_theta.tensors import CHUNK_BYTES, Tensor
@@ -41,7 +41,7 @@ class Smudger:
             MissingObject, DamagedObject, DamagedManifest: names the tensor. Some bytes may have been
                 written by then.
         """
-        with prepared.taken(self._objects.store, manifest) as left:
+        with handoff.taken(self._objects.store, manifest) as left:
             self._smudge(manifest, left, write)
 
     def _smudge(self, manifest: Manifest, left: Prepared, write: Write) -> None:

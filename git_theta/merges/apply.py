@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from blake3 import blake3
 
 from git_theta.diffs.sweep import cores
-from git_theta.filters.prepared import Preparation
+from git_theta.filters.handoff import Preparation
 from git_theta.manifest import Manifest, TensorLine, ViewLine, chains
 from git_theta.merges import engine, jobs, products
-from git_theta.merges.crew import Progress
 from git_theta.merges.decisions import Decision, Plan
 from git_theta.merges.engine import Merged
-from git_theta.merges.frame import Frame
 from git_theta.merges.inputs import Job
+from git_theta.merges.result_file import Frame
 from git_theta.merges.sides import Sides
 from git_theta.merges.surveyed import surveyed
+from git_theta.merges.workers import Progress
 from git_theta.objects.reader import Objects
 from git_theta.objects.writer import SMALL_BYTES, TensorWriter
 from git_theta.settings import Settings

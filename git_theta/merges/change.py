@@ -15,8 +15,8 @@ import numpy as np
 from git_theta import scratch
 from git_theta.dtypes import DType
 from git_theta.merges.arithmetic import round_to_odd
-from git_theta.merges.crew import Crew
 from git_theta.merges.inputs import Inputs, agree, not_finite, write_result
+from git_theta.merges.workers import Crew
 from git_theta.updates.arithmetic import weighted_sum, widened
 from git_theta.values import from_float, to_float
 

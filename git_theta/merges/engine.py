@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from git_theta import scratch
 from git_theta.diffs.sweep import cores
 from git_theta.merges import device as devices
-from git_theta.merges.accelerator import DeviceBlocks
 from git_theta.merges.arithmetic import Linear, arithmetic_for
 from git_theta.merges.change import write_changes
-from git_theta.merges.crew import Crew, Progress
-from git_theta.merges.host import HostBlocks, write_linear
+from git_theta.merges.cpu_blocks import HostBlocks, write_linear
+from git_theta.merges.gpu_blocks import DeviceBlocks
 from git_theta.merges.inputs import Inputs, Job, copy_rows
 from git_theta.merges.interface import Block, Blocks, Coefficients, Strategy
-from git_theta.merges.whole import WholeBlocks
+from git_theta.merges.whole_tensors import WholeBlocks
+from git_theta.merges.workers import Crew, Progress
 from git_theta.tensors import ArrayTensor
 
 if TYPE_CHECKING:

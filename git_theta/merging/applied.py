@@ -10,9 +10,9 @@ import os
 from collections.abc import Sequence
 
 from git_theta.git.repository import Repository
-from git_theta.merges import places
-from git_theta.merges.places import Layer
+from git_theta.merges import rule_sources
 from git_theta.merges.registry import APPLY
+from git_theta.merges.rule_sources import Layer
 from git_theta.merges.rules import Rules
 from git_theta.merging import settings
 
@@ -29,9 +29,9 @@ def rules_for(repository: Repository, path: str, *first: Layer) -> Rules:
     configured = settings.layers(repository, path)
     chosen = _chosen(repository, configured)
     if chosen.strategy == AS_MERGES:
-        return places.resolve([*first, *configured]).combining()
+        return rule_sources.resolve([*first, *configured]).combining()
     renames = [Layer(layer.origin, renames=layer.renames) for layer in configured]
-    return places.resolve([*first, chosen, *renames])
+    return rule_sources.resolve([*first, chosen, *renames])
 
 
 def _chosen(repository: Repository, configured: Sequence[Layer]) -> Layer:
@@ -41,4 +41,4 @@ def _chosen(repository: Repository, configured: Sequence[Layer]) -> Layer:
         (f"git config {KEY}", repository.config.get(KEY)),
         *((f"{layer.origin}: apply", layer.apply) for layer in configured),
     ]
-    return places.applying(*next((one for one in said if one[1].strip()), ("", APPLY)))
+    return rule_sources.applying(*next((one for one in said if one[1].strip()), ("", APPLY)))

@@ -13,7 +13,7 @@ from git_theta import manifest as manifests
 from git_theta.checkpoints.remainder import Remainder, undivided
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters.clean import Cleaner, Request
-from git_theta.filters.content import Content
+from git_theta.filters.source import Content
 from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import find_manifests, sizes
 from git_theta.git.repository import Repository
@@ -21,12 +21,12 @@ from git_theta.manifest import Manifest, StorageLine, TensorLine
 from git_theta.manifest.chains import closure
 from git_theta.merges import plan as planning
 from git_theta.merges.apply import Applied, Means, apply
-from git_theta.merges.crew import Progress as MergeProgress
 from git_theta.merges.decisions import Plan
 from git_theta.merges.remainders import read_remainder
 from git_theta.merges.resolutions import planned
 from git_theta.merges.rules import Rules
 from git_theta.merges.sides import Sides, inputs_of
+from git_theta.merges.workers import Progress as MergeProgress
 from git_theta.remotes.advice import advice
 from git_theta.remotes.fetching import fetch_missing, missing
 from git_theta.tensors import Tensor

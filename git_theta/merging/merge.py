@@ -16,7 +16,7 @@ from git_theta.merges.decisions import Plan
 from git_theta.merges.device import check_name
 from git_theta.merges.named_sides import numbered
 from git_theta.merges.narrowing import device_of
-from git_theta.merges.places import COMMAND_LINE, Layer
+from git_theta.merges.rule_sources import COMMAND_LINE, Layer
 from git_theta.merges.rules import Rules, check_matches
 from git_theta.merging import trailers
 from git_theta.merging.checkpoint_merge import CheckpointMerge, fetch_changed

@@ -10,8 +10,8 @@ from typing import Any
 
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
-from git_theta.merges import places
-from git_theta.merges.places import Layer
+from git_theta.merges import rule_sources
+from git_theta.merges.rule_sources import Layer
 from git_theta.merges.rules import Rules
 
 FILE = ".thetaconfig"
@@ -31,7 +31,7 @@ def rules_for(repository: Repository, path: str, *first: Layer) -> Rules:
     Raises:
         ThetaError: something there makes no sense; names the place and the rule.
     """
-    return places.resolve([*first, *layers(repository, path)]).combining()
+    return rule_sources.resolve([*first, *layers(repository, path)]).combining()
 
 
 def carried(layers_of: Mapping[str, Layer]) -> dict[str, str]:
@@ -50,7 +50,7 @@ def rules_for_ancestors(repository: Repository, path: str) -> Rules:
     """
     given = {name: _layer(said) for name, said in json.loads(os.environ.get(_CARRIED, "{}")).items()}
     if path in given:
-        return places.resolve([given[path]])
+        return rule_sources.resolve([given[path]])
     return rules_for(repository, path, *filter(None, [given.get("")]))
 
 
@@ -66,9 +66,9 @@ def layers(repository: Repository, path: str) -> Sequence[Layer]:
     for option, values in config.section("theta.merge").items():
         configured += [(f"theta.merge.{option}", value) for value in values]
     return (
-        places.environment(os.environ.get(VARIABLE)),
-        places.git_config(configured),
-        places.thetaconfig(_versioned(repository), path),
+        rule_sources.environment(os.environ.get(VARIABLE)),
+        rule_sources.git_config(configured),
+        rule_sources.thetaconfig(_versioned(repository), path),
     )
 
 

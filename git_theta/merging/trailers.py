@@ -24,8 +24,8 @@ from dataclasses import dataclass, replace
 
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
-from git_theta.merges import places
-from git_theta.merges.places import Layer
+from git_theta.merges import rule_sources
+from git_theta.merges.rule_sources import Layer
 from git_theta.merges.rules import Rules
 
 _PREFIX = "Theta-"
@@ -58,7 +58,7 @@ class Recorded:
 
     def rules(self, origin: str) -> Rules:
         """The settings as rules. Raises ThetaError where they make no sense."""
-        return places.resolve([self.layer(origin)])
+        return rule_sources.resolve([self.layer(origin)])
 
 
 def trailers(recorded: Mapping[str, Recorded], device: str, base: str) -> list[str]:

@@ -12,7 +12,7 @@ from git_theta.updates.checks import alike
 from git_theta.updates.interface import Base, Proposal, Target
 
 if TYPE_CHECKING:
-    from git_theta.updates.guides import Guide
+    from git_theta.updates.adapters import Guide
 
 _NEAR = 0.03
 """A base from which a delta takes less than this part of the tensor is near enough not to look for others."""

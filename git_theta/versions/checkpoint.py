@@ -211,8 +211,8 @@ def _from_file(
     repository: Repository | None, label: str, path: Path, pathname: str, stack: ExitStack
 ) -> Checkpoint:
     from git_theta.filters.clean import Cleaner  # these need NumPy, which manifests do not
-    from git_theta.filters.content import Content
-    from git_theta.filters.held import FileTensor
+    from git_theta.filters.file_tensors import FileTensor
+    from git_theta.filters.source import Content
     from git_theta.objects.index import Index
     from git_theta.objects.reader import Objects
     from git_theta.objects.store import LocalStore

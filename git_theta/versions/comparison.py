@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from git_theta.diffs.cache import Memory
 from git_theta.diffs.compare import Version, compare_checkpoints
 from git_theta.diffs.entries import Entry, entries
 from git_theta.diffs.matching import match
-from git_theta.diffs.memory import Memory
 from git_theta.errors import MissingObject, ThetaError
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, TensorLine

@@ -27,12 +27,12 @@ import torch
 
 from git_theta.dtypes import dtype
 from git_theta.merges import registry
-from git_theta.merges.accelerator import DeviceBlocks, _rounded
-from git_theta.merges.crew import Crew
 from git_theta.merges.engine import merge
+from git_theta.merges.gpu_blocks import DeviceBlocks, _rounded
 from git_theta.merges.inputs import Job
 from git_theta.merges.interface import Block, Coefficients
 from git_theta.merges.options import fit, parse
+from git_theta.merges.workers import Crew
 from git_theta.tensors import ArrayTensor
 from git_theta.values import from_float
 

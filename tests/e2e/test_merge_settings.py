@@ -5,7 +5,7 @@ from git_repo import GitRepo
 
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
-from git_theta.merges.places import command_line
+from git_theta.merges.rule_sources import command_line
 from git_theta.merges.rules import Rules
 from git_theta.merging.settings import rules_for
 

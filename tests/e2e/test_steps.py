@@ -24,7 +24,7 @@ from git_theta.drivers import commit_check
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
 from git_theta.manifest import parse
-from git_theta.merges.places import Layer
+from git_theta.merges.rule_sources import Layer
 from git_theta.merging import move
 
 BASE, OURS, THEIRS = model(a=1, b=2, c=3), model(a=10, b=20, c=3), model(a=30, b=40, c=5)

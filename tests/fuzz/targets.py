@@ -24,7 +24,7 @@ from git_theta.checkpoints.torch_tensors import named_tensors
 from git_theta.dtypes import dtype
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
-from git_theta.merges.places import path_matches
+from git_theta.merges.rule_sources import path_matches
 from git_theta.merges.rules import parse_rename, parse_rule
 from git_theta.objects.container import Container
 from git_theta.updates import residual

@@ -11,8 +11,8 @@ import numpy as np
 
 from git_theta import manifest as manifests
 from git_theta.filters.clean import Cleaner, Request
-from git_theta.filters.content import Content
 from git_theta.filters.smudge import Smudger
+from git_theta.filters.source import Content
 from git_theta.manifest import Manifest
 from git_theta.manifest.chains import closure
 from git_theta.objects.index import Index

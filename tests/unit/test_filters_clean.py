@@ -23,8 +23,8 @@ from git_theta.dtypes import _ALL, dtype
 from git_theta.errors import DamagedCheckpoint, ThetaError
 from git_theta.filters import single_pass, skeleton
 from git_theta.filters.clean import Request
-from git_theta.filters.content import Content
-from git_theta.filters.held import Allowance, FileTensor, HeldTensor
+from git_theta.filters.file_tensors import Allowance, FileTensor, HeldTensor
+from git_theta.filters.source import Content
 from git_theta.manifest import Manifest, StorageLine
 from git_theta.manifest.chains import costs
 from git_theta.objects.writer import TensorWriter

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from git_theta.drivers.pktline import LARGEST_PAYLOAD, PacketReader, PacketWriter, ProtocolError, widen_pipe
 from git_theta.errors import ThetaError
-from git_theta.filters.content import Content
+from git_theta.filters.source import Content
 
 lines = st.lists(
     st.text(st.characters(exclude_characters="\n", codec="utf-8"), max_size=20).filter(bool), max_size=5

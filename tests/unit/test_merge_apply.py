@@ -18,9 +18,9 @@ from git_theta.errors import MissingObject, ThetaError
 from git_theta.merges.apply import Applied, Means, apply
 from git_theta.merges.decisions import Plan
 from git_theta.merges.narrowing import continued, needs_torch, without_torch
-from git_theta.merges.places import command_line, resolve
 from git_theta.merges.plan import plan
 from git_theta.merges.remainders import read_remainder
+from git_theta.merges.rule_sources import command_line, resolve
 from git_theta.merges.rules import Rules
 from git_theta.merges.sides import Sides
 from git_theta.settings import Settings

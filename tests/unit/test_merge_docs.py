@@ -7,7 +7,7 @@ import pytest
 
 from git_theta.merges import registry
 from git_theta.merges.options import describe
-from git_theta.merges.places import Layer, resolve, thetaconfig
+from git_theta.merges.rule_sources import Layer, resolve, thetaconfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "merging.md"
 

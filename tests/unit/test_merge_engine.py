@@ -12,7 +12,7 @@ import pytest
 from git_theta.dtypes import dtype
 from git_theta.errors import ThetaError
 from git_theta.manifest import TensorLine
-from git_theta.merges import engine, host, inputs, registry
+from git_theta.merges import cpu_blocks, engine, inputs, registry
 from git_theta.merges.arithmetic import arithmetic_for, linear_coefficients
 from git_theta.merges.decisions import Combination, Decision
 from git_theta.merges.device import check_name, choose, computes_in
@@ -92,7 +92,7 @@ def result(one, **arguments):
 def small_ranges(monkeypatch):
     """Many ranges and blocks even in small tensors."""
     monkeypatch.setattr(inputs, "CHUNK_BYTES", 1 << 12)
-    monkeypatch.setattr(host, "_BLOCK", 1 << 10)
+    monkeypatch.setattr(cpu_blocks, "_BLOCK", 1 << 10)
 
 
 def options_for(name):
@@ -117,7 +117,7 @@ def test_the_same_bits_for_any_number_of_threads(name, small_ranges):
 def test_ranges_do_not_show_in_the_result(name, monkeypatch):
     whole = result(random_job(name, **options_for(name)))
     monkeypatch.setattr(inputs, "CHUNK_BYTES", 1 << 12)
-    monkeypatch.setattr(host, "_BLOCK", 1 << 10)
+    monkeypatch.setattr(cpu_blocks, "_BLOCK", 1 << 10)
     assert result(random_job(name, wrap=Stored, **options_for(name))).tobytes() == whole.tobytes()
 
 

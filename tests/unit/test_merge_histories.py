@@ -18,8 +18,8 @@ from git_theta import manifest as manifests
 from git_theta.manifest import Manifest
 from git_theta.merges.apply import Means, apply
 from git_theta.merges.decisions import Plan
-from git_theta.merges.places import applying, command_line, resolve
 from git_theta.merges.plan import plan
+from git_theta.merges.rule_sources import applying, command_line, resolve
 from git_theta.merges.rules import Rules
 from git_theta.merges.sides import Sides
 from git_theta.settings import Settings

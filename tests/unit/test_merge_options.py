@@ -177,7 +177,7 @@ def test_every_strategy_is_complete():
 def test_listing_strategies_does_not_import_torch():
     code = (
         "import sys\n"
-        "from git_theta.merges import registry, options, places, plan, jobs\n"
+        "from git_theta.merges import registry, options, rule_sources, plan, jobs\n"
         "for name in registry.names(): options.describe(registry.by_name(name))\n"
         "print(sorted({'torch', 'zarr', 'git'} & set(sys.modules)))"
     )

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from git_theta.dtypes import dtype
 from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest, TensorLine, ViewLine
-from git_theta.merges.places import command_line, resolve
 from git_theta.merges.plan import plan
+from git_theta.merges.rule_sources import command_line, resolve
 from git_theta.merges.rules import Rules
 
 F32, BF16, I64 = dtype("F32"), dtype("BF16"), dtype("I64")

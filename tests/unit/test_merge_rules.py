@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from git_theta.errors import ThetaError
-from git_theta.merges.places import (
+from git_theta.merges.rule_sources import (
     Layer,
     command_line,
     environment,

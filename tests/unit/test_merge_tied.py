@@ -11,7 +11,7 @@ import pytest
 from filter_examples import model
 from test_merge_apply import Case, rules, torch_file
 
-from git_theta.merges.places import applying, resolve
+from git_theta.merges.rule_sources import applying, resolve
 from git_theta.merges.rules import Rules
 
 torch = pytest.importorskip("torch")

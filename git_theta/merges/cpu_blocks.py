@@ -15,9 +15,9 @@ import numpy as np
 
 from git_theta import kernels, scratch
 from git_theta.merges.arithmetic import Linear, float_type
-from git_theta.merges.crew import Crew
 from git_theta.merges.inputs import Holes, Inputs, Job, number_type, read_tensors, unit_length, write_result
 from git_theta.merges.interface import Block
+from git_theta.merges.workers import Crew
 from git_theta.updates.arithmetic import in_kernels, weighted_sum, widened
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from git_theta.errors import ThetaError
 from git_theta.tensors import Tensor
-from git_theta.updates.guides import (
+from git_theta.updates.adapters import (
     AddedProduct,
     AddedSparsely,
     Guide,

@@ -23,7 +23,7 @@ from typing import IO
 from git_theta.checkpoints.layout import Span
 from git_theta.errors import ThetaError
 from git_theta.files import make_folder, move, remove
-from git_theta.filters.held import FileTensor
+from git_theta.filters.file_tensors import FileTensor
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.objects.store import LocalStore
 from git_theta.regular import open_regular

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from git_theta.merges import accelerator, engine, registry
-from git_theta.merges.accelerator import DeviceBlocks
+from git_theta.merges import engine, gpu_blocks, registry
+from git_theta.merges.gpu_blocks import DeviceBlocks
 from git_theta.merges.in_memory import merge_tensors
 
 torch = pytest.importorskip("torch")
@@ -35,7 +35,7 @@ def on_device(monkeypatch):
 
     def switch():
         monkeypatch.setattr(engine._Run, "_blocks", blocks)
-        monkeypatch.setattr(accelerator, "_RANGE", 500)
+        monkeypatch.setattr(gpu_blocks, "_RANGE", 500)
 
     return switch
 

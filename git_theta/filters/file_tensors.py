@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from git_theta import scratch
 from git_theta.checkpoints.layout import Span
-from git_theta.filters.content import Content
+from git_theta.filters.source import Content
 from git_theta.tensors import CHUNK_BYTES
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from git_theta.checkpoints.layout import Span
 from git_theta.dtypes import dtype
 from git_theta.errors import ThetaError
-from git_theta.filters.content import Content, DescriptorStream
-from git_theta.filters.held import FileTensor
+from git_theta.filters.file_tensors import FileTensor
+from git_theta.filters.source import Content, DescriptorStream
 
 
 class Stream:

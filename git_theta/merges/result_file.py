@@ -17,7 +17,7 @@ from git_theta.dtypes import BYTES
 from git_theta.errors import ThetaError
 from git_theta.filters import skeleton
 from git_theta.filters.clean import Cleaner, Request
-from git_theta.filters.content import Content
+from git_theta.filters.source import Content
 from git_theta.manifest import Manifest, TensorLine, ViewLine
 from git_theta.merges import remainders
 from git_theta.merges.decisions import Decision, Plan

@@ -9,8 +9,8 @@ from stored_updates import Stored, assert_same, base, number_tensor, numbers_of,
 from git_theta.dtypes import DType, dtype
 from git_theta.errors import ThetaError
 from git_theta.tensors import ArrayTensor
-from git_theta.updates import chooser, sideload
-from git_theta.updates.guides import Guide
+from git_theta.updates import adapter_files, chooser
+from git_theta.updates.adapters import Guide
 from git_theta.updates.interface import Target
 
 BF16, F32 = dtype("BF16"), dtype("F32")
@@ -55,7 +55,7 @@ def test_peft_lora(d: DType, config: dict[str, object] | None, scale: float) -> 
     before = weights(d, (96, 80))
     a, b = factor(4, 80, seed=1), factor(96, 4, seed=2)
     adapter = {f"{PEFT}.lora_A.weight": a, f"{PEFT}.lora_B.weight": b}
-    found = sideload.guides(adapter, config, {NAME: (96, 80), "other.weight": (3,)})
+    found = adapter_files.guides(adapter, config, {NAME: (96, 80), "other.weight": (3,)})
     assert list(found) == [NAME]
     product = numbers_of(b).astype(np.float64) @ numbers_of(a) * scale
     check(found[NAME], before, numbers_of(before) + product)
@@ -66,7 +66,7 @@ def test_without_its_configuration_a_lora_is_fitted_to_the_result() -> None:
     a, b = factor(4, 80, seed=1), factor(96, 4, seed=2)
     target = number_tensor(numbers_of(before) + 0.37 * numbers_of(b) @ numbers_of(a), F32)
     adapter = {f"{PEFT}.lora_A.default.weight": a, f"{PEFT}.lora_B.default.weight": b}
-    guide = sideload.guides(adapter, None, {NAME: (96, 80)})[NAME]
+    guide = adapter_files.guides(adapter, None, {NAME: (96, 80)})[NAME]
     (proposal,) = guide.propose(Target(NAME, target), base(before))
     assert Stored(proposal, Target(NAME, target)).residual_bytes < 0.2 * target.bits.nbytes
 
@@ -74,7 +74,7 @@ def test_without_its_configuration_a_lora_is_fitted_to_the_result() -> None:
 def test_the_chooser_follows_a_guide() -> None:
     before = weights(BF16, (96, 80))
     adapter = {f"{PEFT}.lora_A.weight": factor(2, 80, seed=1), f"{PEFT}.lora_B.weight": factor(96, 2, seed=2)}
-    guide = sideload.guides(adapter, {"lora_alpha": 2}, {NAME: (96, 80)})[NAME]
+    guide = adapter_files.guides(adapter, {"lora_alpha": 2}, {NAME: (96, 80)})[NAME]
     applied = Target(NAME, guide.apply(before))
     ranking = chooser.rank(applied, [base(weights(F32, (3, 3))), base(before)], guide)
     assert [one.update for one in ranking.proposals] == ["low-rank", "dense"]  # a delta would be no smaller
@@ -87,7 +87,7 @@ def test_transposed_and_convolution_and_embedding() -> None:
     config = {"lora_alpha": 4, "fan_in_fan_out": True}
     before = weights(F32, (80, 96))
     adapter = {"base_model.model.h.0.c_attn.lora_A.weight": a, "base_model.model.h.0.c_attn.lora_B.weight": b}
-    found = sideload.guides(adapter, config, {"transformer.h.0.c_attn.weight": (80, 96)})
+    found = adapter_files.guides(adapter, config, {"transformer.h.0.c_attn.weight": (80, 96)})
     check(found["transformer.h.0.c_attn.weight"], before, numbers_of(before) + product.T)
 
     before = weights(F32, (96, 20, 2, 2))
@@ -95,23 +95,23 @@ def test_transposed_and_convolution_and_embedding() -> None:
         "base_model.model.conv.lora_A.weight": tensor_of(a.bits, F32, (4, 20, 2, 2)),
         "base_model.model.conv.lora_B.weight": tensor_of(b.bits, F32, (96, 4, 1, 1)),
     }
-    found = sideload.guides(adapter, {"lora_alpha": 4}, {"conv.weight": (96, 20, 2, 2)})
+    found = adapter_files.guides(adapter, {"lora_alpha": 4}, {"conv.weight": (96, 20, 2, 2)})
     check(found["conv.weight"], before, numbers_of(before) + product.reshape(before.shape))
 
     before = weights(F32, (80, 96))
     adapter = {"base_model.model.wte.lora_embedding_A": a, "base_model.model.wte.lora_embedding_B": b}
-    found = sideload.guides(adapter, {"lora_alpha": 4}, {"wte.weight": (80, 96)})
+    found = adapter_files.guides(adapter, {"lora_alpha": 4}, {"wte.weight": (80, 96)})
     check(found["wte.weight"], before, numbers_of(before) + product.T)
 
 
 def test_the_original_naming() -> None:
     before = weights(BF16, (96, 80))
     r, c = factor(96, 3, seed=1), factor(3, 80, seed=2)
-    found = sideload.guides({f"{NAME}/R": r, f"{NAME}/C": c}, None, {NAME: (96, 80)})
+    found = adapter_files.guides({f"{NAME}/R": r, f"{NAME}/C": c}, None, {NAME: (96, 80)})
     check(found[NAME], before, numbers_of(before) + numbers_of(r) @ numbers_of(c))
 
     vector = factor(96, 1, seed=3)
-    found = sideload.guides({f"{NAME}/ia3": vector}, None, {NAME: (96, 80)})
+    found = adapter_files.guides({f"{NAME}/ia3": vector}, None, {NAME: (96, 80)})
     check(found[NAME], before, numbers_of(before) * numbers_of(vector))
 
 
@@ -122,7 +122,7 @@ def test_the_original_naming() -> None:
 def test_ia3(shape: tuple[int, ...], config: dict[str, object], axis: int) -> None:
     before = weights(BF16, (96, 80))
     vector = number_tensor(1 + numbers_of(factor(*shape, seed=3)), F32)
-    found = sideload.guides({f"{PEFT}.ia3_l": vector}, config, {NAME: (96, 80)})
+    found = adapter_files.guides({f"{PEFT}.ia3_l": vector}, config, {NAME: (96, 80)})
     factors = np.expand_dims(numbers_of(vector).ravel(), 1 - axis)
     check(found[NAME], before, numbers_of(before) * factors)
 
@@ -137,10 +137,10 @@ def test_sparse_and_whole_tensors() -> None:
     }
     expected = numbers_of(before).ravel().copy()
     expected[places] += numbers_of(values)
-    check(sideload.guides(adapter, None, {NAME: (96, 80)})[NAME], before, expected.reshape(96, 80))
+    check(adapter_files.guides(adapter, None, {NAME: (96, 80)})[NAME], before, expected.reshape(96, 80))
 
     whole = weights(F32, (96, 80), 7)
-    guide = sideload.guides({f"{PEFT}.weight": whole}, None, {NAME: (96, 80)})[NAME]
+    guide = adapter_files.guides({f"{PEFT}.weight": whole}, None, {NAME: (96, 80)})[NAME]
     assert np.array_equal(guide.apply(before).bits, number_tensor(numbers_of(whole), BF16).bits)
     assert list(guide.propose(Target(NAME, before), base(before))) == []
 
@@ -152,7 +152,7 @@ def test_outputs_that_are_scaled_have_scaled_biases() -> None:
         by_input = bool(said)
         turned = tensor_of(vector.bits, F32, (1, 96)) if by_input else vector
         shapes = {NAME: (80, 96), **dict(list(model.items())[1:])} if by_input else model
-        found = sideload.guides({f"{PEFT}.ia3_l": turned}, {"feedforward_modules": said}, shapes)
+        found = adapter_files.guides({f"{PEFT}.ia3_l": turned}, {"feedforward_modules": said}, shapes)
         assert set(found) == ({NAME} if by_input else set(model))
         if not by_input:
             before = weights(F32, (96,))
@@ -178,7 +178,7 @@ def test_dora(form: str, share: float) -> None:
     before = weights(F32, shape)
     config = {"lora_alpha": 8, "use_dora": True, "fan_in_fan_out": form == "transposed"}
     adapter = {f"{PEFT}.{name}": one for name, one in parts.items()}
-    guide = sideload.guides(adapter, config, {NAME: shape})[NAME].times(share)
+    guide = adapter_files.guides(adapter, config, {NAME: shape})[NAME].times(share)
     start = numbers_of(before).astype(np.float64)
     matrix = start.T if turned else start.reshape(96, 80)
     moved = matrix + 2 * numbers_of(b).astype(np.float64) @ numbers_of(a)
@@ -210,7 +210,7 @@ def test_an_adapter_is_applied_in_part() -> None:
         ({f"{PEFT}.base_layer.weight": whole, **lora}, numbers_of(whole) + product),
     ]
     for adapter, goal in goals:
-        guide = sideload.guides(adapter, None, {NAME: (96, 80)})[NAME]
+        guide = adapter_files.guides(adapter, None, {NAME: (96, 80)})[NAME]
         for share in (0.25, -2.0, 1.0):
             applied = numbers_of(guide.times(share).apply(before))
             np.testing.assert_allclose(applied, start + share * (goal - start), rtol=2e-6, atol=2e-6)
@@ -221,7 +221,7 @@ def test_bias_of_a_lora(weight: float) -> None:
     """It counts as much as the product."""
     before, change = factor(96, seed=5), factor(96, seed=6)
     model = {NAME: (96, 80), "model.layers.0.q_proj.bias": (96,)}
-    found = sideload.guides(LORA | {f"{PEFT}.lora_B.bias": change}, {"r": 4, "lora_alpha": 12}, model)
+    found = adapter_files.guides(LORA | {f"{PEFT}.lora_B.bias": change}, {"r": 4, "lora_alpha": 12}, model)
     assert list(found) == list(model)
     guide = found["model.layers.0.q_proj.bias"].times(weight)
     check(guide, before, numbers_of(before) + weight * 3 * numbers_of(change))
@@ -239,7 +239,8 @@ def test_bias_of_a_lora(weight: float) -> None:
 def test_trained_tokens(name: str, config: dict[str, object], d: DType) -> None:
     """peft holds the rows themselves."""
     before, rows = weights(d, (9, 80)), factor(2, 80, seed=1)
-    guide = sideload.guides({f"base_model.model.model.{name}": rows}, config, {"model.emb.weight": (9, 80)})
+    tensors = {f"base_model.model.model.{name}": rows}
+    guide = adapter_files.guides(tensors, config, {"model.emb.weight": (9, 80)})
     expected = numbers_of(before).astype(np.float64)
     expected[[7, 2]] = numbers_of(rows)
     check(guide["model.emb.weight"], before, expected)
@@ -349,4 +350,4 @@ def test_adapters_that_do_not_fit(
     message: str,
 ) -> None:
     with pytest.raises(ThetaError, match=message):
-        sideload.guides(adapter, config, model or {NAME: (96, 80)})
+        adapter_files.guides(adapter, config, model or {NAME: (96, 80)})

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from git_theta.dtypes import DType
-from git_theta.merges.crew import Crew
 from git_theta.merges.inputs import Inputs, Job, nan_bits, number_type, read_tensors, unit_length
 from git_theta.merges.interface import Block
+from git_theta.merges.workers import Crew
 from git_theta.tensors import CHUNK_BYTES, Tensor
 
 if TYPE_CHECKING:

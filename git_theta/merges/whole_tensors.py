@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
-from git_theta.merges.crew import Crew
 from git_theta.merges.inputs import Inputs, Job, number_type, read_tensors, write_result
 from git_theta.merges.interface import Block
+from git_theta.merges.workers import Crew
 from git_theta.tensors import Tensor
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from filter_examples import Workshop, model
 
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedObject
-from git_theta.filters import prepared
-from git_theta.filters.prepared import Preparation
+from git_theta.filters import handoff
+from git_theta.filters.handoff import Preparation
 from git_theta.manifest import Manifest
 from git_theta.tensors import ArrayTensor
 
@@ -111,7 +111,7 @@ def test_nothing_that_is_not_ours_is_removed(shop: Workshop, tmp_path: Path) -> 
     theirs = path.with_name("notes.txt")
     theirs.write_text("text")
     os.utime(theirs, (0, 0))
-    prepared.clean_up(shop.store)
+    handoff.clean_up(shop.store)
     assert theirs.exists()
 
 
@@ -123,7 +123,7 @@ def test_a_link_in_the_folders_place_leads_nowhere(shop: Workshop, tmp_path: Pat
     folder.rename(tmp_path / "cache")
     folder.symlink_to(tmp_path / "cache")
     os.utime(tmp_path / "cache" / path.name, (0, 0))
-    prepared.clean_up(shop.store)
+    handoff.clean_up(shop.store)
     assert shop.smudge(text) == FILE
     assert (tmp_path / "cache" / path.name).exists()
     left(shop, manifests.parse(text))
@@ -152,11 +152,11 @@ def test_what_nobody_comes_for_is_removed(shop: Workshop) -> None:
     text = shop.clean(FILE)
     manifest = manifests.parse(text)
     path = left(shop, manifest)
-    prepared.clean_up(shop.store)
+    handoff.clean_up(shop.store)
     assert path.exists()
     old = time.time() - 3600
     os.utime(path, (old, old))
-    prepared.clean_up(shop.store)
+    handoff.clean_up(shop.store)
     assert not path.exists()
 
 
@@ -165,7 +165,7 @@ def test_a_store_that_cannot_be_written_is_no_harm(shop: Workshop, monkeypatch: 
     manifest = manifests.parse(text)
     line = manifest.tensor("a")
     assert line is not None
-    monkeypatch.setattr(prepared, "make_folder", lambda path: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr(handoff, "make_folder", lambda path: (_ for _ in ()).throw(OSError(28, "full")))
     preparation = Preparation(shop.store, line.nbytes)
     preparation.add(line.digest, ArrayTensor(line.dtype, line.shape, bytes(line.nbytes)))
     preparation.finish(manifest)

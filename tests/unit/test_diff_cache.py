@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from diff_examples import Content, changed, random_model, tensor, version, with_lora
 
-from git_theta.diffs import memory
+from git_theta.diffs import cache
+from git_theta.diffs.cache import Memory
 from git_theta.diffs.change import Change
 from git_theta.diffs.compare import Version, compare_checkpoints
 from git_theta.diffs.entries import Entry
-from git_theta.diffs.memory import Memory
 from git_theta.diffs.report import Report
 from git_theta.dtypes import dtype
 from git_theta.manifest import TensorLine
@@ -94,7 +94,7 @@ def test_numbers_of_numpy(index: Index) -> None:
 def test_another_definition_is_measured_again(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = ({"a": tensor("F32", np.full(3, value))} for value in (1.0, 2.0))
     first = compared(index, version(old), version(new))
-    monkeypatch.setattr(memory, "_DEFINITION", memory._DEFINITION + 1)
+    monkeypatch.setattr(cache, "_DEFINITION", cache._DEFINITION + 1)
     assert compared(index, lost(old), lost(new)).totals.unknown == 1
     compared(index, version(old), version(new))
     assert compared(index, lost(old), lost(new)) == first
