@@ -12,6 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+WITHOUT_HOOKS = ("-c", "core.hooksPath=/dev/null")
+"""Options of git for what comes before a test's subject: hooks take longer than all the rest."""
+
 _NAMES = {"float32": "F32", "float16": "F16", "float64": "F64", "int64": "I64", "uint8": "U8", "bool": "BOOL"}
 
 
@@ -57,10 +60,10 @@ class GitRepo:
     def commit(self, message: str = "commit", *paths: str) -> str:
         """Add these paths (everything, unless given), commit, and return the commit's oid.
 
-        Without hooks, which take longer than all the rest: tests that are about them say `git commit`.
+        Without hooks: tests that are about them say `git commit`.
         """
-        self.git("add", *(paths or ["--all"]))
-        self.git("-c", "core.hooksPath=/dev/null", "commit", "-q", "-m", message)
+        self.git(*WITHOUT_HOOKS, "add", *(paths or ["--all"]))
+        self.git(*WITHOUT_HOOKS, "commit", "-q", "-m", message)
         return self.head()
 
     def head(self, revision: str = "HEAD") -> str:

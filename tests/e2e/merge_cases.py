@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from git_repo import GitRepo, digest, safetensors_bytes
+from git_repo import WITHOUT_HOOKS, GitRepo, digest, safetensors_bytes
 
 Tensors = Mapping[str, np.ndarray]
 MODEL = "model.safetensors"
@@ -42,20 +42,20 @@ def diverge(
     """
     commit(repo, name, base, "base")
     repo.git("tag", "base")
-    repo.git("switch", "-q", "-c", "theirs")
+    repo.git(*WITHOUT_HOOKS, "switch", "-q", "-c", "theirs")
     commit(repo, name, theirs, "theirs")
-    repo.git("switch", "-q", "main")
+    repo.git(*WITHOUT_HOOKS, "switch", "-q", "main")
     commit(repo, name, ours, "ours")
 
 
 def commit(repo: GitRepo, name: str, data: bytes | None, message: str) -> str:
-    """Commit a file with these contents, or without it."""
+    """Commit a file with these contents, or without it. Hooks do not run."""
     if data is None:
-        repo.git("rm", "-q", "--ignore-unmatch", name)
+        repo.git(*WITHOUT_HOOKS, "rm", "-q", "--ignore-unmatch", name)
     else:
         repo.write(name, data)
-    repo.git("add", "--all")
-    repo.git("commit", "-q", "--allow-empty", "-m", message)
+    repo.git(*WITHOUT_HOOKS, "add", "--all")
+    repo.git(*WITHOUT_HOOKS, "commit", "-q", "--allow-empty", "-m", message)
     return repo.head()
 
 
