@@ -46,5 +46,5 @@ def dtype_and_shape(name: Any, lengths: Any) -> tuple[DType, tuple[int, ...]]:
     shape, kind = tuple(map(number, lengths)), dtype(text(name))
     # Without its zeros too: what multiplies in 64 bits overflows before it meets the zero.
     if kind.nbytes(tuple(filter(None, shape))) >= LIMIT:
-        raise ValueError(f"shape {list(shape)} is absurd")
+        raise ValueError(f"shape {list(shape)} takes more than {LIMIT} bytes")
     return kind, shape

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from git_theta.dtypes import DType
+from git_theta.errors import ThetaError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +29,11 @@ Overflow = Literal["nan", "saturate"]
 """What an 8-bit float makes of a number too large for it: the largest finite value, or NaN (infinity
 in the one format that has it)."""
 
+_SMALL = tuple(
+    (np.full(1, np.finfo(kind).smallest_subnormal), np.full(1, np.finfo(kind).tiny))
+    for kind in (np.float32, np.float64)
+)
+"""The smallest number, and the smallest normal one."""
 _PARTS = {"C32": "F16", "C64": "F32", "C128": "F64"}
 _BIAS = {"F8_E4M3": 7, "F8_E4M3FNUZ": 8, "F8_E5M2": 15, "F8_E5M2FNUZ": 16}
 
@@ -149,18 +155,22 @@ def ordered(bits: Bits, dtype: DType, out: Bits | None = None) -> Bits:
     return out
 
 
-def denormals_survive() -> bool:
-    """Whether this thread computes with denormal numbers as IEEE 754 says, rather than with zeros.
+def check_denormals() -> None:
+    """Check that this thread computes with denormal numbers as IEEE 754 says, rather than with zeros.
 
-    Some libraries switch that off when loaded; predictions would then not be the same on every machine.
+    Some libraries switch that off when they are loaded; predictions would then not be the same on every
+    machine, and what is predicted here could not be read elsewhere.
+
+    Raises:
+        ThetaError: it does not.
     """
-    for kind in (np.float32, np.float64):
-        tiny = np.full(8, np.finfo(kind).smallest_subnormal)
-        if not np.all(tiny + tiny == 2 * tiny[0]) or not np.all(tiny * kind(3) > tiny):
-            return False
-        if not np.all(np.full(8, np.finfo(kind).tiny) * kind(0.5) != 0):
-            return False
-    return True
+    for smallest, normal in _SMALL:
+        half = normal * normal.dtype.type(0.5)
+        if not (smallest + smallest > smallest and smallest * 3 > smallest and half > 0):
+            raise ThetaError(
+                "a library in this process has switched denormal numbers off, so it computes other numbers",
+                "in Python: torch.set_flush_denormal(False); else start git without what was preloaded",
+            )
 
 
 def _round_to_bfloat16(words: NDArray[np.uint32], out: Bits) -> None:

@@ -36,7 +36,9 @@ def checked(layout: Layout, size: int | None) -> Layout:
                 f"tensor {span.name!r} ends at byte {end}, but the file has only {size} bytes"
             )
     if end >= LIMIT:
-        raise DamagedCheckpoint(f"tensor {layout.spans[-1].name!r} ends at byte {end}, which is absurd")
+        raise DamagedCheckpoint(
+            f"tensor {layout.spans[-1].name!r} ends at byte {end}, beyond the last, {LIMIT}"
+        )
     spans = {span.name: span for span in layout.spans}
     for view in layout.views:
         _check_view(view, spans.get(view.of))
@@ -85,7 +87,10 @@ def _check_shape(tensor: Span | View) -> None:
     shape = tensor.shape
     check_dimensions(tensor.name, shape)
     if min(shape, default=0) < 0 or elements(filter(None, shape)) >= LIMIT:
-        raise DamagedCheckpoint(f"tensor {tensor.name!r} has the shape {list(shape)}, which is absurd")
+        raise DamagedCheckpoint(
+            f"tensor {tensor.name!r} has the shape {list(shape)}; lengths are not negative, "
+            f"and a tensor has less than {LIMIT} elements"
+        )
     if tensor.offset < 0:
         raise DamagedCheckpoint(f"tensor {tensor.name!r} has a negative offset")
 
@@ -97,7 +102,7 @@ def _check_view(view: View, span: Span | None) -> None:
     if len(view.strides) != len(view.shape) or min(view.strides, default=0) < 0:
         raise DamagedCheckpoint(f"tensor {view.name!r} has strides that do not fit its shape")
     if max(view.strides, default=0) >= LIMIT:
-        raise DamagedCheckpoint(f"tensor {view.name!r} has absurd strides")
+        raise DamagedCheckpoint(f"tensor {view.name!r} has strides of {LIMIT} elements or more")
     last = view.offset + reach(view.shape, view.strides)
     if last * view.dtype.bits > span.nbytes * 8:
         raise DamagedCheckpoint(f"tensor {view.name!r} reaches past the end of its storage {span.name!r}")

@@ -6,7 +6,6 @@ memory are the ranges being measured, two for each thread, whatever the tensors 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from git_theta.errors import ThetaError
+from git_theta.threads import cores
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -86,12 +86,6 @@ class _Running(Generic[K, T, P, R]):
                     self._error = error
                     raise
             return self._opened[0]
-
-
-def cores() -> int:
-    """How many threads are worth starting."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def sweep(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -23,6 +22,7 @@ from git_theta.objects.writer import TensorWriter
 from git_theta.settings import Settings
 from git_theta.storing.known import Known
 from git_theta.terminal.showing import printable
+from git_theta.threads import cores
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Cleaner:
         self._known = known
         self._settings = settings
         self._warn = warn
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+        workers = cores()
         self._tensors = ThreadPoolExecutor(workers, "tensor")
         chunks = ThreadPoolExecutor(workers, "chunk")
         self._writer = TensorWriter(objects.store, chunks, settings.grouping)

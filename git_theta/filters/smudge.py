@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +18,7 @@ from git_theta.filters.handoff import Prepared
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.objects.reader import Objects
 from git_theta.tensors import CHUNK_BYTES, Tensor
+from git_theta.threads import cores
 
 _AHEAD = 6  # chunks decoded before the one being written
 
@@ -31,7 +31,7 @@ class Smudger:
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+        workers = cores()
         self._executor = ThreadPoolExecutor(workers, "decode")
 
     def smudge(self, manifest: Manifest, write: Write) -> None:

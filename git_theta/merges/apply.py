@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 from blake3 import blake3
 
-from git_theta.diffs.sweep import cores
 from git_theta.filters.handoff import Preparation
 from git_theta.manifest import Manifest, TensorLine, ViewLine, chains
 from git_theta.merges import engine, jobs, products
@@ -30,6 +29,7 @@ from git_theta.settings import Settings
 from git_theta.storing.keeper import Keeper
 from git_theta.storing.known import Known
 from git_theta.tensors import Tensor
+from git_theta.threads import cores
 from git_theta.updates.interface import Parameters, Proposal, Target
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from git_theta import scratch
-from git_theta.diffs.sweep import cores
 from git_theta.merges import device as devices
 from git_theta.merges.arithmetic import Linear, arithmetic_for
 from git_theta.merges.change import write_changes
@@ -27,6 +26,7 @@ from git_theta.merges.interface import Block, Blocks, Coefficients, Strategy
 from git_theta.merges.whole_tensors import WholeBlocks
 from git_theta.merges.workers import Crew, Progress
 from git_theta.tensors import ArrayTensor
+from git_theta.threads import cores
 
 if TYPE_CHECKING:
     import numpy as np

@@ -24,6 +24,7 @@ from git_theta.objects.store import LocalStore
 from git_theta.tensors import CHUNK_BYTES, Tensor, retyped
 from git_theta.updates import registry, residual
 from git_theta.updates.interface import Parameters, Predictor
+from git_theta.values import check_denormals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,6 +69,7 @@ class StoredTensor:
         if self._predictor is None:
             self._source.values("values", first, last, out)
             return
+        check_denormals()
         self._predictor.predict(first, last, out)
         frame = self._source.residual(number)
         if frame is not None:

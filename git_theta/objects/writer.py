@@ -26,6 +26,7 @@ from git_theta.settings import Grouping
 from git_theta.tensors import CHUNK_BYTES, chunks
 from git_theta.updates import registry, residual
 from git_theta.updates.interface import Parameters, Predictor, Proposal, Target
+from git_theta.values import check_denormals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -253,6 +254,7 @@ def _row(
     target: Target, predictor: Predictor, start: int, stop: int, width: int, grouping: Grouping
 ) -> bytes | None:
     """The compressed residual of a chunk, None if the prediction is exact; verified by decoding it."""
+    check_denormals()
     with scratch.borrow(stop - start, target.dtype.storage) as predicted:
         predictor.predict(start, stop, predicted)
         bits = target.tensor.read(start, stop)

@@ -35,11 +35,15 @@ BAD = {
     "twice": (Layout("f", (A, Span("a", F32, (1,), 16))), None, "'a' stands twice"),
     "view of the same name": (Layout("f", (A,), (view(name="a"),)), None, "'a' stands twice"),
     "half a surrogate": (Layout("f", (Span("\ud800", F32, (), 0),)), None, "Unicode"),
-    "negative shape": (Layout("f", (Span("a", F32, (-1, -1), 0),)), None, "absurd"),
-    "overflow hidden by a zero": (Layout("f", (Span("a", F32, (1 << 40, 1 << 40, 0), 0),)), None, "absurd"),
+    "negative shape": (Layout("f", (Span("a", F32, (-1, -1), 0),)), None, "not negative"),
+    "overflow behind a zero": (
+        Layout("f", (Span("a", F32, (1 << 40, 1 << 40, 0), 0),)),
+        None,
+        "less than",
+    ),
     "dimensions": (Layout("f", (Span("a", F32, (1,) * 65, 0),)), None, "65 dimensions"),
     "negative offset": (Layout("f", (Span("a", F32, (1,), -4),)), None, "negative"),
-    "absurd end": (Layout("f", (Span("a", F32, (1,), 1 << 62),)), None, "absurd"),
+    "an end too far": (Layout("f", (Span("a", F32, (1,), 1 << 62),)), None, "beyond"),
     "view of nothing": (Layout("f", (A,), (view(of="b"),)), None, "'v' is a view of 'b'"),
     "view too long": (Layout("f", (A,), (view(shape=(3,)),)), None, "'v' reaches past"),
     "view too far": (Layout("f", (A,), (view(offset=1),)), None, "'v' reaches past"),
@@ -48,7 +52,11 @@ BAD = {
     "empty view outside": (Layout("f", (A,), (view(shape=(0,), offset=3),)), None, "'v' reaches past"),
     "view with negative strides": (Layout("f", (A,), (view(strides=(-1,)),)), None, "strides"),
     "view with too few strides": (Layout("f", (A,), (view(strides=()),)), None, "strides"),
-    "view with absurd strides": (Layout("f", (A,), (view(shape=(1,), strides=(1 << 62,)),)), None, "strides"),
+    "view with long strides": (
+        Layout("f", (A,), (view(shape=(1,), strides=(1 << 62,)),)),
+        None,
+        "strides",
+    ),
     "views not sorted": (Layout("f", (A,), (view(name="w"), view())), None, "not sorted"),
 }
 

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from git_theta import values
 from git_theta.dtypes import _ALL, DType, dtype
+from git_theta.errors import ThetaError
 
 FLOATS = [d for d in _ALL if d.kind in ("float", "complex")]
 NARROW = ["F16", "BF16", "F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2", "F8_E5M2FNUZ"]
@@ -142,5 +143,14 @@ def test_float64_is_rounded_by_way_of_float32(numbers: np.ndarray) -> None:
         assert np.array_equal(values.from_float(numbers, d), values.from_float(single, d))
 
 
-def test_denormals_survive_here() -> None:
-    assert values.denormals_survive()
+def test_denormals() -> None:
+    values.check_denormals()
+    torch = pytest.importorskip("torch")
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot switch them off")
+    try:
+        with pytest.raises(ThetaError, match="denormal"):
+            values.check_denormals()
+    finally:
+        torch.set_flush_denormal(False)
+    values.check_denormals()
