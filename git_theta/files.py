@@ -255,6 +255,11 @@ def _check_place(path: Path, top: Path | None) -> None:
         )
 
 
+def is_beyond_link(folder: Path, top: Path) -> bool:
+    """Whether a folder is a link of a work tree, or beyond one."""
+    return _link_to(folder / "file", top) is not None
+
+
 def _link_to(path: Path, top: Path) -> Path | None:
     """The folder of a path that is a link, in a work tree."""
     top = top.resolve()

@@ -10,23 +10,22 @@ import os
 import stat
 from pathlib import Path
 
-_FLAGS = sum(
-    getattr(os, name, 0)  # not every system has all of them
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
-)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)  # not every system has all of these
+_FLAGS = _NOFOLLOW | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
-def open_regular(path: Path | str, flags: int = os.O_RDONLY) -> int:
+def open_regular(path: Path | str, flags: int = os.O_RDONLY, follow: bool = False) -> int:
     """A descriptor of a regular file, which is at this very path.
 
     Args:
         flags: of open(2).
+        follow: whether a link to one will do as well: where users say which file they mean.
 
     Raises:
         OSError: there is none, or it cannot be opened.
     """
     try:
-        descriptor = os.open(path, flags | _FLAGS, 0o666)
+        descriptor = os.open(path, (flags | _FLAGS) & ~(_NOFOLLOW if follow else 0), 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise OSError(errno.ELOOP, "it is a link, where a file should be", str(path)) from None
@@ -51,7 +50,7 @@ def is_in_the_way(path: Path | str) -> bool:
         return False
 
 
-def read_regular(path: Path | str) -> bytes:
-    """The contents of a regular file. Raises OSError."""
-    with open(open_regular(path), "rb") as file:
+def read_regular(path: Path | str, follow: bool = False) -> bytes:
+    """The contents of a regular file; see open_regular. Raises OSError."""
+    with open(open_regular(path, follow=follow), "rb") as file:
         return file.read()

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from git_theta.tensors import Tensor
 
 MAX_HEADER = 100_000_000  # the limit of the reference implementation
+_LARGE = 1 << 20
+"""Characters of a header from which on it is looked at before it is read: JSON can take 60 times as much."""
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _METADATA = "__metadata__"
 _SHOWN = 40  # characters of an entry of __metadata__
 _ALIGNMENT = 8
@@ -158,11 +161,18 @@ class _Object(list[tuple[str, Any]]):
     """A JSON object as its pairs, which is how doubled names are seen."""
 
 
+def _is_nested(outside: str) -> bool:
+    """Whether there are more lists and objects than names, in a header without its strings."""
+    return outside.count("[") + outside.count("{") > outside.count(":") + 1
+
+
 def _members(header: bytes) -> _Object:
     try:
         text = header.decode()
     except UnicodeDecodeError as error:
         raise DamagedCheckpoint(f"the header is not valid UTF-8 at its byte {error.start}") from None
+    if len(text) > _LARGE and _is_nested(_STRING.sub("", text)):
+        raise DamagedCheckpoint("the header has lists of lists or of objects, which no safetensors file has")
     try:
         members = json.loads(text, object_pairs_hook=_Object, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

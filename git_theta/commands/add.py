@@ -22,6 +22,7 @@ from git_theta.filters.source import Content
 from git_theta.git.repository import Repository
 from git_theta.merging import applied_updates
 from git_theta.objects.writer import TensorWriter
+from git_theta.regular import read_regular
 from git_theta.storing.keeper import Keeper
 from git_theta.storing.known import Known
 from git_theta.tensors import Tensor
@@ -195,7 +196,7 @@ def _config(adapter: Path) -> Mapping[str, Any] | None:
     """peft's description of an adapter, from the file beside it."""
     file = adapter.with_name(_CONFIG)
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = json.loads(read_regular(file, follow=True))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

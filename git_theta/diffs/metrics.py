@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, overload
 
 from git_theta import scratch
 from git_theta.diffs import blocks, rank
@@ -111,10 +111,28 @@ def compare_all(
     return sweep((_job(question, binned) for question in questions), threads, progress)
 
 
-def ranges(items: int, *dtypes: DType) -> list[tuple[int, int]]:
-    """Ranges of items to read at once: whole stored chunks of all of these dtypes."""
-    step = CHUNK_BYTES // min(dtype.itemsize for dtype in dtypes)
-    return [(start, min(start + step, items)) for start in range(0, items, step)]
+class Ranges(Sequence[tuple[int, int]]):
+    """Ranges of items [start, stop) to read at once: whole stored chunks of all of these dtypes.
+
+    They are not listed: how many items there are is what a manifest says, until the tensor is open.
+    """
+
+    def __init__(self, items: int, *dtypes: DType) -> None:
+        self._items = items
+        self._step = CHUNK_BYTES // min(dtype.itemsize for dtype in dtypes)
+
+    def __len__(self) -> int:
+        return -(-self._items // self._step)
+
+    @overload
+    def __getitem__(self, number: int) -> tuple[int, int]: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[tuple[int, int]]: ...
+    def __getitem__(self, number: int | slice) -> tuple[int, int] | Sequence[tuple[int, int]]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        start = range(0, self._items, self._step)[number]
+        return start, min(start + self._step, self._items)
 
 
 _Part = tuple[blocks.Sums, "rank.Sketch | None"]
@@ -142,7 +160,7 @@ def _job(question: Question[K], binned: bool) -> Job[K, Pair, _Part, Change]:
         low = rank.rank([part for _, part in parts if part is not None], columns) if ranked else None
         return _change(blocks.total([sums for sums, _ in parts]), question.new, question.items, low)
 
-    spans = ranges(question.items, question.old, question.new)
+    spans = Ranges(question.items, question.old, question.new)
     return Job(question.key, question.open, spans, measure, finish)
 
 

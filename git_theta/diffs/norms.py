@@ -10,7 +10,7 @@ import numpy as np
 
 from git_theta import scratch
 from git_theta.diffs import blocks
-from git_theta.diffs.metrics import ranges
+from git_theta.diffs.metrics import Ranges
 from git_theta.diffs.sweep import Job, sweep
 from git_theta.dtypes import DType
 from git_theta.errors import ThetaError
@@ -35,4 +35,4 @@ def _job(key: K, dtype: DType, items: int, opener: Callable[[], Tensor]) -> Job[
         with scratch.borrow(stop - start, dtype.storage) as bits, np.errstate(all="ignore"):
             return blocks.norm(tensor.read(start, stop, bits), dtype)
 
-    return Job(key, opener, ranges(items, dtype), measure, lambda parts: math.hypot(*parts))
+    return Job(key, opener, Ranges(items, dtype), measure, lambda parts: math.hypot(*parts))

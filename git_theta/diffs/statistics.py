@@ -11,7 +11,7 @@ import numpy as np
 
 from git_theta import scratch
 from git_theta.diffs import blocks
-from git_theta.diffs.metrics import ranges
+from git_theta.diffs.metrics import Ranges
 from git_theta.diffs.sweep import Job, Progress, sweep
 from git_theta.dtypes import DType
 from git_theta.errors import ThetaError
@@ -119,7 +119,7 @@ def histogram(tensor: Tensor, known: Statistics, bins: int = 40) -> Histogram | 
         return None
     edges = np.linspace(low, high, bins + 1) if high > low else np.linspace(low - 0.5, high + 0.5, bins + 1)
     counts = np.zeros(bins, np.int64)
-    for start, stop in ranges(tensor.items, tensor.dtype):
+    for start, stop in Ranges(tensor.items, tensor.dtype):
         values = _values(tensor.read(start, stop), tensor.dtype)
         counts += np.histogram(values[np.isfinite(values)], edges)[0]
     return Histogram(tuple(map(float, edges)), tuple(map(int, counts)))
@@ -161,7 +161,7 @@ def _job(
             return Statistics(elements)
         return _combined([part for some in parts for part in some], elements)
 
-    spans = ranges(items, dtype) if is_number(dtype) else []
+    spans = Ranges(items, dtype) if is_number(dtype) else []
     return Job(key, opener, spans, measure, finish)
 
 

@@ -6,7 +6,6 @@ memory are the ranges being measured, two for each thread, whatever the tensors 
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from git_theta.errors import ThetaError
 from git_theta.threads import cores
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -47,45 +46,41 @@ class Job(Generic[K, T, P, R]):
 
 
 class _Running(Generic[K, T, P, R]):
-    """A job whose ranges are being measured.
+    """A job that is being done.
 
-    The tensors are opened by the range that comes first; where that fails, all ranges fail alike.
+    Its ranges are handed out when the tensors are open: only then it is sure that they are as long as said.
     """
 
     def __init__(self, job: Job[K, T, P, R], pool: ThreadPoolExecutor) -> None:
         self.job = job
-        self._lock = threading.Lock()
-        self._opened: list[T] = []
-        self._error: ThetaError | OSError | None = None
-        self._parts = [pool.submit(self._measure, start, stop) for start, stop in job.ranges]
+        self._pool = pool
+        self._parts: list[Future[P]] = []
+        self._opening = pool.submit(self._open) if job.ranges else None
 
     def result(self, progress: Progress | None) -> R | ThetaError | OSError:
-        """Wait for all ranges."""
+        """Wait for all ranges; after an error, for none."""
         parts: list[P] = []
-        error: ThetaError | OSError | None = None
-        for (start, stop), future in zip(self.job.ranges, self._parts, strict=True):
-            try:
+        done = 0
+        try:
+            if self._opening is not None:
+                self._opening.result()
+            for (start, stop), future in zip(self.job.ranges, self._parts, strict=True):
                 parts.append(future.result())
-            except (ThetaError, OSError) as raised:
-                error = error or raised
+                done = stop
+                if progress:
+                    progress(stop - start)
+        except (ThetaError, OSError) as error:
+            for future in self._parts:
+                future.cancel()
             if progress:
-                progress(stop - start)
-        return self.job.finish(parts) if error is None else error
+                progress(self.job.ranges[-1][1] - done)
+            return error
+        return self.job.finish(parts)
 
-    def _measure(self, start: int, stop: int) -> P:
-        return self.job.measure(self._open(), start, stop)
-
-    def _open(self) -> T:
-        with self._lock:
-            if self._error is not None:
-                raise self._error
-            if not self._opened:
-                try:
-                    self._opened.append(self.job.open())
-                except (ThetaError, OSError) as error:
-                    self._error = error
-                    raise
-            return self._opened[0]
+    def _open(self) -> None:
+        opened = self.job.open()
+        for start, stop in self.job.ranges:
+            self._parts.append(self._pool.submit(self.job.measure, opened, start, stop))
 
 
 def sweep(

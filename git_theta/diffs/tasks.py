@@ -13,7 +13,7 @@ from git_theta import kernels, scratch
 from git_theta.diffs import blocks
 from git_theta.diffs.agreement import Agreement, Weights, all_weights, together
 from git_theta.diffs.largest import Magnitudes, magnitudes
-from git_theta.diffs.metrics import ranges
+from git_theta.diffs.metrics import Ranges
 from git_theta.diffs.sweep import Job, Progress, sweep
 from git_theta.dtypes import DType
 from git_theta.errors import ThetaError
@@ -89,7 +89,7 @@ def _job(trio: Trio[K], step: int) -> Job[K, tuple[Tensor, Tensor, Tensor], Meas
             base, ours, theirs = (read[id(tensor)] for tensor in tensors)
             return _measured((base, ours, theirs), trio.dtype, start, step)
 
-    return Job(trio.key, trio.open, ranges(trio.items, trio.dtype), measure, _put_together)
+    return Job(trio.key, trio.open, Ranges(trio.items, trio.dtype), measure, _put_together)
 
 
 def _measured(sides: tuple[Bits, Bits, Bits], dtype: DType, start: int, step: int) -> Measured:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.manifest import TEXT_MAGIC, Manifest, is_manifest, parse
+from git_theta.regular import open_regular
 from git_theta.terminal.showing import fill, printable
 
 PROBE = 4096
@@ -94,7 +95,7 @@ def recognise(text: bytes) -> StandIn | None:
 def of_file(path: Path) -> StandIn | None:
     """What stands in a file; None for a checkpoint, a whole manifest, and where there is no file to read."""
     try:
-        with path.open("rb") as file:
+        with open(open_regular(path, follow=True), "rb") as file:
             head = file.read(PROBE)
             whole = head + file.read() if is_manifest(head) else head
     except OSError:

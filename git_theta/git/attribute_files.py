@@ -49,9 +49,9 @@ def attribute_files(repository: Repository) -> list[AttributesFile]:
     names = sorted({os.fsdecode(name) for name in listed.split(b"\0")[:-1]}, key=lambda name: name.count("/"))
     found = [AttributesFile(name, Path(name).parent, attributes.read(top / name)) for name in names]
     info = repository.common_dir / "info" / "attributes"
-    found.append(AttributesFile(".git/info/attributes", INFO, attributes.read(info)))
+    found.append(AttributesFile(".git/info/attributes", INFO, attributes.read(info, follow=True)))
     mine = repository.config.get("core.attributesFile") or _usual()
-    found.append(AttributesFile(mine, GLOBAL, attributes.read(Path(mine).expanduser())))
+    found.append(AttributesFile(mine, GLOBAL, attributes.read(Path(mine).expanduser(), follow=True)))
     return [file for file in found if file.lines]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from git_theta import files
 from git_theta.errors import ThetaError
 from git_theta.git.attribute_macros import BUILT_IN, Macros, effective, expanded
 from git_theta.git.repository import Repository
+from git_theta.regular import read_regular
 from git_theta.terminal.showing import printable, word
 
 ATTRIBUTES = ("filter=theta", "diff=theta", "merge=theta", "-text")
@@ -61,9 +63,16 @@ def parse(text: bytes) -> list[Line]:
     return [_parse_line(raw) for raw in text.splitlines(keepends=True)]
 
 
-def read(path: Path) -> list[Line]:
-    """The lines of an attributes file; none where there is no such file. Raises ThetaError."""
-    return parse(_read(path))
+def read(path: Path, follow: bool = False) -> list[Line]:
+    """The lines of an attributes file; none where there is no such file.
+
+    Args:
+        follow: whether a link is followed. Git does that outside of work trees only.
+
+    Raises:
+        ThetaError: it cannot be read.
+    """
+    return parse(_read(path, follow))
 
 
 def track(
@@ -278,12 +287,14 @@ def _unescape(found: re.Match[bytes]) -> bytes:
     return bytes([_LETTERS[what]]) if what in _LETTERS else what
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, follow: bool = False) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, follow)
     except FileNotFoundError:
         return b""
     except OSError as error:
+        if error.errno == errno.ELOOP and not follow:
+            return b""
         raise ThetaError(
             f"cannot read {printable(str(path))}: {error.strerror}", "mend its permissions"
         ) from None

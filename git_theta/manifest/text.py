@@ -34,6 +34,8 @@ TEXT_MAGIC = b"git-theta tensors "
 """What a manifest as text for people begins with (see diffs.textconv), by which clean knows it."""
 LARGEST = 256 << 20
 """Bytes of a manifest, at most: what is larger is a mistake or an attack."""
+_LONGEST = 1 << 20
+"""Bytes of a line, at most: JSON takes up to 60 times as much memory as text."""
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _SIZE = re.compile(rb'"size":([0-9]{1,19})[,}]')
 _OBJECT = re.compile(rb'"oid":"([0-9a-f]{64})","size":([0-9]{1,19}),')
@@ -157,15 +159,16 @@ def read_lines(text: bytes) -> Lines:
         raise NewerManifest(version, VERSION)
     if not text.endswith(b"\n"):
         raise DamagedManifest("the manifest is cut off: its last line does not end")
-    rows = [_row(number, line) for number, line in enumerate(text[:-1].split(b"\n"), 1)]
-    head = rows[0]
+    first, *others = text[:-1].split(b"\n")
+    head = _row(1, first)
     if head.get("git-theta") != VERSION:
         raise DamagedManifest(f"the manifest is of version {head.get('git-theta')!r}, which there is not")
     tensors: list[TensorLine] = []
     views: list[ViewLine] = []
     skeletons: list[tuple[str, int]] = []
     storage: dict[str, StorageLine] = {}
-    for number, row in enumerate(rows[1:], 2):
+    for number, line in enumerate(others, 2):
+        row = _row(number, line)
         try:
             if "tensor" in row:
                 tensors.append(_tensor_line(row))
@@ -174,8 +177,8 @@ def read_lines(text: bytes) -> Lines:
             elif "skeleton" in row:
                 skeletons.append((untrusted.digest(row["skeleton"]), untrusted.number(row["size"])))
             else:
-                line = _storage_line(row)
-                storage[line.digest] = line
+                stored = _storage_line(row)
+                storage[stored.digest] = stored
         except (KeyError, TypeError, ValueError, ThetaError) as error:
             raise DamagedManifest(f"line {number} of the manifest is wrong: {error}") from None
     return Lines(head, tuple(tensors), tuple(views), tuple(skeletons), storage)
@@ -240,6 +243,8 @@ def _plugin(name: Any) -> str:
 
 
 def _row(number: int, line: bytes) -> dict[str, Any]:
+    if len(line) > _LONGEST:
+        raise DamagedManifest(f"line {number} of the manifest has {len(line)} bytes, and {_LONGEST} at most")
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

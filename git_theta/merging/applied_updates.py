@@ -13,9 +13,11 @@ from typing import IO
 
 from blake3 import blake3
 
+from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
 from git_theta.merging import records
 from git_theta.merging.records import Records
+from git_theta.terminal.showing import operand, printable, word
 
 _PIECE = 1 << 20
 
@@ -55,7 +57,16 @@ def note(repository: Repository, path: str, update: str, result: IO[bytes]) -> N
 
 
 def is_applied(repository: Repository, path: str, update: str, file: IO[bytes]) -> bool:
-    """Whether the file of a path is the result of this update already."""
+    """Whether the file of a path is the result of this update already.
+
+    Raises:
+        ThetaError: that cannot be told, for what was written down is damaged.
+    """
+    if damaged := _records.damaged(repository, lambda: [path]).get(path):
+        raise ThetaError(
+            f"{printable(path)}: the record of what was applied to it is damaged: this may have been already",
+            f"to have the file as it was: git checkout -- {operand(path)}; then: rm -f {word(str(damaged))}",
+        )
     found = _records.find(repository, path)
     return found is not None and found.update == update and found.result == _digest(file)
 

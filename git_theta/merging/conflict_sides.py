@@ -20,8 +20,9 @@ from git_theta.merging import conflicts, marked
 from git_theta.merging.conflicts import Conflict, Stages
 from git_theta.remotes.advice import advice
 from git_theta.remotes.fetching import fetch_missing
-from git_theta.terminal.showing import printable
+from git_theta.terminal.showing import operand, printable
 from git_theta.versions import mending, recovery
+from git_theta.versions.places import SUBMODULE, SYMLINK
 
 _EXECUTABLE, _PLAIN = 0o777, 0o666  # but for what the umask says
 Side = Literal["base", "ours", "theirs"]
@@ -134,6 +135,7 @@ def check_out(repository: Repository, path: str, mode: str, text: bytes) -> None
 def _open(repository: Repository, path: str) -> Open | None:
     record = conflicts.find(repository, path)
     stages = conflicts.stages(repository, path)
+    _check_regular(path, stages)
     if stages:
         oids = [stages.get(stage, ("", ""))[1] for stage in (1, 2, 3)]
         same = record is not None and oids == [record.base, record.ours, record.theirs]
@@ -144,6 +146,22 @@ def _open(repository: Repository, path: str) -> Open | None:
         return Open(path, made_of, None) if made_of else None
     oids = [record.base, record.ours, record.theirs]
     return Open(path, {stage: (entry.mode, oid) for stage, oid in enumerate(oids, 1) if oid}, record)
+
+
+def _check_regular(path: str, stages: Stages) -> None:
+    """Raises ThetaError where a version is no file: neither its blob nor its place is a checkpoint's."""
+    modes = {mode for mode, _ in stages.values()}
+    if SUBMODULE in modes:
+        raise ThetaError(
+            f"{printable(path)} is a submodule on one side, and no checkpoint",
+            f"check out there what is wanted, then: git add {operand(path)}",
+        )
+    if SYMLINK in modes:
+        side = f"git checkout --ours -- {operand(path)}"
+        raise ThetaError(
+            f"{printable(path)} is a symbolic link on one side, and no checkpoint",
+            f"{side} (or --theirs), then: git add {operand(path)}",
+        )
 
 
 def _untracked(repository: Repository, given: str) -> list[str]:

@@ -7,10 +7,12 @@ that it has begun, and the hooks refuse to commit until it has ended.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
 from git_theta.merging.records import Records
+from git_theta.terminal.showing import word
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,15 @@ def end(repository: Repository) -> None:
 
 
 def is_half_merged(repository: Repository) -> bool:
-    """Whether something of a merge is staged of which Git does not know."""
+    """Whether something of a merge is staged of which Git does not know, or may be: the record is damaged."""
     begun = _records.find(repository, "")
-    if begun is None:
+    if begun is None and not _damaged(repository):
         return False
     if (repository.git_dir / "MERGE_HEAD").exists():
         end(repository)  # it was stopped after Git knew
         return False
+    if begun is None:
+        return True
     options = ("-r", "-z", "--name-only")
     merged = repository.git("diff-tree", *options, begun.head, begun.tree).split(b"\0")
     others = repository.git("diff-index", "--cached", "-z", "--name-only", begun.tree).split(b"\0")
@@ -53,9 +57,14 @@ def check(repository: Repository) -> list[ThetaError]:
     """What is wrong with committing now."""
     if not is_half_merged(repository):
         return []
+    what = "a merge without a commit was stopped half-way: what is staged would be committed as no merge"
+    if not (damaged := _damaged(repository)):
+        return [ThetaError(what, "git theta merge --abort")]
+    what = "git-theta's record of a merge without a commit is damaged: what is staged can be half of that"
     return [
-        ThetaError(
-            "a merge without a commit was stopped half-way: what is staged would be committed as no merge",
-            "git theta merge --abort",
-        )
+        ThetaError(what, f"git theta merge --abort, or to keep what is staged: rm -f {word(str(damaged))}")
     ]
+
+
+def _damaged(repository: Repository) -> Path | None:
+    return _records.damaged(repository, lambda: [""]).get("")

@@ -9,6 +9,7 @@ from pathlib import Path
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.merging import conflicts
+from git_theta.versions.places import SUBMODULE, SYMLINK
 from git_theta.versions.recorded import ATTRIBUTED
 
 
@@ -33,7 +34,9 @@ def everything(repository: Repository) -> list[Unmerged]:
     listed = repository.git(
         "-C", str(repository.work_tree.absolute()), "ls-files", "-u", "-z", "--full-name", "--", ATTRIBUTED
     )
-    paths = {os.fsdecode(row.partition(b"\t")[2]) for row in listed.split(b"\0")[:-1]}
+    rows = [row.partition(b"\t") for row in listed.split(b"\0")[:-1]]
+    others = {path for stage, _, path in rows if stage[:6].decode() in (SYMLINK, SUBMODULE)}
+    paths = {os.fsdecode(path) for _, _, path in rows if path not in others}
     paths |= {record.path for record in conflicts.unsettled(repository)}
     return [_unmerged(repository, path) for path in sorted(paths)]
 

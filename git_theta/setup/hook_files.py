@@ -16,6 +16,7 @@ from pathlib import Path
 from git_theta import files
 from git_theta.errors import ThetaError, cannot_write
 from git_theta.git.repository import Repository
+from git_theta.regular import open_regular
 
 HOOKS = (
     "pre-commit",
@@ -202,7 +203,7 @@ def _kind(folder: Path, name: str) -> str:
 def _text(path: Path) -> bytes | None:
     """The beginning of a file; None if there is none."""
     try:
-        with path.open("rb") as file:
+        with open(open_regular(path, follow=True), "rb") as file:
             return file.read(_READ)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -211,9 +212,15 @@ def _text(path: Path) -> bytes | None:
 
 
 def _is_tracked(repository: Repository, folder: Path) -> bool:
-    """Whether the folder lies in the work tree and git does not ignore what is in it."""
+    """Whether the folder lies in the work tree and git does not ignore what is in it.
+
+    So does one beyond a link of the work tree, wherever that leads: it comes with the repository.
+    """
     if repository.bare:
         return False
+    ours = folder.absolute().is_relative_to(repository.common_dir.absolute())
+    if not ours and files.is_beyond_link(folder, repository.work_tree):
+        return True
     resolved = folder.resolve()
     inside = resolved.is_relative_to(repository.work_tree.resolve())
     if not inside or resolved.is_relative_to(repository.common_dir.resolve()):

@@ -20,7 +20,7 @@ _ESCAPE = f"\ue000{os.urandom(8).hex()}["
 """What stands for the start of a colour of ours until it is printed: nobody else's text can have it."""
 
 _URL = re.compile(
-    r"""(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,40})://(?P<account>[^/\s'"?#]*@)?(?P<rest>[^\s'"]*)"""
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,40})://(?P<account>[^/\s?#:]*(:[^/?#\n]*)?@)?(?P<rest>\S*)"
 )
 _QUERY = re.compile(r"([?&;])([^?&;=]*)=([^&;#]*)")
 _SECRET = re.compile("token|key|secret|passw|sig|auth|cred", re.IGNORECASE)

@@ -14,6 +14,7 @@ from git_theta.filters import stand_ins
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.manifest.chains import closure
+from git_theta.regular import open_regular
 from git_theta.remotes.fetching import fetch_missing
 from git_theta.remotes.interface import Advance
 from git_theta.settings import Settings
@@ -223,7 +224,7 @@ def _from_file(
     settings = replace(Settings(), allow_damaged=True)
     notes: list[str] = []
     cleaner = Cleaner(objects, lambda request: nothing, settings, notes.append)
-    file = stack.enter_context(path.open("rb"))
+    file = stack.enter_context(os.fdopen(open_regular(path, follow=True), "rb"))
     manifest, layout = cleaner.identify(Content.of(file), pathname)
     spans = {span.name: span for span in layout.spans}
     # What clean says ends with how the file is stored, which is not what happens here.

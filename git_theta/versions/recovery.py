@@ -32,7 +32,8 @@ def damaged(manifest: Manifest, errors: Sequence[ThetaError], oids: Sequence[str
 
 def needing(manifest: Manifest, oids: Sequence[str]) -> str:
     """The names of the tensors that need these objects, and for which of them they are bases."""
-    held = {digest for digest, line in manifest.storage.items() if line.oid in oids}
+    wanted = set(oids)
+    held = {digest for digest, line in manifest.storage.items() if line.oid in wanted}
     lost = set(held)
     while more := {d for d, line in manifest.storage.items() if set(line.bases) & lost} - lost:
         lost |= more

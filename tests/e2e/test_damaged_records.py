@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
-from git_repo import GitRepo, digest
+from git_repo import GitRepo, digest, does, safetensors_bytes, version
 from merge_cases import MODEL, clean_and_equal, diverge, model
+
+from git_theta.git.repository import Repository
+from git_theta.merging import half_merged
 
 BASE = model(a=1, b=2, c=3, d=4)
 OURS = model(a=10, b=20, c=3, d=40)
@@ -98,6 +103,52 @@ def test_a_commit_that_does_not_say_how_it_was_merged_says_that(conflict: GitRep
     assert f"{MODEL}: the record of its merge is damaged" in said
     assert "Theta-" not in conflict.git("log", "-1", "--format=%B").stdout
     assert conflict.digest(MODEL) == digest(AVERAGE)
+
+
+def test_half_of_a_merge_is_not_committed_whatever_its_record_says(repo: GitRepo) -> None:
+    diverge(repo, BASE, BASE, THEIRS)
+    with closing(Repository(repo.path)) as repository:
+        half_merged.begin(repository, repo.head(), repo.head("theirs^{tree}"))
+    repo.git("read-tree", "-m", "-u", "main", "theirs")  # as a kill leaves it
+    file, head = record(repo, "staging"), repo.head()
+    text = file.read_bytes()
+    assert "was stopped half-way" in repo.refused("git", "commit", "-q", "-m", "no merge")
+    file.write_bytes(text.replace(b'"tree": "', b'"tree": "0'))
+    said = repo.refused("git", "commit", "-q", "-m", "no merge")
+    assert "record of a merge without a commit is damaged" in said
+    does(said, "git theta merge --abort, or to keep what is staged")
+    repo.theta("merge", "--abort")
+    assert (repo.head(), repo.status()) == (head, [])
+    file.write_bytes(text[:50])
+    said = repo.refused("git", "commit", "-q", "--allow-empty", "-m", "more")
+    repo.remedy(said, f"rm -f {file.relative_to(repo.path)}")
+    repo.git("commit", "-q", "--allow-empty", "-m", "more")
+
+
+def test_an_adapter_is_not_applied_twice_whatever_the_record_says(history: GitRepo) -> None:
+    name = "layer.0.weight"
+    (history.path / "lora").mkdir()
+    adapter = {
+        f"base_model.model.{name.removesuffix('.weight')}.lora_A.weight": np.ones((1, 128), np.float32),
+        f"base_model.model.{name.removesuffix('.weight')}.lora_B.weight": np.ones((160, 1), np.float32),
+    }
+    history.write("lora/adapter_model.safetensors", safetensors_bytes(adapter))
+    history.write("lora/adapter_config.json", json.dumps({"r": 1, "lora_alpha": 1}))
+    command = ["git", "theta", "add", MODEL, "--update-data", "lora/adapter_model.safetensors", "--apply"]
+    lock = history.path / ".git" / "index.lock"
+    lock.touch()
+    history.refused(*command)
+    lock.unlink()
+    applied, file = history.digest(MODEL), record(history, "applied")
+    assert applied != digest(version(1))
+    file.write_bytes(file.read_bytes().replace(b'"result": "', b'"result": "0'))
+    said = history.refused(*command)
+    assert f"{MODEL}: the record of what was applied to it is damaged" in said
+    assert history.digest(MODEL) == applied
+    history.remedy(said, f"git checkout -- {MODEL}")
+    history.remedy(said, f"rm -f {file.relative_to(history.path)}")
+    history.run(*command)
+    assert history.digest(MODEL) == applied
 
 
 def test_repack_rewrites_nothing_while_it_is_not_known_what_was_pushed(history: GitRepo) -> None:

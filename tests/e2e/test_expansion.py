@@ -78,3 +78,16 @@ def test_where_there_is_no_room(published: Path, tmp_path: Path, monkeypatch: py
     assert cloned.status() == []
     monkeypatch.setenv("PYTHONPATH", str(full))
     assert len(cloned.run("bash", "-c", f"git archive main {NAME} | wc -c").stdout) > 8
+
+
+def test_a_view_that_repeats_one_element_is_not_read(history: GitRepo) -> None:
+    """A pickle of some hundred bytes says so of a tensor that would fill all disks."""
+    torch = pytest.importorskip("torch")
+    torch.save({"w": torch.zeros(1).expand(1 << 57)}, history.path / "w.pt")
+    history.git("add", "w.pt")
+    history.git("commit", "-q", "-m", "small")
+    torch.save({"w": torch.ones(1).expand(1 << 57)}, history.path / "w.pt")
+    for command in (["theta", "show", "w.pt"], ["diff", "w.pt"], ["theta", "diff", "HEAD", "--", "w.pt"]):
+        done = history.git(*command, check=False)
+        assert "repeats elements" in done.stdout + done.stderr
+    assert "new checkpoint" in history.theta("log", "w.pt").stdout

@@ -164,3 +164,43 @@ def test_in_place_of_a_base_that_an_adapter_is_applied_to(history: GitRepo, vict
     words = ("--update-data", "adapter.bin", "--apply")
     said = history.refused("git", "theta", "add", "base.safetensors", *words)
     assert "a symbolic link leads from base.safetensors to somewhere else" in said
+
+
+def test_in_place_of_the_folder_of_hooks(history: GitRepo, tmp_path: Path) -> None:
+    """For users who keep their hooks in a folder of each repository."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "pre-push").write_text("#!/bin/sh\n")
+    (outside / "pre-push").chmod(0o755)
+    history.git("config", "--global", "core.hooksPath", ".githooks")
+    (history.path / ".githooks").symlink_to(outside)
+    for command in (["install", "--local"], ["track", "*.bin"], ["fetch"]):
+        history.theta(*command, check=False)
+        assert [path.name for path in outside.iterdir()] == ["pre-push"]
+    assert "git theta hook" in history.theta("install", "--local").stdout  # by hand, whoever wants that
+    (history.path / ".githooks").unlink()
+    (history.path / ".githooks").mkdir()
+    os.mkfifo(history.path / ".githooks" / "pre-push")
+    assert history.theta("status", check=False).returncode <= 1
+
+
+def test_what_leads_to_a_device_is_not_read(history: GitRepo) -> None:
+    (history.path / "sub").mkdir()
+    (history.path / "sub" / ".gitattributes").symlink_to("/dev/zero")
+    (history.path / "other").mkdir()
+    (history.path / "patterns").write_text("*.bin filter=theta\n")
+    (history.path / "other" / ".gitattributes").symlink_to("../patterns")  # Git does not follow it either
+    history.git("add", "sub", "other", "patterns")
+    said = history.theta("status").stdout
+    assert "*.bin" not in said
+    history.theta("track", "*.ckpt")
+    history.theta("doctor", check=False)
+    history.write("lora/adapter_model.safetensors", safetensors_bytes(weights(1)))
+    (history.path / "lora" / "adapter_config.json").symlink_to("/dev/zero")
+    adapter = "lora/adapter_model.safetensors"
+    said = history.refused("git", "theta", "add", MODEL, "--update-data", adapter)
+    assert "it is no regular file" in said
+    does(said, "mend it, or move it away")
+    (history.path / adapter).unlink()
+    (history.path / adapter).symlink_to("/dev/zero")
+    assert "it is no regular file" in history.refused("git", "theta", "add", MODEL, "--update-data", adapter)

@@ -138,7 +138,7 @@ def test_a_cast_is_compared_by_values() -> None:
 
 
 def test_ranges_hold_whole_chunks_of_both_dtypes() -> None:
-    assert metrics.ranges(3 << 20, dtype("F32"), dtype("BF16")) == [(0, 2 << 20), (2 << 20, 3 << 20)]
+    assert list(metrics.Ranges(3 << 20, dtype("F32"), dtype("BF16"))) == [(0, 2 << 20), (2 << 20, 3 << 20)]
 
 
 def test_a_lora_has_its_rank() -> None:

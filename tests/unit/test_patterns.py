@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from git_theta.errors import ThetaError
 from git_theta.merges.rules import Rename, Rules, parse_rename, parse_rule
@@ -82,3 +86,17 @@ def test_renames_of_literal_names() -> None:
 def test_a_glob_has_no_line_end() -> None:
     with pytest.raises(ThetaError, match="line end"):
         read("a\n*")
+
+
+@given(st.text("ab*", max_size=12), st.text("ab", max_size=12))
+def test_stars_mean_what_they_do_for_fnmatch(glob: str, name: str) -> None:
+    assert Pattern(glob).matches(name) == fnmatchcase(name, glob)
+
+
+def test_long_globs_take_no_longer_than_they_are() -> None:
+    names = ["a" * 9000 + str(number) for number in range(30)]
+    for number in range(200):  # minutes, place by place
+        assert not any(Pattern(f"*{'a' * 4000}b{number}*").matches(name) for name in names)
+    with pytest.raises(ThetaError, match="256 at most"):
+        read("a?" * 200)
+    assert read('"' + "a?" * 200 + '"').matches("a?" * 200)

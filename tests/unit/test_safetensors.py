@@ -259,3 +259,12 @@ def test_random_files_round_trip(data: st.DataObject) -> None:
     assert join(layout, spans, skeleton) == file
     assert spans == {name: tensor.bits.tobytes() for name, tensor in values.items()}
     assert {name: bytes(i["data"]) for name, i in safetensors.deserialize(file)} == spans
+
+
+def test_a_header_that_takes_much_more_memory_than_it_is_long() -> None:
+    data = packed(b'{"a":[' + b"{}," * (1 << 20) + b"{}]}")
+    with pytest.raises(DamagedCheckpoint, match="lists of lists or of objects"):
+        read_layout(Safetensors(), data)
+    metadata = {"settings": json.dumps([[{}]] * (1 << 19))}  # what strings hold is nobody's business
+    nested = packed({"__metadata__": metadata, "a": entry("U8", [1], 0, 1)}, b"x")
+    assert [span.name for span in read_layout(Safetensors(), nested).spans] == ["a"]

@@ -68,6 +68,10 @@ def test_names_and_texts() -> None:
     [
         ("https://user:s3cret@host/x.git", "https://user:<redacted>@host/x.git"),
         ("https://user:s3c@ret@host/x.git", "https://user:<redacted>@host/x.git"),
+        ("https://u:s3'cret@h/x", "https://u:<redacted>@h/x"),
+        ('https://u:s3"cret@h/x', "https://u:<redacted>@h/x"),
+        ("https://u:s3 cret@h/x is not there", "https://u:<redacted>@h/x is not there"),
+        ("https://h/x and me@example.com", "https://h/x and me@example.com"),
         ("ssh://git:s3cret@host:22/x", "ssh://git:<redacted>@host:22/x"),
         ("ssh://git@host/x", "ssh://git@host/x"),
         ("https://ghp_0123456789s3cret0123@host", "https://<redacted>@host"),

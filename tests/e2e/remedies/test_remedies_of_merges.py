@@ -160,6 +160,12 @@ def test_git_that_is_too_old(diverged: GitRepo, tmp_path: Path) -> None:
     clean_and_equal(diverged, AVERAGE)
 
 
+def test_long_globs(diverged: GitRepo) -> None:
+    said = refused(diverged, "--rule", f"{'?' * 300}: ours", "-s", "average")
+    does(said, "put the name in double quotes, or use * in place of a part")
+    averaged(diverged, "--rule", "*: average")
+
+
 def test_devices(diverged: GitRepo, tmp_path: Path) -> None:
     does(refused(diverged, "-s", "ties", "--device", "abacus"), "choose auto, cpu, cuda, cuda:N or mps")
     does(refused(diverged, "-s", "ties", "--device", "cuda:99"), "choose --device auto or --device cpu")
