@@ -96,7 +96,7 @@ def _folders() -> Iterator[Finding]:
         kept = search_path.fixed(folders)
         if folders and kept != folders:
             yield Finding(
-                "note",
+                "wrong",
                 f"{name} has empty or relative entries: files of the folder one is in can be run as programs",
                 f"export {name}={word(kept)}",
             )

@@ -190,12 +190,12 @@ class LocalStore:
             if link and self._link(source, Path(str(file.name)), oid, size):
                 return
             with opened(source, oid) as original:
+                if os.fstat(original.fileno()).st_size != size:
+                    raise damaged(source, oid)
                 try:
                     copy(original.fileno(), size, file)
                 except OSError as error:
                     raise unreadable(source, oid, error) from None
-                if os.fstat(original.fileno()).st_size != size:
-                    raise damaged(source, oid)
             check(file, source, oid, size)
             self._name(file, Path(str(file.name)), oid)
 

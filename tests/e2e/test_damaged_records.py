@@ -116,7 +116,7 @@ def test_half_of_a_merge_is_not_committed_whatever_its_record_says(repo: GitRepo
     file.write_bytes(text.replace(b'"tree": "', b'"tree": "0'))
     said = repo.refused("git", "commit", "-q", "-m", "no merge")
     assert "record of a merge without a commit is damaged" in said
-    does(said, "git theta merge --abort, or to keep what is staged")
+    does(said, f"git theta merge --abort, or to keep what is staged: rm -f {file.relative_to(repo.path)}")
     repo.theta("merge", "--abort")
     assert (repo.head(), repo.status()) == (head, [])
     file.write_bytes(text[:50])

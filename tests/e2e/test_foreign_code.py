@@ -62,13 +62,13 @@ def test_modules_of_a_work_tree_are_not_imported(repo: GitRepo, tmp_path: Path, 
 
 
 def test_doctor_names_folders_that_depend_on_where_one_is(repo: GitRepo) -> None:
-    said = repo.theta("doctor", PYTHONPATH=":/usr/x y").stdout
+    said = repo.refused("git", "theta", "doctor", PYTHONPATH=":/usr/x y")
     assert "PYTHONPATH has empty or relative entries" in said
     again = "export PYTHONPATH='/usr/x y'\ngit theta doctor"
     assert "export PYTHONPATH='/usr/x y'" in said
     assert "PYTHONPATH has" not in repo.run("sh", "-c", again, PYTHONPATH=":/usr/x y").stdout
-    repo.remedy(repo.theta("doctor", PYTHONPATH=".").stdout, "export PYTHONPATH=''")
-    said = repo.theta("doctor", PATH=f"{os.environ['PATH']}:.").stdout
+    repo.remedy(repo.refused("git", "theta", "doctor", PYTHONPATH="."), "export PYTHONPATH=''")
+    said = repo.refused("git", "theta", "doctor", PATH=f"{os.environ['PATH']}:.")
     does(said, "export PATH=/")
     assert os.environ["PATH"] + "\n" in said
 
