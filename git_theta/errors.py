@@ -56,6 +56,10 @@ class NewerObject(DamagedObject):
         super().__init__(what, remedy or UPGRADE)
 
 
+class BrokenPlugin(ThetaError):
+    """A plug-in of another package that cannot be used. Only what needs that very one is refused."""
+
+
 class MissingObject(ThetaError):
     """An object that a manifest names and that is neither here nor on a remote."""
 

@@ -36,7 +36,7 @@ def command(name: str | None) -> None:
 def _list() -> None:
     from git_theta.merges import registry
 
-    found = [registry.by_name(name) for name in registry.names()]
+    found = [strategy for name in registry.names() if (strategy := registry.usable(name))]
     for line in align([(strategy.name, strategy.summary) for strategy in found]):
         click.echo(line)
 

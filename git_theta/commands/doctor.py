@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from git_theta import __version__, search_path
 from git_theta import manifest as manifests
+from git_theta.checkpoints import registry as formats
 from git_theta.errors import UPGRADE, ThetaError
 from git_theta.filters.stand_ins import parsed
 from git_theta.git import attributes, version
 from git_theta.git.blobs import find_manifests, in_index
 from git_theta.git.overrides import files, overrides
 from git_theta.git.repository import Repository
+from git_theta.merges import registry as strategies
 from git_theta.merging import conflicts
+from git_theta.regular import open_regular
 from git_theta.remotes import pushed
 from git_theta.remotes.configured import open_remote
 from git_theta.remotes.fetching import missing
 from git_theta.setup import hook_files
 from git_theta.setup.configuration import SETTINGS, GitConfig, configured
 from git_theta.terminal.showing import operand, pathspec, printable, word
+from git_theta.updates import registry as kinds
 from git_theta.versions import misplaced
 from git_theta.versions.raw import raw_in_index
 from git_theta.versions.recorded import ATTRIBUTED, problem
@@ -64,9 +69,11 @@ def examine(commands: Sequence[str]) -> Iterator[Finding]:
     try:
         repository = Repository.here()
     except ThetaError:
+        yield from _plugins(())
         yield from _settings(None, commands)
         yield Finding("note", "this is not a repository; in one, doctor looks at it too")
         return
+    yield from _plugins(() if repository.bare else _heads(repository))
     yield from _settings(repository, commands)
     yield from _hooks(repository)
     yield from _remotes(repository)
@@ -112,6 +119,23 @@ def _loops() -> Finding:
         "the innermost loops are not compiled: most commands take several times as long",
         "install a C compiler and Python's headers, then: pip install --force-reinstall --no-deps git-theta",
     )
+
+
+def _plugins(heads: Iterable[bytes]) -> Iterator[Finding]:
+    """Plug-ins of other packages that cannot be used.
+
+    Args:
+        heads: of files; some formats fail only when they are asked about a file.
+    """
+    for error in (*formats.broken(heads), *kinds.broken(), *strategies.broken()):
+        yield Finding("wrong", error.message, error.remedy)
+
+
+def _heads(repository: Repository) -> Iterator[bytes]:
+    """The first bytes of the tracked files."""
+    for blob in in_index(repository, ATTRIBUTED, merged=True):
+        with suppress(OSError), open(open_regular(repository.work_tree / blob.path), "rb") as file:
+            yield file.read(formats.PROBE)
 
 
 def _settings(repository: Repository | None, commands: Sequence[str]) -> Iterator[Finding]:

@@ -8,10 +8,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from git_theta import manifest as manifests
+from git_theta import plugins
 from git_theta.checkpoints import registry
 from git_theta.checkpoints.layout import Format, Layout
 from git_theta.checkpoints.registry import PROBE
-from git_theta.errors import NewerManifest
+from git_theta.errors import BrokenPlugin, NewerManifest
 from git_theta.filters import remains, stand_ins
 from git_theta.filters.recorded_layout import holds
 from git_theta.filters.single_pass import Means, SinglePass
@@ -85,6 +86,7 @@ class Cleaner:
 
         Raises:
             DamagedCheckpoint: the file breaks the rules of its format.
+            BrokenPlugin: the file's format is of a package, which is broken.
             DamagedManifest: it is a manifest with lines that do not belong together.
             ThetaError: it is a text that stands in place of a checkpoint, it is what is left of the one that
                 Git has, or the store cannot be written.
@@ -100,8 +102,13 @@ class Cleaner:
             if recorded is not None:
                 return recorded
             if form is None and request.stores and not self._settings.allow_damaged:
-                remains.check(content, [manifest for _, manifest in request.recorded], self._objects, stack)
-            return self._pass(content, request, known, form, stack)
+                earlier = [manifest for _, manifest in request.recorded]
+                registry.check_unrecognised(head, request.pathname, (one.format for one in earlier))
+                remains.check(content, earlier, self._objects, stack)
+            try:
+                return self._pass(content, request, known, form, stack)
+            except BrokenPlugin as error:
+                return self._without_format(content, request, known, error, stack)
 
     def identify(self, content: Content, pathname: str) -> tuple[Manifest, Layout]:
         """The identity of a file that is no manifest, and its layout; nothing is stored."""
@@ -109,7 +116,12 @@ class Cleaner:
         with ExitStack() as stack:
             means = self._means(request, self._known(request), quiet=False)
             one = SinglePass(means, content, stack)
-            layout = one.read(registry.detect(content.head(PROBE), pathname))
+            try:
+                layout = one.read(registry.detect(content.head(PROBE), pathname))
+            except BrokenPlugin as error:
+                means.warn(error.message)
+                one = SinglePass(means, content, stack)
+                layout = one.read(None)
             return one.identity(layout), layout
 
     def _pass(
@@ -130,6 +142,16 @@ class Cleaner:
         storage = means.known.storage(identity.digests())
         means.known.record(storage)
         return manifests.write(identity.with_storage(storage))
+
+    def _without_format(
+        self, content: Content, request: Request, known: Known, error: BrokenPlugin, stack: ExitStack
+    ) -> bytes:
+        """As if nobody knew the format of a file: its plug-in has failed. Raises `error` if that matters."""
+        recorded = self._as_recorded(content, request, known, None, stack)
+        if recorded is None and request.stores and not self._settings.allow_damaged:
+            raise error
+        plugins.warn(error)
+        return self._pass(content, request, known, None, stack) if recorded is None else recorded
 
     def _as_recorded(
         self, content: Content, request: Request, known: Known, form: Format | None, stack: ExitStack

@@ -12,6 +12,7 @@ from blake3 import blake3
 
 from git_theta import manifest as manifests
 from git_theta import scratch
+from git_theta.checkpoints import registry
 from git_theta.checkpoints.checks import checked
 from git_theta.checkpoints.layout import Format, Layout, Span
 from git_theta.checkpoints.registry import OPAQUE
@@ -67,6 +68,7 @@ class SinglePass:
         self._lines: list[TensorLine] = []
         self._skeleton = bytearray()
         self._gaps: list[int] = []
+        self._expected: int | None = None
         self._size = 0
 
     @property
@@ -79,12 +81,13 @@ class SinglePass:
 
         Raises:
             DamagedCheckpoint: it breaks the rules of its format.
+            BrokenPlugin: its format is of a package, and fails. The content can still be read.
         """
         try:
             layout = self._layout(form)
             self._read(layout)
-            if form is not None and layout.format != OPAQUE:
-                self._check_size(form, layout, self._size)
+            if layout.format != OPAQUE:
+                self._check_size(self._size)
         except DamagedCheckpoint as error:
             self._drop_waiting()
             if self._means.writer is not None:
@@ -126,9 +129,11 @@ class SinglePass:
         if form is None:
             return self._opaque("no known checkpoint format; stored whole, compressed")
         try:
-            layout = checked(form.layout(self._content), self._content.size)
+            with registry.calling(form):
+                layout = checked(form.layout(self._content), self._content.size)
+                self._expected = form.expected_size(layout, self._content.head)
             if self._content.size is not None:
-                self._check_size(form, layout, self._content.size)
+                self._check_size(self._content.size)
         except DamagedCheckpoint as error:
             if not settings.allow_damaged:
                 raise
@@ -191,10 +196,9 @@ class SinglePass:
         if left:
             raise DamagedCheckpoint(f"the file is cut off: {left} bytes are missing before its end")
 
-    def _check_size(self, form: Format, layout: Layout, size: int) -> None:
-        expected = form.expected_size(layout, self._content.head)
-        if expected is not None and expected != size:
-            raise DamagedCheckpoint(f"the file has {size} bytes; its header describes {expected}")
+    def _check_size(self, size: int) -> None:
+        if self._expected is not None and self._expected != size:
+            raise DamagedCheckpoint(f"the file has {size} bytes; its header describes {self._expected}")
 
     def _store(self, number: int, span: Span, tensor: HeldTensor | FileTensor) -> tuple[str, Payload | None]:
         """Digest and, if need be, store one tensor. Runs in a thread of its own."""

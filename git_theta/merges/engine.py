@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from git_theta import scratch
 from git_theta.merges import device as devices
+from git_theta.merges import registry
 from git_theta.merges.arithmetic import Linear, arithmetic_for
 from git_theta.merges.change import write_changes
 from git_theta.merges.cpu_blocks import HostBlocks, write_linear
@@ -82,6 +83,7 @@ def merge(
 
     Raises:
         MissingTorch: a strategy needs torch. Raised before anything is computed.
+        BrokenPlugin: a strategy of a package has failed.
         ThetaError: no such device; inputs that cannot be read; options that do not fit.
     """
     devices.check_name(device)
@@ -174,13 +176,15 @@ class _Run:
         def survey(target: torch.device) -> Any:
             return strategy.survey([self._blocks(job, target, keep=False) for job in group], options)
 
-        return self._on_device(survey)
+        with registry.calling(strategy):
+            return self._on_device(survey)
 
     def _merge(self, job: Job, survey: Any) -> _Made:
         buffer = scratch.take(job.nbytes)
         try:
             out: Bits = buffer.view(job.dtype.storage)
-            linear, bad = self._fill(job, survey, out[: job.elements])
+            with registry.calling(job.strategy):
+                linear, bad = self._fill(job, survey, out[: job.elements])
             if job.further:
                 linear = None
                 copy_rows(job.further, job.dtype, out[job.elements :])
@@ -273,7 +277,8 @@ class _Writable(Blocks, Protocol):
 
 
 def _fixed(job: Job) -> Coefficients | None:
-    return job.strategy.coefficients(job.options, len(job.models))
+    with registry.calling(job.strategy):
+        return job.strategy.coefficients(job.options, len(job.models))
 
 
 def _models(job: Job) -> tuple[str, Any, tuple[int, ...], int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
+from git_theta.errors import BrokenPlugin, ThetaError
 from git_theta.merges.interface import Strategy
-from git_theta.merges.options import canonical
+from git_theta.merges.options import canonical, describe
 from git_theta.plugins import Registry
 
 APPLY = "apply"
@@ -50,8 +52,32 @@ def names() -> list[str]:
     return sorted(_registry.names())
 
 
-def _obeys(name: str, strategy: Strategy[Any]) -> bool:
-    return isinstance(strategy, Strategy) and strategy.name == name
+def usable(name: str) -> Strategy[Any] | None:
+    """The strategy of a name that `names` gives, or None where it is broken, which a warning says."""
+    return _registry.usable(name)
 
 
-_registry: Registry[Strategy[Any]] = Registry(GROUP, "merge strategy", _obeys)
+def calling(strategy: Strategy[Any]) -> AbstractContextManager[None]:
+    """Where a strategy of another package is called: raises BrokenPlugin for what it raises by mistake."""
+    return _registry.calling(strategy, ThetaError, OSError)
+
+
+def broken() -> list[BrokenPlugin]:
+    """What is wrong with the strategies of other packages."""
+    return _registry.broken()
+
+
+def _flaw(strategy: Strategy[Any]) -> str:
+    if not isinstance(strategy, Strategy):
+        return "it is no git_theta.merges.interface.Strategy"
+    if strategy.name in (APPLY, SIDE):
+        return f"no strategy of a package can be called {strategy.name}"
+    absent = [name for name in _DESCRIPTION if not hasattr(strategy, name)]
+    if absent:
+        return f"it does not say its {', '.join(absent)}"
+    describe(strategy)
+    return ""
+
+
+_DESCRIPTION = ("summary", "formula", "reference", "use", "options")
+_registry: Registry[Strategy[Any]] = Registry(GROUP, "merge strategy", _flaw)

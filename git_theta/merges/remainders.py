@@ -44,7 +44,8 @@ def read_remainder(manifest: Manifest, objects: Objects) -> Remainder:
         return found
     _, between = skeleton.pieces(manifest, skeleton.read(manifest, objects))
     try:
-        return checkpoint_format.remainder(bytes(between))
+        with registry.calling(checkpoint_format):
+            return checkpoint_format.remainder(bytes(between))
     except DamagedCheckpoint:
         return found
 

@@ -232,9 +232,9 @@ def _default(layers: Sequence[Layer], deciding: int) -> Choice:
 
 def _check_names(layer: Layer) -> None:
     """Refuse options that no strategy has."""
-    known = registry.names()
+    known = [strategy for name in registry.names() if (strategy := registry.usable(name))]
     for key in layer.values:
-        if not any(has_option(registry.by_name(name), key) for name in known):
+        if not any(has_option(strategy, key) for strategy in known):
             raise ThetaError(
                 f"{layer.origin}: no merge strategy has an option {key!r}", "see: git theta strategies"
             )

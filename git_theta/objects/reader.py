@@ -50,7 +50,7 @@ class StoredTensor:
         member = source.member
         if member.update != "dense":
             kind = registry.stored_by(member.update)
-            self._predictor = kind.predictor(self.dtype, self.shape, bases, source.parameters())
+            self._predictor = registry.predictor(kind, self.dtype, self.shape, bases, source.parameters())
 
     def read(self, start: int, stop: int, out: Bits | None = None) -> Bits:
         result: Bits = np.empty(stop - start, self.dtype.storage) if out is None else out

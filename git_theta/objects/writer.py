@@ -119,9 +119,8 @@ class TensorWriter:
             DamagedObject: the update's kind does not take these parameters.
         """
         parameters = proposal.parameters
-        registry.by_name(proposal.update).predictor(
-            dtype, shape, [base.tensor for base in proposal.bases], _as_read_back(parameters)
-        )
+        kind, bases = registry.by_name(proposal.update), [base.tensor for base in proposal.bases]
+        registry.predictor(kind, dtype, shape, bases, _as_read_back(parameters))
         digests = tuple(base.digest for base in proposal.bases)
         member = Member(digest, dtype, shape, proposal.update, digests, parameters.values)
         return Payload(member, parameters.arrays)
@@ -183,8 +182,12 @@ class TensorWriter:
         self, target: Target, digest: str, proposal: Proposal, limit: int
     ) -> StorageLine | Payload:
         parameters, bases = proposal.parameters, proposal.bases
-        predictor = registry.by_name(proposal.update).predictor(
-            target.dtype, target.shape, [base.tensor for base in bases], _as_read_back(parameters)
+        predictor = registry.predictor(
+            registry.by_name(proposal.update),
+            target.dtype,
+            target.shape,
+            [base.tensor for base in bases],
+            _as_read_back(parameters),
         )
         digests = tuple(base.digest for base in bases)
         member = Member(

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from git_theta.errors import DamagedObject, MissingObject
+from git_theta.errors import DamagedObject, MissingObject, NewerObject
 from git_theta.updates import registry, sampling
 from git_theta.updates.checks import alike
-from git_theta.updates.interface import Base, Proposal, Target
+from git_theta.updates.interface import Base, Proposal, Target, Update
 
 if TYPE_CHECKING:
     from git_theta.updates.adapters import Guide
@@ -67,8 +67,9 @@ def rank(target: Target, bases: Sequence[Base], guide: Guide | None = None) -> R
         for name in dict.fromkeys((*_CHEAPEST_FIRST, *registry.names())):
             if min(map(_bytes, found), default=dense) <= _EXACT * nbytes:
                 break
-            if name not in ("dense", "delta"):
-                found += _estimates(registry.by_name(name).propose, target, ordered)
+            kind = registry.usable(name) if name not in ("dense", "delta") else None
+            if kind is not None:
+                found += _of_kind(kind, target, ordered)
     found = sorted((one for one in found if one[0] < _WORTH * dense), key=_bytes)
     return Ranking((*(proposal for _, proposal in found), Proposal("dense", ())), dense)
 
@@ -134,6 +135,15 @@ def _estimates(
     try:
         return [(sampling.estimate(proposal, target), proposal) for proposal in propose(target, bases)]
     except (DamagedObject, MissingObject):
+        return []
+
+
+def _of_kind(kind: Update, target: Target, bases: Sequence[Base]) -> list[tuple[int, Proposal]]:
+    """What a kind proposes, with estimates; nothing where it is of a package that is broken."""
+    try:
+        with registry.calling(kind):
+            return _estimates(kind.propose, target, bases)
+    except NewerObject:
         return []
 
 

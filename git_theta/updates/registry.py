@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from git_theta.errors import UPGRADE, NewerObject, ThetaError
-from git_theta.plugins import Registry
-from git_theta.updates.interface import Update
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from git_theta.errors import UPGRADE, BrokenPlugin, NewerObject, ThetaError
+from git_theta.plugins import Registry, lacking, warn
+from git_theta.updates.interface import Parameters, Predictor, Update
+
+if TYPE_CHECKING:
+    from git_theta.dtypes import DType
+    from git_theta.tensors import Bits, Tensor
 
 GROUP = "git_theta.plugins.updates"
 ALIASES = {"sparse": "delta", "ia3": "scale"}
@@ -24,14 +33,13 @@ def stored_by(name: str) -> Update:
     """The update kind that something is stored by.
 
     Raises:
-        NewerObject: it is of a newer git-theta, or of a package that is not installed.
-        ThetaError: it cannot be loaded.
+        NewerObject: it is of a newer git-theta, or of a package that is not installed or broken.
     """
     try:
         return by_name(name)
+    except BrokenPlugin as error:
+        raise NewerObject(error.message, error.remedy) from error
     except ThetaError:
-        if name in names():
-            raise
         raise NewerObject(
             f"stored by the update kind {name!r}, which is not known here: it is of a newer git-theta, or "
             "of a plug-in package",
@@ -44,9 +52,60 @@ def names() -> tuple[str, ...]:
     return _registry.names()
 
 
-def _obeys(name: str, kind: Update) -> bool:
-    methods = (getattr(kind, method, None) for method in ("propose", "predictor"))
-    return getattr(kind, "name", None) == name and name not in ALIASES and all(map(callable, methods))
+def usable(name: str) -> Update | None:
+    """The kind of a name that `names` gives, or None where its package is broken, which a warning says."""
+    return _registry.usable(name)
 
 
-_registry: Registry[Update] = Registry(GROUP, "update kind", _obeys)
+@contextmanager
+def calling(kind: Update) -> Iterator[None]:
+    """Where a kind is called, which may be of another package.
+
+    Raises:
+        NewerObject: it has failed in a way that its interface does not know; a warning has said so.
+    """
+    try:
+        with _registry.calling(kind, ThetaError):
+            yield
+    except BrokenPlugin as error:
+        warn(error)
+        raise NewerObject(error.message, error.remedy) from error
+
+
+def predictor(
+    kind: Update, dtype: DType, shape: tuple[int, ...], bases: Sequence[Tensor], parameters: Parameters
+) -> Predictor:
+    """The prediction of a kind, which may be of another package.
+
+    Raises:
+        DamagedObject: the parameters do not fit.
+        NewerObject: see `calling`.
+    """
+    with calling(kind):
+        return _Called(kind, kind.predictor(dtype, shape, bases, parameters))
+
+
+@dataclass(frozen=True)
+class _Called:
+    """A prediction whose failures name the package."""
+
+    kind: Update
+    predictor: Predictor
+
+    def predict(self, start: int, stop: int, out: Bits) -> None:
+        with calling(self.kind):
+            self.predictor.predict(start, stop, out)
+
+
+def broken() -> list[BrokenPlugin]:
+    """What is wrong with the kinds of other packages."""
+    return _registry.broken()
+
+
+def _flaw(kind: Update) -> str:
+    if kind.name in ALIASES:
+        return f"{kind.name} is what the original Git-Theta called another kind"
+    return lacking(kind, "propose", "predictor")
+
+
+_registry: Registry[Update] = Registry(GROUP, "update kind", _flaw)

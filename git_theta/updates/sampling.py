@@ -77,9 +77,9 @@ def estimate(proposal: Proposal, target: Target) -> int:
         DamagedObject, MissingObject: a base cannot be read.
     """
     parameters = proposal.parameters
-    predictor = registry.by_name(proposal.update).predictor(
-        target.dtype, target.shape, [base.tensor for base in proposal.bases], parameters
-    )
+    kind = registry.by_name(proposal.update)
+    bases = [base.tensor for base in proposal.bases]
+    predictor = registry.predictor(kind, target.dtype, target.shape, bases, parameters)
     fixed = sum(codec_bytes(array) for array in parameters.arrays.values())
     ranges = pieces(target.tensor)
     count = sum(stop - start for start, stop in ranges)

@@ -1,43 +1,26 @@
-"""The registry of plug-ins, and the update kinds in it."""
+"""The registry of plug-ins of all kinds: those of other packages, and what is wrong with some."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from plugin_packages import FORMAT, KIND, METADATA, STRATEGY, folder, install
+from stored_updates import base, weights
 
-from git_theta.errors import ThetaError
-from git_theta.plugins import Registry, _others_mention
-from git_theta.updates import registry
-from git_theta.updates.interface import Update
+from git_theta import plugins
+from git_theta.checkpoints import registry as formats
+from git_theta.dtypes import dtype
+from git_theta.errors import BrokenPlugin, NewerObject, ThetaError
+from git_theta.merges import registry as strategies
+from git_theta.updates import chooser, registry
+from git_theta.updates.interface import Parameters, Target
 
-PLUGIN = """
-class Kind:
-    name = {name!r}
-    def propose(self, target, bases): return []
-    def predictor(self, dtype, shape, bases, parameters): raise NotImplementedError
-"""
-
-
-def install(folder: Path, package: str, points: dict[str, str], group: str = registry.GROUP) -> None:
-    info = folder / f"{package}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    lines = "".join(f"{name} = {value}\n" for name, value in points.items())
-    (info / "entry_points.txt").write_text(f"[{group}]\n{lines}")
-
-
-@pytest.fixture
-def kinds() -> Registry[Update]:
-    """A registry that has found nothing yet."""
-    return Registry(registry.GROUP, "update kind", registry._obeys)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return tmp_path
+__all__ = ["folder"]
 
 
 def test_the_built_in_kinds() -> None:
@@ -62,69 +45,227 @@ def test_a_misspelt_kind_is_guessed() -> None:
     assert caught.value.remedy == "did you mean delta?"
 
 
-def test_packages_that_bring_nothing_are_not_asked(folder: Path, kinds: Registry[Update]) -> None:
-    install(folder, "other", {"x": "other:X"}, "another.group")
-    assert not _others_mention(registry.GROUP)
-    install(folder, "broken", {"y": "broken:Y"})
-    assert _others_mention(registry.GROUP)
-    assert kinds.names()[-1] == "y"
-
-
-def test_archives_on_the_path_are_left_to_importlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not _others_mention(registry.GROUP)
-    (tmp_path / "archive.zip").write_bytes(b"")
-    monkeypatch.syspath_prepend(str(tmp_path / "archive.zip"))
-    assert _others_mention(registry.GROUP)
-
-
-def test_another_package_brings_a_kind(folder: Path, kinds: Registry[Update]) -> None:
-    (folder / "outside_kind.py").write_text(PLUGIN.format(name="outside"))
-    install(folder, "outside", {"outside": "outside_kind:Kind"})
-    assert kinds.by_name("outside").name == "outside"
-    assert kinds.by_name("outside") is kinds.by_name("outside")
-    assert kinds.names()[-1] == "outside"
-
-
-@pytest.mark.parametrize("other", ["delta", "twice"])
-def test_a_name_that_is_taken_is_an_error(folder: Path, kinds: Registry[Update], other: str) -> None:
-    install(folder, "first", {other: "first_kind:Kind"})
-    install(folder, "second", {other: "second_kind:Kind"})
-    with pytest.raises(ThetaError, match=f"{other!r} of package (first|second) has a name that is taken"):
-        kinds.names()
-
-
-def test_a_package_found_twice_is_no_error(folder: Path, kinds: Registry[Update]) -> None:
-    (folder / "outside_kind.py").write_text(PLUGIN.format(name="outside"))
-    install(folder, "outside", {"outside": "outside_kind:Kind"})
-    install(folder, "outside_again", {"outside": "outside_kind:Kind"})
-    assert kinds.names().count("outside") == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("broken", "1/0", "cannot be loaded"),
-        ("nameless", "class Kind: pass", "breaks the interface"),
-        ("renamed", PLUGIN.format(name="other"), "breaks the interface"),
-        ("Bad_Name", PLUGIN.format(name="Bad_Name"), "breaks the interface"),
-        ("sparse", PLUGIN.format(name="sparse"), "breaks the interface"),
-    ],
-)
-def test_a_kind_that_breaks_the_rules(
-    folder: Path, kinds: Registry[Update], name: str, text: str, message: str
-) -> None:
-    module = f"kind_{name.lower()}"
-    (folder / f"{module}.py").write_text(text)
-    install(folder, "outside", {name: f"{module}:Kind"})
-    with pytest.raises(ThetaError, match=f"{name!r} of package outside {message}"):
-        kinds.by_name(name)
+def test_git_thetas_own_are_found_without_the_file_that_pip_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = set(plugins._own_entry_points())
+    monkeypatch.setattr(plugins, "__version__", "0.0.unknown")
+    assert set(plugins._own_entry_points.__wrapped__()) == expected
 
 
 def test_a_built_in_kind_is_found_without_looking_at_other_packages() -> None:
-    import subprocess
-
     code = (
         "import sys; from git_theta.updates import registry; registry.by_name('dense'); "
         "assert not {'importlib.metadata', 'torch', 'zarr', 'git', 'safetensors'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_other_packages_are_found_without_importlib_metadata(folder: Path) -> None:
+    (folder / "outside.py").write_text(KIND.format(name="outside"))
+    install(folder, "outside", {"outside": "outside:Kind"}, registry.GROUP)
+    code = (
+        "import sys; from git_theta.updates import registry; registry.by_name('outside'); "
+        "assert 'importlib.metadata' not in sys.modules"
+    )
+    path = {"PYTHONPATH": f"{folder}:{Path(__file__).parents[2]}"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=path)
+
+
+# Another package brings a plug-in.
+
+
+def test_another_package_brings_a_kind(folder: Path) -> None:
+    (folder / "outside_kind.py").write_text(KIND.format(name="outside"))
+    install(folder, "outside", {"outside": "outside_kind:Kind"}, registry.GROUP)
+    install(folder, "other", {"x": "other:X"}, "another.group")
+    assert registry.by_name("outside").name == "outside"
+    assert registry.by_name("outside") is registry.by_name("outside")
+    assert registry.names()[-1] == "outside"
+
+
+def test_an_old_installation_and_an_archive_bring_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = folder / "old.egg-info"
+    old.mkdir()
+    (old / "PKG-INFO").write_text(METADATA.format("old"))
+    (old / "entry_points.txt").write_text(f"# for git-theta\n\n[{registry.GROUP}]\nold=old_kind:Kind\n")
+    (folder / "old_kind.py").write_text(KIND.format(name="old"))
+    with zipfile.ZipFile(folder / "archive.zip", "w") as archive:
+        archive.writestr("new_kind.py", KIND.format(name="new"))
+        archive.writestr("new-1.0.dist-info/METADATA", METADATA.format("new"))
+        archive.writestr("new-1.0.dist-info/entry_points.txt", f"[{registry.GROUP}]\nnew = new_kind:Kind\n")
+    monkeypatch.syspath_prepend(str(folder / "archive.zip"))
+    assert registry.by_name("old").name == "old"
+    assert registry.by_name("new").name == "new"
+
+
+def test_a_package_found_twice_is_no_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "outside_kind.py").write_text(KIND.format(name="outside"))
+    install(folder, "outside", {"outside": "outside_kind:Kind"}, registry.GROUP)
+    install(folder, "outside_again", {"outside": "outside_kind:Kind"}, registry.GROUP)
+    later = folder / "later"
+    later.mkdir()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(later)])
+    install(later, "outside", {"outside": "of_an_older_version:Kind"}, registry.GROUP)
+    assert registry.names().count("outside") == 1
+    assert registry.by_name("outside").name == "outside"
+
+
+# Broken ones.
+
+
+KINDS = {"checkpoints": formats, "updates": registry, "merges": strategies}
+SOUND = {
+    "checkpoints": ("Format", FORMAT.format(name="mine", suffix=".mine", magic=b"MINE", probe=8)),
+    "updates": ("Kind", KIND.format(name="mine")),
+    "merges": ("Mine", STRATEGY.format(name="mine")),
+}
+BREAKS = {
+    "import": ("1/0\n{text}", "cannot be loaded: ZeroDivisionError"),
+    "exit": ("import sys; sys.exit(3)\n{text}", r"cannot be loaded: SystemExit\(3\)"),
+    "constructor": ("{text}\n    def __init__(self): raise OSError('no licence')\n", "no licence"),
+    "no class": ("", "cannot be loaded: AttributeError"),
+    "no plug-in": ("class {cls}: name = 'mine'", "breaks the interface's rules: "),
+    "no name": ("class {cls}: pass", "its name is None"),
+    "property": ("{text}\n    @property\n    def name(self): return 1/0\n", "ZeroDivisionError"),
+}
+
+
+def broken(group: str) -> list[BrokenPlugin]:
+    found: list[BrokenPlugin] = KINDS[group].broken(*([()] if group == "checkpoints" else []))
+    return found
+
+
+@pytest.mark.parametrize("group", KINDS)
+@pytest.mark.parametrize("how", BREAKS)
+def test_a_broken_plug_in(folder: Path, group: str, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, why = BREAKS[how]
+    cls, text = SOUND[group]
+    (folder / "mine_module.py").write_text(code.format(cls=cls, text=text))
+    install(folder, "theirs", {"mine": f"mine_module:{cls}"}, f"git_theta.plugins.{group}")
+    asked: Any = KINDS[group]
+    assert "mine" in asked.names()
+    with pytest.raises(BrokenPlugin, match=why) as caught:
+        asked.by_name("mine")
+    assert "'mine' of package theirs " in caught.value.message
+    assert caught.value.remedy == "pip install --upgrade theirs, or pip uninstall theirs"
+    assert [error.message for error in broken(group)] == [caught.value.message]
+    assert capsys.readouterr().err == ""
+    for _ in range(2):
+        assert asked._registry.usable("mine") is None
+        assert "mine" not in {one.name for one in asked._registry.find(lambda one: True)}
+    assert capsys.readouterr().err.count("'mine' of package theirs") == 1
+
+
+@pytest.mark.parametrize("group", KINDS)
+def test_a_sound_plug_in(folder: Path, group: str) -> None:
+    cls, text = SOUND[group]
+    (folder / "mine_module.py").write_text(text)
+    install(folder, "theirs", {"mine": f"mine_module:{cls}"}, f"git_theta.plugins.{group}")
+    asked: Any = KINDS[group]
+    assert asked.by_name("mine").name == "mine"
+    assert broken(group) == []
+
+
+@pytest.mark.parametrize("group", KINDS)
+def test_of_two_packages_with_one_name_neither_is_used(folder: Path, group: str) -> None:
+    for package in ("first", "second"):
+        (folder / f"{package}_module.py").write_text(SOUND[group][1])
+        install(folder, package, {"mine": f"{package}_module:X"}, f"git_theta.plugins.{group}")
+    with pytest.raises(BrokenPlugin, match="of package second has a name that is taken, by package first"):
+        KINDS[group].by_name("mine")
+    (error,) = broken(group)
+    assert error.remedy == "pip uninstall second"
+
+
+def test_a_name_of_git_thetas_own_stays_that(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = type(registry.by_name("delta"))
+    install(folder, "theirs", {"delta": "their_module:Kind"}, registry.GROUP)
+    assert "delta" in registry.names()
+    assert type(registry.by_name("delta")) is own
+    assert own in {type(one) for one in registry._registry.find(lambda one: True)}
+    assert (
+        "'delta' of package theirs has a name that is taken, by package git-theta" in capsys.readouterr().err
+    )
+    (error,) = registry.broken()
+    assert error.remedy == "pip uninstall theirs"
+
+
+@pytest.mark.parametrize("name", ["Bad_Name", "sparse"])
+def test_names_that_cannot_be(folder: Path, name: str) -> None:
+    (folder / "mine_module.py").write_text(KIND.format(name=name))
+    install(folder, "outside", {name: "mine_module:Kind"}, registry.GROUP)
+    with pytest.raises(BrokenPlugin, match=f"{name!r} of package outside breaks"):
+        registry._registry.by_name(name)
+
+
+# Metadata that pip cannot read either.
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (b"[git_theta.plugins.updates]\nmine = a_module:Kind\nrubbish\n", "rubbish"),
+        (b"[git_theta.plugins.updates]\nm\xff = a_module:Kind\n", r"m\xff"),
+        (b"[git_theta.plugins.updates]\nmine\n", "mine"),
+    ],
+)
+def test_bad_metadata(folder: Path, text: bytes, name: str) -> None:
+    info = install(folder, "theirs", {}, "", text)
+    found = registry.broken()
+    assert f"the update kind {name!r} of package theirs cannot be loaded" in [
+        error.message.partition(": ")[0] for error in found
+    ]
+    assert {error.remedy for error in found} == {f"rm -r {info}"}
+
+
+def test_a_package_without_a_name_has_that_of_its_folder(folder: Path) -> None:
+    info = install(folder, "theirs", {"mine": "a_module:Kind"}, registry.GROUP)
+    (info / "METADATA").unlink()
+    (error,) = registry.broken()
+    assert error.message.startswith("the update kind 'mine' of package theirs cannot be loaded")
+    assert error.remedy == f"rm -r {info}"
+
+
+# What fails when it is used.
+
+
+@pytest.fixture
+def failing(folder: Path) -> Any:
+    """An update kind that is found, and then fails."""
+    text = KIND.format(name="mine").replace("return []", "return 1/0")
+    (folder / "mine_module.py").write_text(text)
+    install(folder, "theirs", {"mine": "mine_module:Kind"}, registry.GROUP)
+    return registry.by_name("mine")
+
+
+def test_a_kind_that_fails_is_named(failing: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    why = "'mine' of package theirs has failed: ZeroDivisionError"
+    with pytest.raises(NewerObject, match=why), registry.calling(failing):
+        failing.propose(None, [])
+    with pytest.raises(NewerObject, match="has failed: NotImplementedError"):
+        registry.predictor(failing, None, (), [], Parameters())  # type: ignore[arg-type]
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    with pytest.raises(ThetaError, match="of its own"), registry.calling(failing):
+        raise ThetaError("of its own")
+
+
+def test_a_kind_of_git_theta_that_fails_is_a_defect() -> None:
+    with pytest.raises(ZeroDivisionError), registry.calling(registry.by_name("delta")):
+        raise ZeroDivisionError
+
+
+def test_what_memory_does_not_suffice_for_is_no_fault_of_the_plug_in(failing: Any) -> None:
+    with pytest.raises(MemoryError), registry.calling(failing):
+        raise MemoryError
+
+
+def test_a_failing_kind_keeps_nobody_from_storing(failing: Any) -> None:
+    target = Target("w", weights(dtype("F32"), (40, 30), 1))
+    found = chooser.rank(target, [base(weights(dtype("F32"), (40, 30), 2))])
+    assert found.proposals[-1].update == "dense"
+
+
+def test_what_a_broken_kind_has_stored_says_so(folder: Path) -> None:
+    install(folder, "theirs", {"mine": "no_such_module:Kind"}, registry.GROUP)
+    with pytest.raises(NewerObject, match="'mine' of package theirs cannot be loaded") as caught:
+        registry.stored_by("mine")
+    assert "pip uninstall theirs" in caught.value.remedy

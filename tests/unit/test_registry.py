@@ -1,47 +1,31 @@
-"""Finding formats: built-in ones, those of installed packages, and packages that do it wrong."""
+"""Finding formats: which one a file has, and what a plug-in that is broken takes from others: nothing."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from plugin_packages import FORMAT, folder
+from plugin_packages import install as install_package
 
 from git_theta.checkpoints import registry
 from git_theta.checkpoints.pytorch import PyTorch
 from git_theta.checkpoints.safetensors import Safetensors
-from git_theta.errors import ThetaError
+from git_theta.errors import BrokenPlugin, ThetaError
 
+__all__ = ["folder"]
 SAFETENSORS = b"\x02\0\0\0\0\0\0\0{}"
-
-PLUG_IN = """
-class Format:
-    name = {name!r}
-    suffixes = ({suffix!r},)
-    streams = True
-    probe = {probe}
-
-    def recognises(self, head):
-        return head.startswith({magic!r})
-"""
-
 Install = Callable[..., None]
 
 
-@pytest.fixture(autouse=True)
-def _fresh_registry() -> Iterator[None]:
-    yield
-    for cached in (registry.formats, registry._built_in, registry._own_entry_points):
-        cached.cache_clear()
-
-
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Installs a package with one format, as pip would."""
-    monkeypatch.syspath_prepend(str(tmp_path))
+def install(folder: Path) -> Install:
+    """Installs a package with one format."""
 
     def install(
         module: str,
@@ -50,32 +34,19 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         suffix: str = ".ours",
         magic: bytes = b"OURS",
         probe: int = 8,
-        code: str | None = None,
+        more: str = "",
     ) -> None:
-        text = code or PLUG_IN.format(name=name, suffix=suffix, magic=magic, probe=probe)
-        (tmp_path / f"{module}.py").write_text(text)
-        info = tmp_path / f"{module}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{entry_point} = {module}:Format\n")
-        registry.formats.cache_clear()
-        monkeypatch.delitem(sys.modules, module, raising=False)
+        text = FORMAT.format(name=name, suffix=suffix, magic=magic, probe=probe) + more
+        (folder / f"{module}.py").write_text(text)
+        install_package(folder, module, {entry_point: f"{module}:Format"}, registry.GROUP)
 
     return install
 
 
 def test_built_in_formats_are_the_entry_points_of_git_theta() -> None:
-    found = {one.name: one.value for one in entry_points(group=registry.GROUP)}
-    built_in = dict(registry._own_entry_points())
-    assert built_in.items() <= found.items()
-    assert set(built_in) == {"safetensors", "pytorch"} == set(registry._built_in())
-
-
-def test_built_in_formats_are_found_without_the_file_that_pip_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = set(registry._own_entry_points())
-    registry._own_entry_points.cache_clear()
-    monkeypatch.setattr(registry, "_INSTALLED", "git_theta-0.0.unknown.dist-info/entry_points.txt")
-    assert set(registry._own_entry_points()) == expected
+    found = {one.name for one in entry_points(group=registry.GROUP)}
+    assert found >= {"safetensors", "pytorch"} == set(registry._registry._own)
+    assert registry.names()[:2] == tuple(registry._registry._own)
 
 
 def test_detects_by_the_first_bytes_whatever_the_suffix() -> None:
@@ -93,6 +64,7 @@ def test_common_files_are_recognised_without_looking_for_plug_ins() -> None:
         "import sys; from git_theta.checkpoints import registry; before = set(sys.modules);"
         f"assert registry.detect({SAFETENSORS!r}, 'a.safetensors').name == 'safetensors';"
         "assert registry.by_name('pytorch').name == 'pytorch';"
+        "assert '_all' not in vars(registry._registry);"
         "new = set(sys.modules) - before;"
         "heavy = {'importlib.metadata', 'torch', 'numpy', 'zarr', 'safetensors', 'zipfile', 'pickle'};"
         "assert not new & heavy, new & heavy"
@@ -106,7 +78,6 @@ def test_a_plug_in_is_found(install: Install) -> None:
     assert found is not None
     assert found.name == "ours"
     assert registry.by_name("ours") is found
-    assert list(registry.formats())[:2] == list(registry._built_in())
     assert registry.detect(SAFETENSORS, "x").name == "safetensors"  # type: ignore[union-attr]
 
 
@@ -118,9 +89,7 @@ def test_the_suffix_breaks_ties(install: Install) -> None:
 
 
 def test_formats_see_no_more_than_they_asked_for(install: Install) -> None:
-    install("theirs", code=PLUG_IN.format(name="ours", suffix=".o", magic=b"", probe=3) + (
-        "        pass\n\n    def recognises(self, head):\n        return len(head) == 3\n"
-    ))  # fmt: skip
+    install("theirs", probe=3, more="    def recognises(self, head): return len(head) == 3\n")
     assert registry.detect(b"OURS....", "x") is not None
 
 
@@ -131,43 +100,72 @@ def test_unknown_names_list_the_known_ones(install: Install) -> None:
     assert "pip install" in caught.value.remedy
 
 
-def test_a_name_that_is_taken(install: Install) -> None:
-    install("theirs", entry_point="pytorch", name="pytorch")
-    with pytest.raises(
-        ThetaError, match=r"'pytorch' of package theirs has a name that is taken; taken: .*pytorch"
-    ):
-        registry.formats()
-    assert registry.by_name("pytorch").suffixes == PyTorch.suffixes
-
-
-def test_two_plug_ins_of_one_name(install: Install) -> None:
-    install("first")
-    install("second")
-    with pytest.raises(ThetaError, match="'ours' of package second has a name that is taken"):
-        registry.formats()
+RAISES = "    def recognises(self, head): return head and 1/0\n"
 
 
 @pytest.mark.parametrize(
-    ("entry_point", "name", "probe"),
+    ("what", "why"),
     [
-        ("ours", "other", 8),
-        ("Ours", "Ours", 8),
-        ("opaque", "opaque", 8),
-        ("ours", "ours", 5000),
-        ("ours", "ours", 0),
+        ({"name": "other"}, "its entry point is called so, but its name is 'other'"),
+        ({"entry_point": "Ours", "name": "Ours"}, "its name is not lower case with hyphens"),
+        ({"entry_point": "opaque", "name": "opaque"}, "what manifests call a file of no format"),
+        ({"probe": 5000}, "its probe is 5000, and not from 1 to 4096"),
+        ({"probe": 0}, "its probe is 0"),
+        ({"more": "    probe = None\n"}, "TypeError"),
+        ({"more": "    suffixes = '.ours'\n"}, "its suffixes are no tuple of texts"),
+        ({"more": "    layout = patch = None\n"}, "it has no method layout, patch"),
+        ({"more": "    def recognises(self, head): return 1/0\n"}, "ZeroDivisionError"),
+        ({"more": RAISES}, "has failed: ZeroDivisionError"),
+        ({"more": "    def __init__(self, x): pass\n"}, "cannot be loaded: TypeError"),
+        ({"more": "raise SystemExit('no licence')\n"}, r"cannot be loaded: SystemExit\('no licence'\)"),
+        ({"more": "import no_such_module\n"}, "cannot be loaded: ModuleNotFoundError"),
+        ({"entry_point": "pytorch", "name": "pytorch"}, "has a name that is taken, by package git-theta"),
     ],
 )
-def test_plug_ins_that_break_the_rules(install: Install, entry_point: str, name: str, probe: int) -> None:
-    install("theirs", entry_point=entry_point, name=name, probe=probe)
-    with pytest.raises(ThetaError, match="of package theirs breaks the rules"):
-        registry.formats()
+def test_a_broken_format(
+    install: Install, capsys: pytest.CaptureFixture[str], what: dict[str, str], why: str
+) -> None:
+    install("theirs", **what)
+    name = what.get("entry_point", "ours")
+    for _ in range(2):
+        assert registry.detect(b"OURS....", "x") is None
+        assert registry.detect(SAFETENSORS, "x.safetensors") is not None
+    (line,) = capsys.readouterr().err.splitlines()
+    (error,) = registry.broken([b"OURS...."])
+    assert line == f"git-theta: {' '.join(error.message.split())}; see: git theta doctor"
+    assert error.message.startswith(f"the checkpoint format {name!r} of package theirs ")
+    assert re.search(why, error.message)
+    assert error.remedy.endswith("pip uninstall theirs")
+    assert capsys.readouterr().err == ""  # who asks what is broken needs no warning besides
 
 
-@pytest.mark.parametrize(
-    "code", ["import no_such_module", "x = 1", "class Format:\n    def __init__(self, x): pass"]
-)
-def test_plug_ins_that_cannot_be_loaded(install: Install, code: str) -> None:
-    install("theirs", code=code)
-    with pytest.raises(ThetaError, match="of package theirs cannot be loaded") as caught:
-        registry.formats()
-    assert "pip uninstall theirs" in caught.value.remedy
+def test_a_built_in_format_keeps_its_name(install: Install) -> None:
+    install("theirs", entry_point="pytorch", name="pytorch")
+    assert isinstance(registry.by_name("pytorch"), PyTorch)
+    registry.names()
+    assert isinstance(registry.by_name("pytorch"), PyTorch)
+
+
+def test_of_two_formats_with_one_name_neither_is_used(install: Install) -> None:
+    install("first")
+    install("second")
+    assert registry.detect(b"OURS....", "x") is None
+    with pytest.raises(BrokenPlugin, match="'ours' of package second has a name that is taken, by package"):
+        registry.by_name("ours")
+    assert len(registry.broken([])) == 1
+
+
+def test_what_only_a_broken_format_could_read_is_refused(install: Install) -> None:
+    install("theirs", more=RAISES)
+    registry.check_unrecognised(b"text", "x", ["safetensors", "opaque", "of-nobody"])
+    with pytest.raises(BrokenPlugin, match="theirs has failed"):
+        registry.check_unrecognised(b"text", "x.ours", [])
+    with pytest.raises(BrokenPlugin, match="theirs has failed"):
+        registry.check_unrecognised(b"text", "x", ["ours"])
+
+
+def test_what_was_stored_by_a_format_that_cannot_be_loaded_is_refused(install: Install) -> None:
+    install("theirs", more="import no_such_module\n")
+    registry.check_unrecognised(b"text", "x.ours", ["safetensors"])
+    with pytest.raises(BrokenPlugin, match="cannot be loaded"):
+        registry.check_unrecognised(b"text", "x.ours", ["ours"])

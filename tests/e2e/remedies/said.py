@@ -22,7 +22,7 @@ _GIT = (
     "|ls-files|ls-remote|merge|pull|push|rebase|reflog|remote|replace|reset|restore|rev-parse|rm|show|stash|status"
     "|switch|tag|theta|unset|update-index|worktree"
 )
-_OTHERS = r"pip (?:un)?install|pipx install|rm -f|chmod|sed -i\S*"
+_OTHERS = r"pip (?:un)?install|pipx install|rm -r?f?|chmod|sed -i\S*"
 _COMMAND = re.compile(
     rf"(?<![\w/.-])(?:git (?:-[cC] \S+ )*(?:(?:{_GIT})\b|\0 --)|(?:{_OTHERS})\b)(?!-| has | needs )"
 )

@@ -15,15 +15,32 @@ import pytest
 from git_repo import GitRepo, does
 
 from git_theta.checkpoints.registry import GROUP
+from git_theta.merges.registry import GROUP as STRATEGIES
 from git_theta.updates.registry import GROUP as UPDATES
 
 TESTS = Path(__file__).parents[2]
 MINE = """
+from git_theta.checkpoints.layout import Layout, Span
+from git_theta.dtypes import BYTES
+
+
 class Format:
-    name, suffixes, probe = "mine", (".mine",), 8
+    name, suffixes, streams, probe = "mine", (".mine",), False, 8
 
     def recognises(self, head):
         return head.startswith(b"MINE")
+
+    def layout(self, source):
+        return Layout("mine", (Span("file", BYTES, (source.size,), 0),))
+
+    def expected_size(self, layout, head):
+        return None
+
+    def patch(self, skeleton, layout, tensors):
+        return skeleton
+
+    def write(self, target, tensors, like):
+        raise NotImplementedError
 """
 KIND = """
 class Kind:
@@ -82,42 +99,71 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return wheels
 
 
-def stores(repo: GitRepo) -> None:
-    """Files of unknown formats can be added: all plug-ins are asked about them."""
-    repo.write("model.pt", "MINE?")
-    repo.git("add", "model.pt")
-    repo.git("rm", "-q", "--cached", "model.pt")
+def doctor(repo: GitRepo) -> str:
+    """What doctor says that is wrong with plug-ins."""
+    said = repo.theta("doctor", check=False).stdout.splitlines()
+    found = [at for at, line in enumerate(said) if " of package theirs " in line]
+    return "\n".join(line for at in found for line in said[at : at + 2])
 
 
-def refused(repo: GitRepo) -> str:
-    repo.write("model.pt", "MINE?")
-    return repo.refused("git", "add", "model.pt")
+def bring(repo: GitRepo, environment: Path, version: str, points: str, **modules: str) -> str:
+    """Install a package, and what doctor says of it."""
+    wheel(environment, "theirs", version, points, **modules)
+    repo.run("pip", "install", "-q", "--upgrade", "theirs")
+    return doctor(repo)
+
+
+def is_mine(repo: GitRepo) -> bool:
+    return repo.blob(":model.mine").startswith(b'{"git-theta":1,"format":"mine"')
 
 
 def test_formats(repo: GitRepo, environment: Path) -> None:
+    """A file whose format is of a package, which then is broken in one way after the other."""
+    repo.theta("track", "*.mine")
     points = f"[{GROUP}]\nmine = mine:Format\n"
-    wheel(environment, "theirs", "1.0", points, mine="import no_such_module\n")
-    repo.run("pip", "install", "-q", "theirs")
-    said = refused(repo)
-    wheel(environment, "theirs", "1.1", points, mine=MINE.replace("MINE", "NONE"))
-    repo.remedy(said, "pip install --upgrade theirs")
-    stores(repo)
-    wheel(environment, "theirs", "1.2", points, mine=MINE.replace('"mine"', '"other"'))
-    repo.run("pip", "install", "-q", "--upgrade", "theirs")
-    repo.remedy(refused(repo), "pip uninstall theirs")
-    stores(repo)
-    wheel(environment, "theirs", "1.3", f"[{GROUP}]\npytorch = mine:Format\n", mine=MINE)
-    repo.run("pip", "install", "-q", "theirs")
-    repo.remedy(refused(repo), "pip uninstall theirs")
-    stores(repo)
+    assert bring(repo, environment, "1.0", points, mine=MINE) == ""
+    repo.write("model.mine", "MINE 1")
+    repo.commit("mine")
+    assert is_mine(repo)
+    said = bring(repo, environment, "1.1", points, mine="import no_such_module\n")
+    repo.write("model.mine", "MINE 2")
+    refused = repo.refused("git", "add", "model.mine")
+    assert "the checkpoint format 'mine' of package theirs cannot be loaded" in refused
+    wheel(environment, "theirs", "1.2", points, mine=MINE)
+    for text in (said, refused):
+        repo.remedy(text, "pip install --upgrade theirs")
+    repo.git("add", "model.mine")
+    assert is_mine(repo)
+    said = bring(repo, environment, "1.3", points, mine=MINE.replace('"mine"', '"other"'))
+    repo.write("model.mine", "MINE 3")
+    refused = repo.refused("git", "add", "model.mine")
+    does(said, "pip uninstall theirs")
+    repo.remedy(refused, "pip uninstall theirs")
+    assert doctor(repo) == ""
+    repo.git("add", "model.mine")
+    assert not is_mine(repo)
     done = repo.run("python", "-c", BY_NAME.format("checkpoints", "mine"), check=False)
-    does(done.stderr, "pip install the plug-in package that brings it")
-    wheel(environment, "theirs", "1.4", points, mine=MINE)
-    repo.run("pip", "install", "-q", "theirs")
+    does(done.stderr, "pip install the package that brings it")
+    bring(repo, environment, "1.4", points, mine=MINE)
     repo.run("python", "-c", BY_NAME.format("checkpoints", "mine"))
 
 
 BY_NAME = "from git_theta.{} import registry; registry.by_name({!r})"
+
+
+def test_names_that_two_packages_want(repo: GitRepo, environment: Path) -> None:
+    said = bring(repo, environment, "1.0", f"[{GROUP}]\npytorch = mine:Format\n", mine=MINE)
+    repo.remedy(said, "pip uninstall theirs")
+    assert doctor(repo) == ""
+
+
+def test_metadata_that_pip_cannot_read(repo: GitRepo, environment: Path, tmp_path: Path) -> None:
+    bring(repo, environment, "1.0", f"[{GROUP}]\nmine = mine:Format\n", mine=MINE)
+    (points,) = (tmp_path / "venv").glob("lib/*/site-packages/theirs-1.0.dist-info/entry_points.txt")
+    points.write_text(f"[{GROUP}]\nmine = mine:Format\nrubbish\n")
+    assert repo.run("pip", "uninstall", "theirs", check=False).returncode
+    repo.remedy(doctor(repo), f"rm -r {points.parent}")
+    assert doctor(repo) == ""
 
 
 def test_other_plug_ins(repo: GitRepo, environment: Path) -> None:
@@ -125,22 +171,16 @@ def test_other_plug_ins(repo: GitRepo, environment: Path) -> None:
     points = f"[{UPDATES}]\nodd = odd:Kind\n"
     said = repo.run(*asks, check=False).stderr
     does(said, "pip install the package that brings it")
-    wheel(environment, "theirs", "1.0", points, odd="import no_such_module\n")
-    repo.run("pip", "install", "-q", "theirs")
+    found = bring(repo, environment, "1.0", points, odd="import no_such_module\n")
     said = repo.run(*asks, check=False).stderr
     wheel(environment, "theirs", "1.1", points, odd=KIND)
-    repo.remedy(said, "pip install --upgrade theirs")
+    for text in (said, found):
+        repo.remedy(text, "pip install --upgrade theirs")
     repo.run(*asks)
-    wheel(environment, "theirs", "1.2", points.replace("odd =", "delta ="), odd=KIND)
-    repo.run("pip", "install", "-q", "--upgrade", "theirs")
-    names = ("python", "-c", "from git_theta.updates import registry; registry.names()")
-    repo.remedy(repo.run(*names, check=False).stderr, "pip uninstall theirs")
-    repo.run(*names)
-    wheel(environment, "theirs", "1.3", points.replace("odd =", "ODD ="), odd=KIND)
-    repo.run("pip", "install", "-q", "theirs")
-    said = repo.run("python", "-c", BY_NAME.format("updates", "ODD"), check=False).stderr
+    assert doctor(repo) == ""
+    said = bring(repo, environment, "1.2", f"[{STRATEGIES}]\nodd = odd:Kind\n", odd=KIND)
     repo.remedy(said, "pip uninstall theirs")
-    repo.run(*names)
+    assert doctor(repo) == ""
 
 
 def test_git_theta_that_was_only_copied(repo: GitRepo, environment: Path, tmp_path: Path) -> None:
