@@ -23,6 +23,7 @@ from format_reader.residuals import corrected, from_gaps
 
 from git_theta import dtypes
 from git_theta.manifest import parse
+from git_theta.objects.arrays import ArrayInfo
 from git_theta.settings import Settings
 from git_theta.updates import registry, residual
 from git_theta.values import from_float, to_float
@@ -59,6 +60,14 @@ def test_the_page_s_example_of_positions() -> None:
     example = "`3, 255, 2, 0` are the gaps 3, 257, 0, and the positions 3, 261, 262."
     assert example in PAGE.replace("\n", " ")
     assert from_gaps([3, 255, 2, 0]) == ([3, 261, 262], True)
+
+
+def test_the_page_s_description_of_an_array() -> None:
+    example = re.sub(r"\n *", "", PAGE.split("```json\n")[1].split("\n```")[0])
+    info = ArrayInfo(3_000_000, 2, 2 << 20, planes=True)
+    assert example == json.dumps(info.metadata(), separators=(",", ":"))
+    rows = ArrayInfo(3, 1024, 1, planes=False).metadata()
+    assert [codec["name"] for codec in rows["codecs"][0]["configuration"]["codecs"]] == ["bytes", "zstd"]
 
 
 @pytest.mark.parametrize("kind", sorted(set(registry.names()) - {"dense"}))
@@ -110,6 +119,7 @@ def changed(kind: dtypes.DType, size: int) -> Iterator[tuple[np.ndarray, np.ndar
         yield old, np.where(noise[2] > 1.5, from_float(to_float(old, kind) + noise[1] * 1e-4, kind), old)
 
 
+@pytest.mark.slow
 def test_every_form_of_a_residual() -> None:
     met: set[str] = set()
     width = 1 << 21
@@ -150,6 +160,7 @@ def matrices(seed: int, count: int = 2, shape: tuple[int, ...] = (400, 300)) -> 
     return {f"layer.{n}": random.standard_normal(shape).astype(np.float32) * 0.02 for n in range(count)}
 
 
+@pytest.mark.slow
 def test_deltas_in_chains_and_in_several_chunks(workshop: Workshop) -> None:
     """More than one chunk, of which one stays as it is; views of none; groups."""
     old = {"large": matrices(1, 1, (2200, 1500))["layer.0"], "small": matrices(2, 1, (9, 7))["layer.0"]}

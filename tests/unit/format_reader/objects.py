@@ -41,6 +41,8 @@ class Object:
         length, width = meta["shape"]
         inner = min(length, CHUNK // width) if name.startswith("data") else 1
         count = -(-length // inner)
+        grid = meta["chunk_grid"]["configuration"]["chunk_shape"]
+        need(grid == [count * inner, width] and meta["fill_value"] == 0, "the grid of an array")
         sharding = meta["codecs"][0]["configuration"]
         names = [codec["name"] for codec in sharding["codecs"]]
         need(names == ["transpose", "bytes", "zstd"][name.startswith("residual") :], "codecs")
