@@ -1,4 +1,4 @@
-"""How things look on a terminal: colours, aligned columns, sizes."""
+"""How things look on a terminal: colours."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from functools import cache
 from typing import TextIO
 
 from git_theta.terminal.showing import coloured
-from git_theta.terminal.units import align, human_size
-
-__all__ = ["align", "human_size", "style"]
 
 
 def style(text: str, colour: str, stream: TextIO = sys.stdout) -> str:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from git_theta.cli.console import align, human_size
 from git_theta.terminal.showing import printable
-from git_theta.terminal.units import percent
+from git_theta.terminal.units import align, human_size, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from git_theta.terminal.units import counted, human_size
+
 
 @click.command
 @click.option("--fast", is_flag=True, help="Compare objects with their names only; do not decode them.")
@@ -18,7 +20,6 @@ def command(fast: bool) -> int:
       git theta fsck
       git theta fsck --fast
     """
-    from git_theta.cli.console import human_size
     from git_theta.commands.fsck import fsck
     from git_theta.git.repository import Repository
 
@@ -30,6 +31,7 @@ def command(fast: bool) -> int:
     for note in report.notes:
         click.echo(f"note: {note}")
     size = human_size(sum(report.objects.values()))
-    found = f"{len(report.problems)} problems" if report.problems else "all is well"
-    click.echo(f"Checked {report.manifests} manifests, {len(report.objects)} objects ({size}): {found}.")
+    found = counted(len(report.problems), "problem") if report.problems else "all is well"
+    checked = f"{counted(report.manifests, 'manifest')}, {counted(len(report.objects), 'object')} ({size})"
+    click.echo(f"Checked {checked}: {found}.")
     return 1 if report.problems else 0

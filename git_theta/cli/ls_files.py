@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from git_theta.cli.console import align, human_size
 from git_theta.terminal.showing import printable
+from git_theta.terminal.units import align, counted, human_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,5 +81,5 @@ def _tensors(repository: Repository, entry: Listed, revision: str) -> list[str]:
         return [f"{printable(entry.path)} ({entry.trouble})"]
     count, size = len(entry.manifest.tensors), human_size(entry.manifest.size)
     path, stored = printable(entry.path), human_size(entry.stored)
-    head = f"{path} ({entry.manifest.format}, {count} tensors, {size}, stored {stored})"
+    head = f"{path} ({entry.manifest.format}, {counted(count, 'tensor')}, {size}, stored {stored})"
     return [head, *table(_listed(repository, entry, revision))]

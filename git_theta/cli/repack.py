@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from git_theta.cli.console import human_size
+from git_theta.terminal.units import counted, human_size, listed
 
 _SHOWN = 5
 
@@ -43,10 +43,11 @@ def command(revisions: tuple[str, ...], aggressive: bool) -> None:
         click.echo("Nothing could be stored better.")
     else:
         saved = human_size(found.before - found.after)
-        click.echo(f"{found.tensors} tensors take {saved} less ({human_size(found.before)} before).")
+        take = counted(found.tensors, "tensor takes", "tensors take")
+        click.echo(f"{take} {saved} less ({human_size(found.before)} before).")
     for name, backup in found.moved:
         click.echo(f"{name} was rewritten; as it was: {backup}")
     if found.kept:
-        more = f" and {len(found.reasons) - _SHOWN} more" if len(found.reasons) > _SHOWN else ""
-        reasons = f": {', '.join(found.reasons[:_SHOWN])}{more}" if found.reasons else ""
-        click.echo(f"{found.kept} commits stay as they are, which others have or something names{reasons}.")
+        reasons = f": {listed(found.reasons, _SHOWN)}" if found.reasons else ""
+        stay = counted(found.kept, "commit stays as it is", "commits stay as they are")
+        click.echo(f"{stay}, which others have or something names{reasons}.")

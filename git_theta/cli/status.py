@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from git_theta.cli.console import style
-from git_theta.diffs import text
 from git_theta.terminal.showing import printable
+from git_theta.terminal.units import counted, listed
 
 if TYPE_CHECKING:
     from git_theta.commands.status import Status, Unstaged
@@ -79,7 +79,7 @@ def _lines(status: Status) -> list[str]:
         (
             "Objects missing here (git theta fetch brings them):",
             "red",
-            [f"{printable(path)}: {count} objects" for path, count in status.missing.items()],
+            [f"{printable(path)}: {counted(count, 'object')}" for path, count in status.missing.items()],
         ),
         (
             "No checkpoints, but committed in place of them:",
@@ -100,5 +100,5 @@ def _rows(changed: Iterable[Cost | Unstaged]) -> list[str]:
 
 def _open(one: Unmerged) -> list[str]:
     """What is open in a file, and what to type."""
-    names = f": {text.listed(one.names, _SHOWN)}" if one.names else ""
+    names = f": {listed(one.names, _SHOWN)}" if one.names else ""
     return [f"{printable(one.path)}: {one.what}{names}", f"    {one.remedy}"]

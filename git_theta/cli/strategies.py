@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_theta.cli.console import align, style
+from git_theta.cli.console import style
+from git_theta.terminal.units import align
 
 if TYPE_CHECKING:
     from git_theta.merges.interface import Strategy

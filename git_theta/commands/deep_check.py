@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from git_theta.commands.doctor import Finding
 from git_theta.commands.fsck import fsck
@@ -12,7 +12,7 @@ from git_theta.git.repository import Repository
 from git_theta.remotes.configured import open_remote, push_urls
 from git_theta.remotes.push_plan import Push, naming, plan, refs_of
 from git_theta.terminal.showing import printable
-from git_theta.terminal.units import human_size
+from git_theta.terminal.units import counted, human_size
 
 
 def examine_data(repository: Repository) -> Iterator[Finding]:
@@ -23,8 +23,7 @@ def examine_data(repository: Repository) -> Iterator[Finding]:
     for note in report.notes:
         yield Finding("note", note)
     if not report.problems:
-        size = human_size(sum(report.objects.values()))
-        yield Finding("ok", f"manifests: {report.manifests}, with {len(report.objects)} objects, {size}")
+        yield Finding("ok", f"manifests: {report.manifests}, with {_objects(report.objects)}")
     for name in repository.config.subsections("remote"):
         for url in push_urls(repository, name):
             yield _examine_remote(repository, name, url)
@@ -41,11 +40,14 @@ def _examine_remote(repository: Repository, name: str, url: str) -> Finding:
         return Finding("wrong", f"remote {push.title}: {error.message}", error.remedy)
     lacking = {oid: size for oid, size in needed.items() if oid not in there}
     if not lacking:
-        return Finding("ok", f"remote {push.title} has all {len(needed)} objects that its refs need")
-    size = human_size(sum(lacking.values()))
+        return Finding("ok", f"remote {push.title} has all that its refs need: {_objects(needed)}")
     paths = ", ".join(sorted({printable(blob.path) for blob, _ in naming(repository, push.tips, lacking)}))
     return Finding(
         "wrong",
-        f"remote {push.title} lacks {len(lacking)} objects ({size}) that its refs need, of {paths}",
+        f"remote {push.title} lacks {_objects(lacking)} that its refs need, of {paths}",
         f"git theta push --all {shlex.quote(url)}",
     )
+
+
+def _objects(sizes: Mapping[str, int]) -> str:
+    return f"{counted(len(sizes), 'object')} ({human_size(sum(sizes.values()))})"

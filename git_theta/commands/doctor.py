@@ -26,6 +26,7 @@ from git_theta.remotes.fetching import missing
 from git_theta.setup import hook_files
 from git_theta.setup.configuration import SETTINGS, GitConfig, configured
 from git_theta.terminal.showing import operand, pathspec, printable, word
+from git_theta.terminal.units import counted, listed
 from git_theta.updates import registry as kinds
 from git_theta.versions import misplaced
 from git_theta.versions.raw import raw_in_index
@@ -184,7 +185,7 @@ def _remotes(repository: Repository) -> Iterator[Finding]:
 
 def _leftovers(repository: Repository) -> Iterator[Finding]:
     if left := repository.store.clean_up():
-        yield Finding("ok", f"removed {left} temporary files that interrupted commands had left")
+        yield Finding("ok", f"removed {counted(left, 'temporary file')} that interrupted commands had left")
 
 
 def _notes(repository: Repository) -> Iterator[Finding]:
@@ -220,7 +221,7 @@ def _attributes(repository: Repository) -> Iterator[Finding]:
         if others:
             yield Finding(
                 "wrong",
-                f"{_some(others)}: the attribute {attribute} is not as git-theta needs it "
+                f"{listed(others, _SHOWN)}: the attribute {attribute} is not as git-theta needs it "
                 f"({attributes.NEEDED[attribute][0]})",
                 f"git theta track {' '.join(operand(attributes.pattern_of(path)) for path in others)}",
             )
@@ -234,7 +235,7 @@ def _contents(repository: Repository) -> Iterator[Finding]:
     if raw:
         yield Finding(
             "wrong",
-            f"{_some(raw)}: tracked, but committed as it is",
+            f"{listed(raw, _SHOWN)}: tracked, but committed as it is",
             f"git add --renormalize {_quoted(raw)}, and commit",
         )
 
@@ -252,7 +253,9 @@ def _data(repository: Repository) -> Iterator[Finding]:
         elif absent := missing(repository, manifest.oids()):
             lacking[blob.path] = len(absent)
     if lacking:
-        yield Finding("wrong", f"objects are missing here, of {_some(list(lacking))}", "git theta pull")
+        yield Finding(
+            "wrong", f"objects are missing here, of {listed(list(lacking), _SHOWN)}", "git theta pull"
+        )
     if repository.config.settings().skip_smudge:
         yield Finding(
             "note",
@@ -262,12 +265,6 @@ def _data(repository: Repository) -> Iterator[Finding]:
 
 
 _IN_WORK_TREES: Sequence[Callable[[Repository], Iterator[Finding]]] = (_attributes, _contents, _data, _notes)
-
-
-def _some(paths: Sequence[str]) -> str:
-    return ", ".join(map(printable, paths[:_SHOWN])) + (
-        f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    )
 
 
 def _quoted(paths: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ from git_theta.remotes.pushed import record
 from git_theta.remotes.pushing import prepare
 from git_theta.setup import hook_files
 from git_theta.terminal.progress import Progress
-from git_theta.terminal.showing import printable
+from git_theta.terminal.units import counted, listed
 from git_theta.versions.recorded import ATTRIBUTED
 from git_theta.versions.recovery import named
 
@@ -67,10 +67,11 @@ def _bring(
     with Progress("Fetching objects", wanted) as progress:
         lost = fetch_missing(repository, wanted, [remote] if remote else None, progress.advance)
     if lost:
-        shown = _listed(sorted({path for path, m in found if lost.keys() & m.oids().keys()}))
+        shown = listed(sorted({path for path, m in found if lost.keys() & m.oids().keys()}), _SHOWN)
         oid, why = next(iter(lost.items()))
         raise MissingObject(
-            f"{len(lost)} of {len(wanted)} objects could not be had, of {shown}; the first is {oid}: {why}",
+            f"{len(lost)} of {counted(len(wanted), 'object')} could not be had, of {shown}; "
+            f"the first is {oid}: {why}",
             remedy(),
             tuple(lost),
         )
@@ -105,7 +106,7 @@ def pull(repository: Repository, remote: str, say: Say) -> None:
         failure = error
     written, failures = restore(repository)
     if written:
-        say(f"Wrote {_listed(written)}.")
+        say(f"Wrote {listed(written, _SHOWN)}.")
     if failure or failures:
         raise failure or failures[0]
 
@@ -223,11 +224,6 @@ def resolve(repository: Repository, ref: str, remote: str) -> str:
         where = shlex.quote(remote)
         how = f"git fetch {where} {shlex.quote(ref)}; git theta fetch {where} FETCH_HEAD"
     raise ThetaError(f"{ref} is not a revision of this repository", how)
-
-
-def _listed(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return ", ".join(map(printable, paths[:_SHOWN])) + more
 
 
 def _complete_hooks(repository: Repository, say: Say) -> None:

@@ -18,7 +18,7 @@ from git_theta.remotes.fetching import on_remotes
 from git_theta.remotes.push_plan import commit_of
 from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import fill, printable
-from git_theta.terminal.units import human_size
+from git_theta.terminal.units import counted, human_size
 from git_theta.versions import misplaced
 
 _REVISIONS = ("--all", "--reflog", "--indexed-objects")
@@ -82,7 +82,8 @@ def fsck(repository: Repository, fast: bool) -> Report:
     if remote:
         size = human_size(sum(report.objects[oid] for oid in remote))
         report.notes.append(
-            f"{len(remote)} objects ({size}) are not here, but on a remote; git theta fetch --all brings them"
+            f"not here, but on a remote: {counted(len(remote), 'object')} ({size}); "
+            f"git theta fetch --all brings {'it' if len(remote) == 1 else 'them'}"
         )
     report.notes += _notes(repository, report.objects)
     return report
@@ -152,7 +153,8 @@ def _notes(repository: Repository, named: Mapping[str, int]) -> list[str]:
     notes = []
     unnamed = sum(oid not in named for oid in repository.store.oids())
     if unnamed:
-        notes.append(f"{unnamed} objects belong to no version that a ref, the index or a reflog reaches")
+        belong = counted(unnamed, "object belongs", "objects belong")
+        notes.append(f"{belong} to no version that a ref, the index or a reflog reaches")
     if left := repository.store.clean_up():
-        notes.append(f"removed {left} temporary files that interrupted commands had left")
+        notes.append(f"removed {counted(left, 'temporary file')} that interrupted commands had left")
     return notes

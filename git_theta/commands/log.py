@@ -17,6 +17,7 @@ from git_theta.git.repository import Repository
 from git_theta.patterns import read
 from git_theta.terminal import screen
 from git_theta.terminal.style import Style
+from git_theta.terminal.units import and_more, human_size
 from git_theta.versions.comparison import Question, compare
 from git_theta.versions.history import Step, Version, place_of, steps
 
@@ -86,7 +87,7 @@ def _lines(
 
 
 def _amount(report: Report, style: Style) -> str:
-    """48 of 290 tensors changed, ‖Δ‖/‖w‖ 0.01, 5.3 MiB stored (48 low-rank)."""
+    """48 of 290 tensors changed, ‖Δ‖/‖w‖ 0.01, 5.6 MB stored (48 low-rank)."""
     relative = METRICS["relative"]
     parts = [amount_changed(report)]
     if cell := relative.show(report.totals):
@@ -106,13 +107,13 @@ def _tensors(report: Report, style: Style) -> Iterator[str]:
     width = min(max(map(text.width, names)), style.width // 2)
     for row, name in zip(rows, names, strict=False):
         yield f"      {text.fit(name, width, style.ellipsis)}  {_what(row, style)}"
-    if len(rows) > _MOST:
-        yield "      " + style.paint(f"{style.ellipsis} {len(rows) - _MOST} more tensors", "2")
+    for more in and_more(len(rows) - _MOST, "tensor", style.ellipsis):
+        yield "      " + style.paint(more, "2")
 
 
 def _what(row: Row, style: Style) -> str:
     relative = METRICS["relative"]
     cell = relative.show(row.change)
     number = f"{style.sign(relative.title, relative.plain)} {cell}" if cell else ""
-    size = "" if row.stored is None else text.size(row.stored)
+    size = "" if row.stored is None else human_size(row.stored)
     return ", ".join(filter(None, (row.status, number, row.update, size, "unknown" if row.unknown else "")))

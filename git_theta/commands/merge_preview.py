@@ -12,6 +12,7 @@ from git_theta.merging.entries import Contested
 from git_theta.merging.merge import Merge, Planned
 from git_theta.merging.report import about_factors, explain
 from git_theta.terminal.showing import printable
+from git_theta.terminal.units import percent
 from git_theta.versions.comparison import compare_three
 from git_theta.versions.places import Place
 
@@ -68,7 +69,7 @@ def _interference(repository: Repository, about: Contested) -> list[str]:
         lines.append(
             f"{one.label} and {other.label}: "
             f"cosine {'unknown' if cosine is None else f'{cosine:+.3f}'}, "
-            f"sign conflicts {'unknown' if conflicts is None else f'{100 * conflicts:.1f} %'}"
+            f"sign conflicts {'unknown' if conflicts is None else percent(conflicts)}"
         )
         lines += textwrap.wrap(found.verdict, _WIDTH)
     return lines

@@ -16,6 +16,7 @@ from git_theta.merging.entries import Head
 from git_theta.merging.merge import Merge
 from git_theta.merging.trailers import Recorded
 from git_theta.terminal.showing import printable
+from git_theta.terminal.units import listed
 
 Say = Callable[[str], None]
 
@@ -113,6 +114,5 @@ def _compare(repository: Repository, commit: str, path: str, again: Applied | No
     before = {line.name: line for line in recorded.tensors}
     now = {line.name: line for line in again.manifest.tensors}
     other = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    shown = ", ".join(map(printable, other[:3])) + (f" and {len(other) - 3} more" if len(other) > 3 else "")
-    say(f"{printable(path)}: another result: {shown or 'the bytes around the tensors'}")
+    say(f"{printable(path)}: another result: {listed(other) or 'the bytes around the tensors'}")
     return False

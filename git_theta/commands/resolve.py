@@ -21,7 +21,7 @@ from git_theta.merging import applied, conflict_sides, conflicts, provenance, re
 from git_theta.merging.checkpoint_merge import CheckpointMerge
 from git_theta.merging.conflict_sides import STAGES, Open
 from git_theta.merging.conflicts import Conflict
-from git_theta.merging.report import about_factors, about_ranks, explain, open_words
+from git_theta.merging.report import about_factors, about_ranks, explain
 from git_theta.merging.settings import rules_for
 from git_theta.patterns import read
 from git_theta.terminal.interrupts import held_back
@@ -147,7 +147,8 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
     record = replace(record, settings=(*record.settings, *_resolutions(typed, bool(still_open))))
     if still_open:
         record = _leave_open(repository, record, plan, applied.text)
-        said = [f"{printable(one.path)}: {open_words(plan)} still open:", *explain(plan)]
+        left = conflicts.is_open(plan.open_tensors(), plan.open_parts())
+        said = [f"{printable(one.path)}: {left} still open:", *explain(plan)]
         say("\n".join([*said, f"To go on: {conflicts.how_to_resolve(record)}"]))
         return False
     provenance.note(repository, record, applied.manifest.root, device_of([plan], wanted.device))

@@ -17,6 +17,7 @@ from git_theta.merging import conflicts
 from git_theta.terminal import screen
 from git_theta.terminal.progress_bar import ProgressBar
 from git_theta.terminal.showing import operand, printable, word
+from git_theta.terminal.units import human_size
 from git_theta.versions import diff_changes, diff_sides
 from git_theta.versions.checkpoint import Checkpoint, provide
 from git_theta.versions.diff_sides import INDEX
@@ -85,7 +86,7 @@ def _all(repository: Repository, opened: Checkpoint, name: str, style: Style) ->
             )
         )
     rows = [_shown(entry, answers.get(entry.name)) for entry in found.values()]
-    size = text.size(opened.manifest.size)
+    size = human_size(opened.manifest.size)
     heading = style.paint(f"{text.printable(name)}  {opened.manifest.format}, {size}", "1")
     notes = [style.paint(f"! {note}", "33") for note in opened.notes]
     return "".join(f"{line}\n" for line in [heading, *notes]) + show.table(rows, style)

@@ -20,6 +20,7 @@ from git_theta.remotes.fetching import missing
 from git_theta.setup import hook_files
 from git_theta.setup.configuration import SETTINGS
 from git_theta.terminal.showing import printable
+from git_theta.terminal.units import counted
 from git_theta.versions import misplaced
 from git_theta.versions.changes import Cost, cost, costs, parse_raw
 from git_theta.versions.recorded import ATTRIBUTED, problem
@@ -41,7 +42,7 @@ class Unstaged:
         if self.cost is None:
             return self.problem
         removed = f", {self.cost.removed} removed" if self.cost.removed else ""
-        return f"{self.cost.changed} of {self.cost.tensors} tensors changed{removed}"
+        return f"{self.cost.changed} of {counted(self.cost.tensors, 'tensor')} changed{removed}"
 
 
 @dataclass(frozen=True)

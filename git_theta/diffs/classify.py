@@ -10,6 +10,7 @@ from git_theta.checkpoints.registry import OPAQUE
 from git_theta.diffs import layers, renames, text
 from git_theta.diffs.report import Kind, Report, Row
 from git_theta.dtypes import dtype
+from git_theta.terminal.units import counted, human_size, listed, percent
 
 SPARSE = 0.05
 """Below this share of changed entries, an edit is sparse."""
@@ -32,7 +33,7 @@ def kinds(report: Report) -> Iterator[Kind]:
         yield Kind("identical", "identical files")
         return
     if OPAQUE in (old.format, new.format):
-        sizes = f"{text.size(old.size)} -> {text.size(new.size)}"
+        sizes = f"{human_size(old.size)} -> {human_size(new.size)}"
         yield Kind("opaque", f"bytes that git-theta does not see tensors in, {sizes}")
     if old.format != new.format:
         yield Kind("format", f"format {old.format} -> {new.format}")
@@ -48,7 +49,7 @@ def _contents(form: str, tensors: int, parameters: int) -> str:
     return (
         "opaque bytes"
         if form == OPAQUE
-        else f"{text.counted(tensors, 'tensor')}, {text.count(parameters)} parameters"
+        else f"{counted(tensors, 'tensor')}, {text.count(parameters)} parameters"
     )
 
 
@@ -63,13 +64,13 @@ def _structure(report: Report) -> Iterator[Kind]:
     vocabulary = _vocabulary(resized)
     if vocabulary:
         was, now = vocabulary[0].old_shape or (), vocabulary[0].shape or ()
-        names = text.listed([row.name for row in vocabulary])
+        names = listed([row.name for row in vocabulary])
         yield Kind("vocabulary", f"vocabulary {_size_change(was, now)} ({names})")
     come_or_gone = [row for row in rows if row.status in ("added", "removed")]
     others = [row for row in resized if row not in vocabulary] + come_or_gone
     head = [row for row in others if _HEAD.search(row.name)]
     if head and len(head) <= max(8, len(report.unchanged) + len(rows)) // 8:
-        yield Kind("head", f"head replaced ({text.listed([row.name for row in head])})")
+        yield Kind("head", f"head replaced ({listed([row.name for row in head])})")
     else:
         head = []
     rest = [row for row in others if row not in head]
@@ -106,7 +107,7 @@ def _casts(rows: Sequence[Row]) -> Iterator[Kind]:
         values = "" if not known else ", values rounded" if rounded else ", values changed too"
         if known and not any(change.changed for change in known):
             values = ", values the same"
-        yield Kind("cast", f"cast {old} -> {new} ({text.counted(number, 'tensor')}{values})")
+        yield Kind("cast", f"cast {old} -> {new} ({counted(number, 'tensor')}{values})")
 
 
 def _values(report: Report) -> Iterator[Kind]:
@@ -126,10 +127,10 @@ def _values(report: Report) -> Iterator[Kind]:
     moved = sum(row.elements for row in rows)
     everything = report.new.parameters if report.new and not report.only else 0
     if matrices and len(low) >= _MOST * len(matrices):
-        parts = text.listed(sorted({row.component for row in low}))
-        yield Kind("low-rank", f"LoRA{_ranks(low)} on {len(low)} matrices ({parts})")
+        parts = listed(sorted({row.component for row in low}))
+        yield Kind("low-rank", f"LoRA{_ranks(low)} on {counted(len(low), 'matrix', 'matrices')} ({parts})")
     elif compared and changed < SPARSE * elements:
-        share = f"{100 * changed / elements:.2g} %"
+        share = percent(changed, elements)
         yield Kind("sparse", f"sparse edit, {share} of the entries of {_tensors(rows)}")
     elif moved >= _MOST * everything > 0:
         what = "full fine-tune" if compared else "changes all over the model"
@@ -197,7 +198,7 @@ def _size_change(old: tuple[int, ...], new: tuple[int, ...]) -> str:
 
 
 def _tensors(rows: Sequence[Row]) -> str:
-    return text.counted(len(rows), "tensor")
+    return counted(len(rows), "tensor")
 
 
 def _in_layers(rows: Sequence[Row]) -> str:
@@ -206,5 +207,5 @@ def _in_layers(rows: Sequence[Row]) -> str:
     if "" in names:
         return ""
     if len(names) > 4:
-        return f" in {len(names)} layers"
+        return f" in {counted(len(names), 'layer')}"
     return f" in {', '.join(sorted(names, key=layers.natural))}"

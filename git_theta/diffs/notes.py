@@ -9,6 +9,7 @@ from typing import Literal
 from git_theta.diffs import text
 from git_theta.diffs.report import Row
 from git_theta.terminal.style import Style
+from git_theta.terminal.units import listed
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def notes(row: Row) -> Iterator[Note]:
     if row.status == "renamed":
         yield Note(f"was {text.printable(row.old_name or '')}", "name")
     if row.tied:
-        yield Note(f"also called {text.listed(row.tied)}")
+        yield Note(f"also called {listed(row.tied)}")
     if row.view_of:
         yield Note(f"shares the data of {text.printable(row.view_of)}")
     if row.compared:

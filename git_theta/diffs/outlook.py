@@ -10,6 +10,7 @@ more, TIES with density 0.2 was better than an average in 8 to 32 % of pairs.
 from __future__ import annotations
 
 from git_theta.diffs.agreement import Weights
+from git_theta.terminal.units import percent
 
 _SAFE = 0.3
 _APART_COSINE = 0.5
@@ -44,7 +45,7 @@ def outlook(weights: Weights | None, cosine: float | None, overlap: float | None
         )
     if cosine is None or overlap is None:
         return "the changes cannot be compared: only an evaluation tells what a merge is worth"
-    largest = f"the largest 20% of the changes overlap by {100 * overlap:.0f}%"
+    largest = f"the largest 20% of the changes overlap by {percent(overlap)}"
     if cosine < _OPPOSITE:
         return (
             f"the task vectors pull apart (cosine {cosine:+.2f}): an average cancels much of both; "

@@ -18,6 +18,7 @@ from git_theta.diffs.notes import kind, notes
 from git_theta.diffs.report import Report, Row, ordered
 from git_theta.diffs.summary import facts
 from git_theta.terminal.style import Style
+from git_theta.terminal.units import counted, listed
 
 SHADES = 9
 """Steps of colour in the heat map."""
@@ -52,7 +53,10 @@ def render(report: Report) -> str:
             f"<p>Each bar is a factor of two, its height on a logarithmic scale; "
             f"{text.count(counts.still)} entries did not change.</p>"
         )
-    parts += [f"<h2>{len(report.rows)} tensors</h2>", f'<div class="wide">{_table(report.rows)}</div>']
+    parts += [
+        f"<h2>{counted(len(report.rows), 'tensor')}</h2>",
+        f'<div class="wide">{_table(report.rows)}</div>',
+    ]
     body = "\n".join(parts)
     source = files("git_theta.diffs")
     css = source.joinpath("page.css").read_text(encoding="utf-8")
@@ -122,7 +126,7 @@ def _heat(heat: HeatMap) -> str:
 
 
 def _rectangle(cell: Cell, bounds: tuple[float, float], x: float, y: float) -> str:
-    names = text.listed(cell.names, 2)
+    names = listed(cell.names, 2)
     hint = f"{names}: {cell.state if not cell.value else text.number(cell.value)}"
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{_CELL_WIDTH - 1}" height="{_CELL_HEIGHT - 1}" '

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from git_theta.diffs import layers, text
 from git_theta.terminal.style import Style
+from git_theta.terminal.units import counted
 
 if TYPE_CHECKING:
     from git_theta.diffs.statistics import Histogram, Statistics
@@ -67,7 +68,7 @@ def table(tensors: Sequence[Shown], style: Style) -> str:
         lines.append(f"{text.fit(name, name_width, style.ellipsis)}  {kind:{kind_width}}{cells}")
         lines += [style.paint(f"    {words}", "33") for words in _remarks(shown)]
     parameters = sum(math.prod(shown.shape) for shown in rows if not shown.note)
-    lines.append(f"{len(rows)} tensors, {text.count(parameters)} parameters")
+    lines.append(f"{counted(len(rows), 'tensor')}, {text.count(parameters)} parameters")
     if left_out := [title for title, _ in _COLUMNS[len(columns) :]]:
         width = longest + 2 + kind_width + (_WIDTH + 1) * len(_COLUMNS)
         words = f"no room for {', '.join(left_out)}; COLUMNS={width} before the command makes some"

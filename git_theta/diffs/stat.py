@@ -8,6 +8,7 @@ from git_theta.diffs import text
 from git_theta.diffs.report import Report, Row, Sort, ordered
 from git_theta.diffs.summary import amount_changed, stored
 from git_theta.terminal.style import Style
+from git_theta.terminal.units import human_size
 
 _BAR = 20
 _MOST_OF_WIDTH = 0.5
@@ -58,7 +59,7 @@ def _what(row: Row) -> str:
     elif row.update:
         parts.append(row.update)
     if row.stored is not None:
-        parts.append(text.size(row.stored))
+        parts.append(human_size(row.stored))
     return ", ".join(parts)
 
 

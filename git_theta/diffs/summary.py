@@ -11,6 +11,7 @@ from git_theta.diffs.matching import STATUSES
 from git_theta.diffs.notes import Note
 from git_theta.diffs.report import Report, Side
 from git_theta.terminal.style import Style
+from git_theta.terminal.units import counted, human_size, listed
 
 _INDENT = "  "
 _COLOURS = {"plain": "", "name": "36", "alarm": "1;31", "unknown": "33"}
@@ -42,18 +43,19 @@ def facts(report: Report, style: Style) -> Iterator[Note]:
     totals = report.totals
     if totals.nans or totals.infinities:
         names = [row.name for row in report.rows if row.change and row.change.nans + row.change.infinities]
-        words = f"! new: {totals.nans} NaN, {totals.infinities} infinite entries, in {text.listed(names)}"
+        infinite = counted(totals.infinities, "infinite entry", "infinite entries")
+        words = f"! new: {totals.nans} NaN, {infinite}, in {listed(names)}"
         yield Note(words, "alarm")
     if totals.unknown:
         reason = next(row.unknown for row in report.rows if row.unknown)
-        yield Note(f"! {text.counted(totals.unknown, 'tensor')} could not be compared: {reason}", "unknown")
+        yield Note(f"! {counted(totals.unknown, 'tensor')} could not be compared: {reason}", "unknown")
 
 
 def amount_changed(report: Report) -> str:
     """How many tensors differ: "48 of 290 tensors changed"."""
     everything = len(report.rows) + len(report.unchanged)
     some = f" like {report.only}" if report.only else ""
-    return f"{len(report.rows)} of {everything} tensors{some} changed"
+    return f"{len(report.rows)} of {counted(everything, 'tensor')}{some} changed"
 
 
 def stored(report: Report) -> str:
@@ -65,10 +67,10 @@ def stored(report: Report) -> str:
         return ""
     sizes = [row.stored for row in report.rows if row.status != "removed"]
     if not report.only or not report.stored:
-        return f"{text.size(report.stored)} stored"
+        return f"{human_size(report.stored)} stored"
     if None in sizes:
-        return f"{text.size(report.stored)} stored for all tensors"
-    return f"{text.size(sum(filter(None, sizes)))} stored"
+        return f"{human_size(report.stored)} stored for all tensors"
+    return f"{human_size(sum(filter(None, sizes)))} stored"
 
 
 def _amount(report: Report) -> str:

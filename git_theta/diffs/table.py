@@ -17,6 +17,7 @@ from git_theta.diffs.notes import kind, notes
 from git_theta.diffs.report import Layer, Report, Row, Sort, ordered
 from git_theta.diffs.summary import summary
 from git_theta.terminal.style import Style
+from git_theta.terminal.units import and_more, counted
 
 FOLDED = 20
 """Rows that are shown unless all are asked for."""
@@ -53,8 +54,8 @@ def render(
         grid = _Grid(groups, style, metrics, METRICS["relative" if sort == "name" else sort])
         lines += ["", *grid.lines(groups)]
     if len(shown) < len(rows):
-        more = f"{len(rows) - len(shown)} more tensors; all of them: {hint}"
-        lines += [style.paint(f"{style.sign('…', '...')} {more}", "2")]
+        left = and_more(len(rows) - len(shown), "tensor", style.ellipsis)
+        lines += [style.paint(f"{more}; all of them: {hint}", "2") for more in left]
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
@@ -192,4 +193,4 @@ def _finite(value: float | None) -> float:
 
 
 def _part(layer: Layer) -> str:
-    return f"{len(layer.rows)} of {layer.all} tensors"
+    return f"{len(layer.rows)} of {counted(layer.all, 'tensor')}"

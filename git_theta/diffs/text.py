@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
 
 from git_theta.terminal.showing import printable
+from git_theta.terminal.units import percent
 
 __all__ = [
     "cosine",
     "count",
-    "counted",
     "fit",
     "fraction",
-    "listed",
     "number",
     "printable",
     "shape",
-    "size",
     "width",
 ]
 
@@ -32,15 +29,6 @@ def count(number: int) -> str:
         value /= 1000
         unit += 1
     return f"{number}" if unit == 0 else f"{value:.3g}{_UNITS[unit]}"
-
-
-def size(nbytes: int) -> str:
-    """Bytes: 812 B, 2.07 MiB."""
-    value, unit = float(nbytes), 0
-    while value >= 999.5 and unit + 1 < len(_UNITS):
-        value /= 1024
-        unit += 1
-    return f"{nbytes} B" if unit == 0 else f"{value:.3g} {_UNITS[unit]}iB"
 
 
 def number(value: float | None) -> str:
@@ -63,14 +51,8 @@ def cosine(value: float) -> str:
 
 
 def fraction(value: float | None) -> str:
-    """A share as a percentage: 100%, 81.8%, 0.99%; never rounded to 0% or 100% when it is not."""
-    if value is None:
-        return "-"
-    if value in (0, 1):
-        return f"{100 * value:.0f}%"
-    if value >= 0.09995:
-        return f"{min(99.9, 100 * value):.1f}%"
-    return f"{100 * value:.2f}%" if value >= 0.0005 else f"{100 * value:.1g}%"
+    """A share as a percentage; "-" if there is none."""
+    return "-" if value is None else percent(value)
 
 
 def shape(lengths: tuple[int, ...] | None, times: str = "×") -> str:
@@ -78,17 +60,6 @@ def shape(lengths: tuple[int, ...] | None, times: str = "×") -> str:
     if lengths is None:
         return "-"
     return times.join(map(str, lengths)) if lengths else "scalar"
-
-
-def counted(number: int, what: str) -> str:
-    """1 tensor, 2 tensors."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first few names, and how many more there are."""
-    shown = ", ".join(printable(name) for name in names[:most])
-    return shown if len(names) <= most else f"{shown}, {len(names) - most} more"
 
 
 def width(text: str) -> int:

@@ -13,6 +13,7 @@ from git_theta.checkpoints.registry import OPAQUE
 from git_theta.diffs import text
 from git_theta.diffs.entries import Entry, entries
 from git_theta.manifest import TEXT_MAGIC, Manifest
+from git_theta.terminal.units import human_size
 
 FIRST_LINE = f"{TEXT_MAGIC.decode()}1"
 
@@ -32,14 +33,14 @@ def render(manifest: Manifest, norms: Mapping[str, float], still_open: Collectio
     if still_open is not None and not still_open:
         head += f"  {_OPEN}"
     if manifest.format == OPAQUE:
-        lines = [f"{text.size(manifest.size)}  {manifest.root[:_DIGITS]}"]
+        lines = [f"{human_size(manifest.size)}  {manifest.root[:_DIGITS]}"]
     else:
         found = entries(manifest)
         by_name = {name: _line(entry, manifest, norms) for name, entry in found.items()}
         for name in still_open or ():
             by_name[name] = f"{by_name.get(name, text.printable(name))}  {_OPEN}"
         lines = [by_name[name] for name in sorted(by_name)]
-        lines.append(f"(metadata)  {text.size(manifest.skeleton_size)}  {manifest.skeleton[:_DIGITS]}")
+        lines.append(f"(metadata)  {human_size(manifest.skeleton_size)}  {manifest.skeleton[:_DIGITS]}")
     return "".join(line + "\n" for line in [head, *lines])
 
 

@@ -10,6 +10,7 @@ from git_theta.diffs.agreement import Agreement, together
 from git_theta.diffs.outlook import apart
 from git_theta.diffs.three_way import TaskLayer, TaskRow, ThreeWay, changed
 from git_theta.terminal.style import Style
+from git_theta.terminal.units import counted
 
 _COLUMNS: tuple[tuple[str, Callable[[Agreement], str]], ...] = (
     ("ours", lambda found: text.number(found.ours_relative)),
@@ -61,9 +62,7 @@ def _counts(report: ThreeWay) -> str:
     same = sum(row.same for row in report.rows)
     ours = sum(changed(row.ours) and not changed(row.theirs) for row in report.rows)
     theirs = sum(changed(row.theirs) and not changed(row.ours) for row in report.rows)
-    words = (
-        f"{text.counted(both, 'tensor')} changed on both sides, {ours} only by ours, {theirs} only by theirs"
-    )
+    words = f"{counted(both, 'tensor')} changed on both sides, {ours} only by ours, {theirs} only by theirs"
     return f"{words}, {same} alike by both, {report.unchanged} by neither"
 
 

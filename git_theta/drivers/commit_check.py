@@ -21,7 +21,7 @@ from git_theta.merging import conflicts, half_merged
 from git_theta.remotes.configured import SOMEWHERE, fetched_urls
 from git_theta.remotes.fetching import fetch_missing, missing, on_remotes
 from git_theta.terminal.showing import fill, pathspec, printable
-from git_theta.terminal.units import human_size
+from git_theta.terminal.units import and_more, counted, human_size
 from git_theta.versions import misplaced
 from git_theta.versions.changes import ChangedPath, parse_raw
 from git_theta.versions.misplaced import ADD_AGAIN
@@ -38,10 +38,8 @@ def check_commit(repository: Repository) -> None:
     """
     problems = [problem for check in CHECKS for problem in check(repository)]
     if problems:
-        more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise ThetaError(
-            "\n".join([*(problem.message for problem in problems[:_SHOWN]), *more]), _together(problems)
-        )
+        said = [problem.message for problem in problems[:_SHOWN]] + and_more(len(problems) - _SHOWN)
+        raise ThetaError("\n".join(said), _together(problems))
 
 
 def _together(problems: Sequence[ThetaError]) -> str:
@@ -176,7 +174,8 @@ def _check_raw(repository: Repository, blob: Blob) -> ThetaError | None:
 def _lost(manifest: Manifest, lacking: set[str]) -> str:
     names = [line.name for line in manifest.tensors if manifest.storage[line.digest].oid in lacking]
     first = f" (the first is of tensor {names[0]})" if names else ""
-    return f"{len(lacking)} of its {len(manifest.oids())} objects are neither here nor on a remote{first}"
+    of = f"{len(lacking)} of its {counted(len(manifest.oids()), 'object')}"
+    return f"{of} {'is' if len(lacking) == 1 else 'are'} neither here nor on a remote{first}"
 
 
 CHECKS: Sequence[Callable[[Repository], list[ThetaError]]] = (

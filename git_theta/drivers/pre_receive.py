@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from git_theta import manifest as manifests
 from git_theta.errors import ThetaError
@@ -17,6 +18,7 @@ from git_theta.git.blobs import Blob, find_manifests, reachable
 from git_theta.git.repository import Repository
 from git_theta.remotes.directory import DirectoryRemote
 from git_theta.remotes.push_plan import commit_of, damage
+from git_theta.terminal.units import and_more, counted
 from git_theta.versions.recovery import needing
 
 _SHOWN = 10
@@ -84,11 +86,14 @@ def _lost(repository: Repository, lost: Mapping[str, Blob], refs: Sequence[Updat
     for blob, oids in by_blob.items():
         manifest = parsed(repository.blob(blob.oid) or b"")
         tensors = f"tensors {needing(manifest, oids)}: " if manifest else ""
-        reasons[blob] = f"{tensors}{len(oids)} objects, the first is {oids[0]}"
+        reasons[blob] = f"{tensors}{counted(len(oids), 'object')}, the first is {oids[0]}"
+    needed = counted(
+        len(lost), "object that these checkpoints need is", "objects that these checkpoints need are"
+    )
     return ThetaError(
         "\n".join(
             [
-                f"refused: {len(lost)} objects that these checkpoints need are not here:",
+                f"refused: {needed} not here:",
                 *_lines(repository, reasons, refs),
                 "to bring them (name the remote, unless it is the default), and then push again:",
             ]
@@ -98,11 +103,10 @@ def _lost(repository: Repository, lost: Mapping[str, Blob], refs: Sequence[Updat
 
 
 def _lines(repository: Repository, reasons: Mapping[Blob, str], refs: Sequence[Update]) -> Iterator[str]:
-    for blob, reason in list(reasons.items())[:_SHOWN]:
+    for blob, reason in islice(reasons.items(), _SHOWN):
         ref, commit = _origin(repository, blob, refs)
         yield f"  {ref}, commit {commit}, {blob.path or blob.oid}: {reason}"
-    if len(reasons) > _SHOWN:
-        yield f"  ... and {len(reasons) - _SHOWN} more"
+    yield from and_more(len(reasons) - _SHOWN, ellipsis="  ...")
 
 
 def _origin(repository: Repository, blob: Blob, refs: Sequence[Update]) -> tuple[str, str]:

@@ -12,7 +12,8 @@ from git_theta.errors import ThetaError
 from git_theta.git.attributes import filtered, pattern_of
 from git_theta.git.repository import Repository
 from git_theta.manifest import MAGIC
-from git_theta.terminal.showing import operand, printable
+from git_theta.terminal.showing import operand
+from git_theta.terminal.units import listed
 from git_theta.versions.changes import parse_raw
 
 _SHOWN = 10
@@ -45,9 +46,8 @@ def _is_manifest(repository: Repository, path: str) -> bool:
 
 
 def _refusal(paths: Sequence[str]) -> ThetaError:
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     return ThetaError(
-        f"{', '.join(map(printable, paths[:_SHOWN]))}{more}: only the manifest was written, not the "
+        f"{listed(paths, _SHOWN)}: only the manifest was written, not the "
         "checkpoint, because git-theta does not track that name",
         f"git theta track {' '.join(operand(pattern_of(path)) for path in paths)}; git theta pull",
     )

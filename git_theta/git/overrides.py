@@ -20,6 +20,7 @@ from git_theta.git.attribute_macros import Macros, mentioned, name_of
 from git_theta.git.attributes import ATTRIBUTES, FILE, Line
 from git_theta.git.repository import Repository
 from git_theta.terminal.showing import operand, printable
+from git_theta.terminal.units import listed
 
 _OURS = tuple(map(name_of, ATTRIBUTES))
 _TRACKED = "theta-tracks"
@@ -49,11 +50,8 @@ class Override:
     def text(self) -> str:
         """What it does, for people."""
         said = printable(os.fsdecode(self.line.raw.strip()))
-        more = f" and {len(self.paths) - _SHOWN} more" if len(self.paths) > _SHOWN else ""
         affected = (
-            ", ".join(map(printable, self.paths[:_SHOWN])) + more
-            if self.paths
-            else f"files like {printable(next(iter(self.examples)))}"
+            listed(self.paths, _SHOWN) if self.paths else f"files like {printable(next(iter(self.examples)))}"
         )
         return (
             f'line {self.number} of {printable(self.file.name)}, "{said}", overrides git-theta for {affected}'

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from git_theta.checkpoints.remainder import Remainder
 from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest, TensorLine, ViewLine
-from git_theta.merges.decisions import BASE, OURS, Line, lines_of, listed
+from git_theta.merges.decisions import BASE, OURS, Line, lines_of
 from git_theta.merges.rules import Rename
+from git_theta.terminal.units import joined
 
 Lines = Sequence[Line | None]
 """What each side has of one tensor, base first."""
@@ -103,7 +104,7 @@ class Compared:
 
     def names(self, sides: Sequence[int]) -> str:
         """What sides are called, in words."""
-        return listed([self.labels[side] for side in sides])
+        return joined([self.labels[side] for side in sides])
 
     def dtypes(self, sides: Sequence[int], lines: Lines) -> str:
         """The dtypes that sides have, in words."""

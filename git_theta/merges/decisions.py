@@ -210,11 +210,6 @@ def lines_of(manifest: Manifest | None) -> list[Line]:
     return [*manifest.tensors, *manifest.views] if manifest is not None else []
 
 
-def listed(words: list[str]) -> str:
-    """Words as in a sentence."""
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
 def is_one_sided(decision: Decision) -> bool:
     """Whether some sides have changed this tensor, and others have it as the base has."""
     base, *sides = decision.lines

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from git_theta.manifest import TensorLine
-from git_theta.merges.decisions import BASE, OURS, Action, Combination, Decision, Line, Pair, Plan, listed
+from git_theta.merges.decisions import BASE, OURS, Action, Combination, Decision, Line, Pair, Plan
 from git_theta.merges.options import fit
 from git_theta.merges.rules import Choice, Rules
+from git_theta.terminal.units import joined
 
 _FACTOR = re.compile(
     r"(?P<before>.*?)(?P<word>lora_embedding_|lora_linear_layer[._/]|lora[._/])(?P<factor>A|B|a|b|down|up)"
@@ -129,7 +130,7 @@ def _as_product(
     if None in ranks.values() or len({product_shape(*both) for both in shapes.values()}) > 1:
         return {}
     if not pair.alpha and len(set(ranks.values())) > 1:
-        found = listed([f"{labels[side]} {ranks[side]}" for side in sorted(ranks)])
+        found = joined([f"{labels[side]} {ranks[side]}" for side in sorted(ranks)])
         reason = f"ranks differ ({found}), and no alpha in the file says how the products are scaled"
         both = {pair.first: first, pair.second: second}
         return {

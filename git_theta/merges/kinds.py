@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 from git_theta.checkpoints.remainder import WHOLE, Remainder
 from git_theta.dtypes import DType, dtype
 from git_theta.merges import companions
-from git_theta.merges.decisions import BASE, OURS, Decision, PartDecision, listed
+from git_theta.merges.decisions import BASE, OURS, Decision, PartDecision
 from git_theta.merges.remainders import side_taken
 from git_theta.merges.rules import Rules
 from git_theta.terminal.showing import printable
+from git_theta.terminal.units import joined, listed
 
 _SHOWN = 6  # names in a reason
 
@@ -99,7 +100,7 @@ def _shortened(
             tensors = [one.name for one in decisions if one.name.startswith(prefix)]
             also = [one.name for one in parts if one.name == name or one.name.startswith(prefix)]
             removed = f"removed entries of {printable(prefix[:-1]) or 'the list'}"
-            yield tensors, also, f"{listed(shorter)} {removed}"
+            yield tensors, also, f"{joined(shorter)} {removed}"
 
 
 def _settled(
@@ -129,7 +130,7 @@ def _settled(
                 for one, there in zip(parts, of_parts[side], strict=True)
             ],
         )
-    who = listed([labels[number] for number in changed])
+    who = joined([labels[number] for number in changed])
     reason = f"changed differently by {who}, and {why}"
     return (
         [
@@ -148,7 +149,5 @@ def _of_side(one: AnyDecision, side: int, there: bool) -> AnyDecision:
 
 
 def _why(names: list[str]) -> str:
-    if len(names) > _SHOWN:
-        names = [*names[: _SHOWN - 2], f"{len(names) - _SHOWN + 1} more", names[-1]]
     what = "mean something only together" if any(map(_DESCRIPTION.search, names)) else "are one tensor"
-    return f"{', '.join(map(printable, names))} {what}: take them from one side"
+    return f"{listed(names, _SHOWN)} {what}: take them from one side"

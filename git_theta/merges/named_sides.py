@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from git_theta.errors import ThetaError
-from git_theta.merges.decisions import OURS, listed
+from git_theta.merges.decisions import OURS
 from git_theta.merges.rules import Choice, Rules
 from git_theta.merges.strategies.named_side import NamedSide, SideOptions
+from git_theta.terminal.units import joined
 
 
 def numbered(rules: Rules, labels: Sequence[str]) -> Rules:
@@ -43,7 +44,7 @@ def _number(name: str, labels: Sequence[str], origin: str) -> int:
         return int(name)
     if len(sides) != 1:
         what = f"{'no side' if not sides else 'more than one side'} of this merge is called {name}"
-        known = listed([f"{number} ({label})" for number, label in enumerate(labels) if number >= OURS])
+        known = joined([f"{number} ({label})" for number, label in enumerate(labels) if number >= OURS])
         raise ThetaError(
             f"{origin}: {what if name else 'side NAME needs a name'}",
             f"the sides are {known}; name one, or give its number",

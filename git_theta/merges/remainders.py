@@ -17,10 +17,11 @@ from git_theta.errors import DamagedCheckpoint
 from git_theta.filters import skeleton
 from git_theta.manifest import Manifest
 from git_theta.merges.bookkeeping import TrainerState, is_counter
-from git_theta.merges.decisions import BASE, OURS, THEIRS, Decision, PartDecision, State, listed, state_of
+from git_theta.merges.decisions import BASE, OURS, THEIRS, Decision, PartDecision, State, state_of
 from git_theta.merges.named_sides import side_number
 from git_theta.merges.rules import Choice, Rules
 from git_theta.objects.reader import Objects
+from git_theta.terminal.units import joined
 
 SIDES = {"base": BASE, "ours": OURS, "theirs": THEIRS}
 """What strategies like `ours` take, where there are two sides."""
@@ -231,8 +232,8 @@ def _reason(
     removed = [labels[side] for side in changed if values[side] is None]
     if removed:
         others = [word for word, side in zip(words, changed, strict=True) if values[side] is not None]
-        return f"no tensor: removed by {listed(removed)}, changed by {listed(others)}"
-    return f"no tensor: {'changed' if values[BASE] is not None else 'added'} differently by {listed(words)}"
+        return f"no tensor: removed by {joined(removed)}, changed by {joined(others)}"
+    return f"no tensor: {'changed' if values[BASE] is not None else 'added'} differently by {joined(words)}"
 
 
 def _side_has(remainders: Sequence[Remainder | None], side: int, name: str) -> bool:

@@ -8,8 +8,9 @@ from git_theta.checkpoints import registry
 from git_theta.checkpoints.registry import OPAQUE
 from git_theta.checkpoints.remainder import WHOLE, Remainder
 from git_theta.manifest import Manifest, ViewLine
-from git_theta.merges.decisions import BASE, OURS, Decision, PartDecision, SkeletonDecision, listed
+from git_theta.merges.decisions import BASE, OURS, Decision, PartDecision, SkeletonDecision
 from git_theta.merges.remainders import bound, expected
+from git_theta.terminal.units import joined
 
 
 def like_side(manifests: Sequence[Manifest | None], pathname: str, preferred: int | None = None) -> int:
@@ -57,7 +58,7 @@ def decide_skeleton(
     assert ours is not None
     known = [manifest for manifest in manifests if manifest is not None]
     if OPAQUE in {manifest.format for manifest in known} and len({one.format for one in known}) > 1:
-        found = listed(
+        found = joined(
             [
                 f"{label}: {one.format}"
                 for label, one in zip(labels, manifests, strict=True)

@@ -8,17 +8,17 @@ driver wrote. A record is void once HEAD has moved, or Git has forgotten the con
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from git_theta.diffs.text import counted
 from git_theta.errors import ThetaError
 from git_theta.filters.stand_ins import parsed
 from git_theta.git import operation
 from git_theta.git.repository import IndexEntry, Repository
 from git_theta.merging.records import Records
 from git_theta.terminal.showing import operand, pathspec, printable
+from git_theta.terminal.units import counted, joined, listed
 
 if TYPE_CHECKING:
     from git_theta.merges.decisions import Help, Plan
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Stages = Mapping[int, tuple[str, str]]
 """Mode and oid of a path with a conflict by stage: 1 base, 2 ours, 3 theirs."""
 
+_NAMED = 3  # so many open tensors are named, more of them counted
 
 Settings = tuple[tuple[str, str], ...]
 """What is said about the merge of a file: keys and values; see Rules.settings."""
@@ -191,18 +192,22 @@ def _what(conflict: Conflict) -> str:
 
 
 def _counted(conflict: Conflict) -> str:
-    count = len(conflict.names)
-    if count > 3:
-        return f"{open_count(len(conflict.tensors), len(conflict.parts))} are"
-    return f"{', '.join(map(printable, conflict.names))} {'is' if count == 1 else 'are'}"
+    names = conflict.names
+    if len(names) > _NAMED:
+        return is_open(conflict.tensors, conflict.parts)
+    return f"{listed(names)} {'is' if len(names) == 1 else 'are'}"
 
 
-def open_count(tensors: int, parts: int) -> str:
-    """How much is open, in words."""
-    words = [counted(tensors, "tensor")] if tensors or not parts else []
-    if parts:
-        words.append(counted(parts, "other value"))
-    return " and ".join(words)
+def open_count(tensors: Sized, parts: Sized) -> str:
+    """How much is open: "2 tensors and 1 other value"."""
+    words = [counted(len(tensors), "tensor")] if tensors or not parts else []
+    words += [counted(len(parts), "other value")] if parts else []
+    return joined(words)
+
+
+def is_open(tensors: Sized, parts: Sized) -> str:
+    """The same with its verb: "1 tensor is"."""
+    return f"{open_count(tensors, parts)} {'is' if len(tensors) + len(parts) == 1 else 'are'}"
 
 
 def still_open(record: Conflict, plan: Plan, root: str, merged: str) -> Conflict:

@@ -21,14 +21,16 @@ from git_theta.merges.rules import Rules, check_matches
 from git_theta.merging import trailers
 from git_theta.merging.checkpoint_merge import CheckpointMerge, fetch_changed
 from git_theta.merging.chosen_base import NONE, Base
+from git_theta.merging.conflicts import is_open
 from git_theta.merging.entries import Contested, Head
-from git_theta.merging.report import explain, open_words, summary
+from git_theta.merging.report import explain, summary
 from git_theta.merging.settings import carried
 from git_theta.merging.trailers import Recorded
 from git_theta.merging.trees import MergedTrees, merge_trees, with_blobs
 from git_theta.patterns import written
 from git_theta.terminal.progress_bar import ProgressBar
 from git_theta.terminal.showing import operand, printable, word
+from git_theta.terminal.units import counted
 
 Say = Callable[[str], None]
 RulesOf = Callable[[str], Rules | None]
@@ -135,7 +137,7 @@ class Merge:
             how += (
                 f"; if {self.trees.removed[0]} was renamed there: git merge -Xfind-renames=15 {self._names()}"
             )
-        count = "a conflict that is" if len(lines) == 1 else f"{len(lines)} conflicts that are"
+        count = counted(len(lines), "conflict that is", "conflicts that are")
         raise ThetaError("\n".join([f"{count} not of tensors; nothing was changed", *lines]), how)
 
     def check_tensors(self) -> None:
@@ -211,7 +213,8 @@ class Merge:
     def _undecided(self, one: Planned) -> ThetaError:
         path, names = one.about.path, f"{self._base.typed}{self._names()}"
         reasons = explain(one.plan) if one.plan.conflicts() else [f"  {one.plan.skeleton.reason}"]
-        lines = [f"{printable(path)}: {open_words(one.plan)} in conflict; nothing was changed", *reasons]
+        left = is_open(one.plan.open_tensors(), one.plan.open_parts())
+        lines = [f"{printable(path)}: {left} in conflict; nothing was changed", *reasons]
         ways = [_how_to_decide(one, names)]
         if len(self.theirs) == 1 and self._base.commit in ("", NONE):  # git merge takes no base
             ways.append(f"git merge {names}, then git theta mergetool {operand(path)}")

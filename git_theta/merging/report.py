@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 from git_theta.checkpoints.remainder import TYPE
-from git_theta.diffs.text import counted
 from git_theta.merges import factors
 from git_theta.merges.apply import Applied
 from git_theta.merges.decisions import PartDecision, Plan, is_one_sided
 from git_theta.terminal.showing import printable
+from git_theta.terminal.units import and_more, counted, listed, percent
 
 _SHOWN = 5  # reasons
+_PRODUCTS_DO = "merged LoRA products do"
 _TAKEN, _OPEN = "taken from one side", "in conflict"
 
 
@@ -22,12 +23,8 @@ def explain(plan: Plan) -> list[str]:
         names.setdefault(decision.reason, []).append(decision.name)
     lines = []
     for reason, found in sorted(names.items(), key=lambda item: -len(item[1]))[:_SHOWN]:
-        more = f" and {len(found) - 2} more" if len(found) > 3 else ""
-        shown = found[: 2 if more else 3]
-        lines.append(f"  {', '.join(map(printable, shown))}{more}: {reason}")
-    if len(names) > _SHOWN:
-        lines.append(f"  ... and {len(names) - _SHOWN} more reasons")
-    return lines
+        lines.append(f"  {listed(found)}: {reason}")
+    return lines + and_more(len(names) - _SHOWN, "reason", "  ...")
 
 
 def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
@@ -60,7 +57,8 @@ def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
         f"{printable(path)}: {counted(len(plan.decisions), 'tensor')}: {', '.join(parts) or 'none changed'}"
     ]
     for name, count in applied.not_finite.items():
-        lines.append(f"warning: {printable(path)}: {count} entries of {name} are not finite in the result")
+        entries = counted(count, f"entry of {name} is", f"entries of {name} are")
+        lines.append(f"warning: {printable(path)}: {entries} not finite in the result")
     return lines + about_factors(path, plan) + about_ranks(path, applied) + explain(plan)
 
 
@@ -95,14 +93,6 @@ def about_ranks(path: str, applied: Applied) -> list[str]:
         return []
     name = max(applied.lost, key=lambda name: applied.lost[name])
     return [
-        f"warning: {printable(path)}: {len(applied.lost)} merged LoRA products do not fit our rank: up to "
-        f"{100 * applied.lost[name]:.2g} % of them is lost ({printable(name)})"
+        f"warning: {printable(path)}: {counted(len(applied.lost), 'merged LoRA product does', _PRODUCTS_DO)} "
+        f"not fit our rank: up to {percent(applied.lost[name])} of them is lost ({printable(name)})"
     ]
-
-
-def open_words(plan: Plan) -> str:
-    """How much a plan leaves open."""
-    tensors, parts = len(plan.open_tensors()), len(plan.open_parts())
-    words = [f"{tensors} tensors"] if tensors or not parts else []
-    words += [counted(parts, "other value")] if parts else []
-    return f"{' and '.join(words)} {'is' if (tensors, parts) == (0, 1) else 'are'}"

@@ -57,5 +57,5 @@ def _unmerged(repository: Repository, path: str) -> Unmerged:
     record = conflicts.find(repository, path)
     if record is None:
         return Unmerged(path, (), "the whole file", conflicts.take_a_side(path))
-    what = conflicts.open_count(len(record.tensors), len(record.parts)) if record.names else "the whole file"
+    what = conflicts.open_count(record.tensors, record.parts) if record.names else "the whole file"
     return Unmerged(path, record.names, what, conflicts.how_to_resolve(record))

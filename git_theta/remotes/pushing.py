@@ -14,7 +14,7 @@ from git_theta.remotes.fetching import fetch_missing
 from git_theta.remotes.push_plan import Plan, Push, beyond, commit_of, naming, refs_of
 from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import fill, pathspec, printable, word
-from git_theta.terminal.units import human_size
+from git_theta.terminal.units import and_more, counted, human_size, listed
 
 _SHOWN = 10
 Named = list[tuple[Blob, list[str]]]
@@ -41,7 +41,7 @@ class Delivery:
     def text(self) -> str:
         """For --dry-run."""
         size = human_size(sum(self.objects.values()))
-        return f"would upload {len(self.objects)} objects, {size}, to {self.push.title}"
+        return f"would upload {counted(len(self.objects), 'object')}, {size}, to {self.push.title}"
 
     def send(self, repository: Repository, quiet: bool = False) -> None:
         """Bring the objects to the remote.
@@ -102,7 +102,7 @@ def _account_for(repository: Repository, delivery: Delivery, lost: Mapping[str, 
         return
     old = list(naming(repository, push.tips, lost))
     delivery.notes.append(
-        f"{push.title} lacks {len(lost)} objects of commits that it has, and they are nowhere else:\n"
+        f"{push.title} lacks {counted(len(lost), 'object')} of commits that it has, which nobody else has:\n"
         + "\n".join(_places(repository, push, old, lost))
         + f"\n  in the clone where the files were added: git theta push --all {word(push.url)}"
     )
@@ -140,7 +140,7 @@ def _lost(repository: Repository, push: Push, new: Named, reasons: Mapping[str, 
     return MissingObject(
         "\n".join(
             [
-                f"{len(oids)} objects are neither here nor on a remote, {stopped}:",
+                f"{counted(len(oids), 'object is', 'objects are')} neither here nor on a remote, {stopped}:",
                 *_places(repository, push, new, reasons),
             ]
         ),
@@ -167,8 +167,10 @@ def _places(repository: Repository, push: Push, found: Named, reasons: Mapping[s
         commit = commit_of(repository, blob, push.tips)
         inside = f"commit {commit}, " if commit else ""
         where = f"{inside}{printable(blob.path)}{_tensors(repository, blob.oid, oids)}"
-        lines.append(f"  {where}: {len(oids)} objects, the first is {oids[0]} ({reasons[oids[0]]})")
-    return lines + ([f"  and {len(found) - _SHOWN} more files"] if len(found) > _SHOWN else [])
+        lines.append(
+            f"  {where}: {counted(len(oids), 'object')}, the first is {oids[0]} ({reasons[oids[0]]})"
+        )
+    return lines + and_more(len(found) - _SHOWN, "file", "  ...")
 
 
 def _tensors(repository: Repository, blob: str, oids: Collection[str]) -> str:
@@ -180,4 +182,4 @@ def _tensors(repository: Repository, blob: str, oids: Collection[str]) -> str:
         for line in manifest.tensors
         if line.digest in manifest.storage and manifest.storage[line.digest].oid in oids
     ]
-    return f", tensor {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "") if names else ""
+    return f", tensor {listed(names, 1)}" if names else ""

@@ -1,8 +1,13 @@
-"""Sizes and tables for people; decimal units, as disks, networks and Git LFS count."""
+"""The one writer of numbers and lists for people: sizes, counts, shares, lists with a limit, aligned tables.
+
+Sizes are decimal, as disks, networks and Git LFS count.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+
+from git_theta.terminal.showing import printable
 
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 
@@ -17,11 +22,45 @@ def human_size(nbytes: float) -> str:
     return f"{value:.{digits}f} {_UNITS[unit]}"
 
 
-def percent(part: float, whole: float) -> str:
-    """A share: "9.5 %", "0.02 %"."""
-    share = 100 * part / whole if whole else 0.0
-    digits = 1 if share >= 0.1 or not share else 2
-    return f"{share:.{digits}f} %"
+def counted(number: int, what: str, plural: str = "") -> str:
+    """A count of things: "1 tensor", "2 tensors", "2 entries".
+
+    Args:
+        plural: of `what`, where an s is not enough.
+    """
+    return f"{number} {what if number == 1 else plural or f'{what}s'}"
+
+
+def percent(part: float, whole: float = 1.0) -> str:
+    """A share: "100%", "81.8%", "0.99%"; never rounded to 0% or 100% when it is not."""
+    share = part / whole if whole else 0.0
+    if share in (0, 1):
+        return f"{100 * share:.0f}%"
+    if share >= 0.09995:
+        return f"{min(99.9, 100 * share) if share < 1 else max(100.1, 100 * share):.1f}%"
+    return f"{100 * share:.2f}%" if share >= 0.0005 else f"{100 * share:.1g}%"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and how many more there are: "a, b, c and 4 more"."""
+    shown = ", ".join(map(printable, names[:most]))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def and_more(left: int, what: str = "", ellipsis: str = "...") -> list[str]:
+    """The last line of a list of lines of which so many are left out: "... and 4 more tensors"; or no line.
+
+    Args:
+        what: what each line is about: "tensor".
+    """
+    if left <= 0:
+        return []
+    return [f"{ellipsis} and {left} more" + (f" {what}{'' if left == 1 else 's'}" if what else "")]
+
+
+def joined(words: Sequence[str]) -> str:
+    """Words as in a sentence: "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def align(rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> list[str]:

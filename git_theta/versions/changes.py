@@ -10,7 +10,7 @@ from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import in_tree, sizes, staged_manifests
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
-from git_theta.terminal.units import human_size, percent
+from git_theta.terminal.units import counted, human_size, percent
 
 _REGULAR = ("100644", "100755")
 
@@ -47,8 +47,9 @@ class Cost:
     size: int
 
     def text(self) -> str:
-        """One line: "48 of 292 tensors changed, 67 MB stored (9.5 %)"."""
-        what = f"{self.tensors} tensors" if self.new else f"{self.changed} of {self.tensors} tensors changed"
+        """One line: "48 of 292 tensors changed, 67 MB stored (9.5%)"."""
+        all_of_it = counted(self.tensors, "tensor")
+        what = all_of_it if self.new else f"{self.changed} of {all_of_it} changed"
         if self.removed:
             what += f", {self.removed} removed"
         return f"{what}, {human_size(self.stored)} stored ({percent(self.stored, self.size)})"

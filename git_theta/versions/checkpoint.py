@@ -20,6 +20,7 @@ from git_theta.remotes.interface import Advance
 from git_theta.settings import Settings
 from git_theta.tensors import Tensor
 from git_theta.terminal.showing import printable
+from git_theta.terminal.units import listed
 from git_theta.versions import mending
 from git_theta.versions.recovery import named
 
@@ -202,9 +203,8 @@ def provide_all(
 
 def _missing(oids: Sequence[str], reasons: Mapping[str, str]) -> MissingObject:
     """The error for a tensor that needs these objects."""
-    more = f" and {len(oids) - 1} more" if len(oids) > 1 else ""
-    is_not = "are not" if more else "is not"
-    message = f"object {oids[0][:12]}{more} {is_not} here ({reasons[oids[0]]})"
+    are = "is" if len(oids) == 1 else "are"
+    message = f"object {listed([oid[:12] for oid in oids], 1)} {are} not here ({reasons[oids[0]]})"
     return MissingObject(message, "git theta fetch", tuple(oids))
 
 

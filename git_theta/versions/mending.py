@@ -20,6 +20,7 @@ from git_theta.manifest import Lines, Manifest, TensorLine, ViewLine
 from git_theta.manifest.chains import closure
 from git_theta.objects.index import Lines as Stored
 from git_theta.remotes.fetching import fetch_missing
+from git_theta.terminal.units import counted
 from git_theta.versions import past_versions
 from git_theta.versions.recorded import recorded
 
@@ -84,9 +85,8 @@ def _mixed(repository: Repository, pathname: str, lines: Lines, others: Iterable
     frame = frame.with_storage(_together(repository, lines_of))
     if reasons := fetch_missing(repository, frame.oids()):
         oid, why = next(iter(reasons.items()))
-        raise MissingObject(
-            f"{len(reasons)} objects are missing, the first is {oid}: {why}", oids=(*reasons,)
-        )
+        lost = counted(len(reasons), "object is", "objects are")
+        raise MissingObject(f"{lost} missing, the first is {oid}: {why}", oids=(*reasons,))
     return _framed(repository, pathname, frame, lines)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from git_theta.errors import DamagedObject, MissingObject, ThetaError
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.terminal.showing import fill, printable
+from git_theta.terminal.units import counted, listed
 
 _SHOWN = 3  # tensors named in a message
 
@@ -14,8 +15,8 @@ _SHOWN = 3  # tensors named in a message
 def missing(manifest: Manifest, lacking: Sequence[str], reasons: Mapping[str, str]) -> MissingObject:
     """The error for objects that are not to be had."""
     return MissingObject(
-        f"{len(lacking)} objects are missing ({reasons[lacking[0]]}), the first is {lacking[0]}; "
-        f"tensors that need them: {needing(manifest, lacking)}",
+        f"{counted(len(lacking), 'object is', 'objects are')} missing ({reasons[lacking[0]]}), "
+        f"the first is {lacking[0]}; tensors that need them: {needing(manifest, lacking)}",
         oids=tuple(lacking),
     )
 
@@ -42,9 +43,7 @@ def needing(manifest: Manifest, oids: Sequence[str]) -> str:
         for line in manifest.tensors
         if line.digest in lost
     ] or ["the skeleton"]
-    return ", ".join(map(printable, names[:_SHOWN])) + (
-        f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    )
+    return listed(names, _SHOWN)
 
 
 def _update(manifest: Manifest, line: TensorLine) -> str:

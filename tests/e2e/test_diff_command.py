@@ -151,7 +151,7 @@ def test_rows_and_columns(history: GitRepo) -> None:
     history.write(MODEL, safetensors_bytes(changed(many)))
     folded = history.theta("diff").stdout
     assert len(rows(folded)) == 20
-    assert "11 more tensors; all of them: the same command with --all" in folded
+    assert "and 11 more tensors; all of them: the same command with --all" in folded
     assert len(rows(history.theta("diff", "--all").stdout)) == 31
     assert len(rows(history.theta("diff", "--top", "3").stdout)) == 3
     assert len(rows(history.theta("diff", "--tensor", "layer.1*.weight").stdout)) == 11
@@ -164,7 +164,7 @@ def test_rows_and_columns(history: GitRepo) -> None:
 def test_stat_reads_no_values(history: GitRepo) -> None:
     shutil.rmtree(history.path / ".git/theta/objects")
     output = history.theta("diff", "--stat", "v0", "v1").stdout
-    assert re.search(r"layer.1.weight \| modified, \w+, [\d.]+ KiB ~+", output)
+    assert re.search(r"layer.1.weight \| modified, \w+, [\d.]+ KB ~+", output)
     assert "1 of 5 tensors changed" in output
     assert output.startswith(MODEL)
 

@@ -324,7 +324,7 @@ def test_the_hint_names_a_command_that_works(history: GitRepo) -> None:
     history.write(MODEL, safetensors_bytes(many))
     history.commit("many tensors")
     history.write(MODEL, safetensors_bytes(changed(many)))
-    hint = re.search(r"11 more tensors; all of them: (.*)", history.git("diff").stdout)
+    hint = re.search(r"and 11 more tensors; all of them: (.*)", history.git("diff").stdout)
     assert hint is not None
     output = history.run(*hint.group(1).split()).stdout
     assert len(rows(output)) == 31

@@ -44,9 +44,9 @@ class TestLog:
         old, new = weights(0)["layer.1.weight"], changed(weights(0), "layer.1.weight")["layer.1.weight"]
         relative = np.linalg.norm(new - old) / np.linalg.norm(old)
         assert f"1 of 5 tensors changed, ‖Δ‖/‖w‖ {relative:.4g}" in newest
-        assert re.search(r"[\d.]+ KiB stored \(1 delta\)", " ".join(newest.split()))
+        assert re.search(r"[\d.]+ KB stored \(1 delta\)", " ".join(newest.split()))
         assert "new checkpoint, 5 tensors, 81.9K parameters" in oldest
-        assert "320 KiB stored" not in newest
+        assert "328 KB stored" not in newest
 
     def test_merges_and_renames(self, branches: GitRepo) -> None:
         output = branches.theta("log", "renamed.safetensors").stdout
@@ -87,10 +87,10 @@ class TestLog:
     def test_bytes_of_some_tensors(self, history: GitRepo) -> None:
         output = " ".join(history.theta("log", MODEL, "--tensor", "layer.0.weight").stdout.split())
         every = " ".join(history.theta("log", MODEL, "--tensor", "*").stdout.split())
-        alone = re.search(r"([\d.]+ KiB) stored \(1 dense\)", output)
+        alone = re.search(r"([\d.]+ KB) stored \(1 dense\)", output)
         assert alone is not None
         assert float(alone.group(1).split()[0]) < 80.1, "the bytes of one tensor"
-        assert "KiB stored for all tensors" in every, "the bias shares an object"
+        assert "KB stored for all tensors" in every, "the bias shares an object"
 
     def test_a_path_that_never_was(self, history: GitRepo) -> None:
         done = history.theta("log", "no.safetensors", check=False)
@@ -163,7 +163,7 @@ class TestShow:
     def test_all_tensors(self, history: GitRepo) -> None:
         output = history.theta("show", MODEL, COLUMNS="120").stdout
         lines = output.splitlines()
-        assert lines[0] == f"{MODEL}  safetensors, 320 KiB"
+        assert lines[0] == f"{MODEL}  safetensors, 328 KB"
         assert lines[1].split() == ["tensor", "norm", "mean", "std", "min", "max", "zeros"]
         bias = weights(0)["bias"].astype(float)
         cells = lines[2].split()

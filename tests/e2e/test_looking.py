@@ -119,7 +119,7 @@ class TestStatus:
         history.objects()[0].unlink()
         done = history.theta("status", check=False)
         assert done.returncode == 1
-        assert "model.safetensors: 1 objects" in done.stdout
+        assert "model.safetensors: 1 object" in done.stdout
 
     def test_before_install(self, plain: GitRepo) -> None:
         done = plain.theta("status", check=False)

@@ -172,7 +172,7 @@ def test_patches_are_applied_without_the_data(history: GitRepo, clone: GitRepo, 
     """What nobody has is not committed then: it would be lost for all who get the commit."""
     clone.git("config", "theta.skipSmudge", "true")
     said = clone.refused("git", "am", *numbered(patches))
-    assert f"{MODEL}: 1 of its 6 objects are neither here nor on a remote" in said
+    assert f"{MODEL}: 1 of its 6 objects is neither here nor on a remote" in said
     clone.remedy(said, f"git theta fetch {SOMEWHERE}", put={SOMEWHERE: str(history.path)})
     said = clone.refused("git", "am", "--continue")
     clone.remedy(said, f"git theta fetch {SOMEWHERE}", put={SOMEWHERE: str(history.path)})

@@ -79,7 +79,7 @@ def test_resolve_by_a_strategy(conflict: GitRepo) -> None:
 def test_resolve_step_by_step(conflict: GitRepo) -> None:
     done = conflict.theta("resolve", MODEL, "--theirs", "--tensor", "a", check=False)
     assert done.returncode == 1
-    assert "1 tensors are still open" in done.stdout
+    assert "1 tensor is still open" in done.stdout
     assert open_tensors(conflict) == ["b"]
     assert conflict.status() == [f"UU {MODEL}"]
     assert conflict.digest(MODEL) == digest(model(a=30, b=20, c=50, d=40))

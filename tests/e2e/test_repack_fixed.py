@@ -108,7 +108,7 @@ def test_what_is_named_elsewhere_stays(
     situation(repo)
     fixed, old, refs = repo.head("HEAD~1"), repo.head(), others(repo)
     done = repo.theta("repack")
-    assert "1 tensors take" in done.stdout
+    assert "1 tensor takes" in done.stdout
     assert "stay as they are, which others have or something names: " in done.stdout
     assert repo.head("HEAD~1") == fixed
     assert repo.head() != old

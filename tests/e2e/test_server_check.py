@@ -73,7 +73,7 @@ def test_what_only_a_commit_in_between_or_a_merge_needs(
     history.commit("and back")
     said = unchecked(history, "origin", refspec)
     assert f"{refspec.rpartition(':')[2]}, commit {lacking}, model.safetensors: tensors bias" in said
-    assert "1 objects" in said
+    assert "1 object" in said
 
 
 def test_a_manifest_that_a_merge_brings(history: GitRepo, server: GitRepo) -> None:

@@ -19,14 +19,14 @@ def manifest(**tensors: str) -> Manifest:
 
 def test_first_version() -> None:
     found = cost("m", None, manifest(a="x", b="y"), ())
-    assert found.text() == "2 tensors, 300 B stored (30.0 %)"
+    assert found.text() == "2 tensors, 300 B stored (30.0%)"
 
 
 def test_tensors_that_changed_came_or_went() -> None:
     before = manifest(a="x", b="y", gone="z")
     found = cost("m", before, manifest(a="x", b="changed", new="w"), ())
     assert (found.changed, found.removed, found.tensors, found.stored) == (2, 1, 3, 200)
-    assert found.text() == "2 of 3 tensors changed, 1 removed, 200 B stored (20.0 %)"
+    assert found.text() == "2 of 3 tensors changed, 1 removed, 200 B stored (20.0%)"
 
 
 def test_what_is_there_costs_nothing() -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from git_theta import __version__
 from git_theta.cli import boundary
-from git_theta.cli.console import align
 from git_theta.cli.entry import main
 from git_theta.cli.main import CALLED_BY_GIT, COMMANDS, SUMMARIES, cli
 from git_theta.errors import ThetaError
+from git_theta.terminal.units import align
 
 HEAVY = ("numpy", "torch", "zarr", "git", "rich", "safetensors", "zstandard", "sqlite3")
 

@@ -51,7 +51,7 @@ def test_new_and_deleted() -> None:
 
 def test_opaque_files() -> None:
     sides = [version({"file": ("U8", (size,), bytes(size))}, form="opaque") for size in (100, 3000)]
-    assert kinds(*sides) == {"opaque": "bytes that git-theta does not see tensors in, 100 B -> 2.93 KiB"}
+    assert kinds(*sides) == {"opaque": "bytes that git-theta does not see tensors in, 100 B -> 3.0 KB"}
     assert kinds(absent(), sides[0]) == {"new": "new checkpoint, opaque bytes"}
     became = kinds(sides[0], version(MODEL))
     assert list(became) == ["opaque", "format"]
