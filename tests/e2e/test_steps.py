@@ -253,7 +253,9 @@ def test_the_merge_driver(forked: GitRepo, tmp_path: Path, number: int) -> None:
     (tmp_path / "sitecustomize.py").write_text(KILL)
     environment = {"PYTHONPATH": str(tmp_path), "KILLED_BEFORE": str(number)}
     assert forked.git("merge", "theirs", check=False, **environment).returncode
-    assert forked.git("ls-files", "-u").stdout
+    if not forked.git("ls-files", "-u").stdout:  # since 2.42, Git stops where a driver was killed
+        assert forked.status() == []
+        forked.git("merge", "theirs", check=False)
     assert refused(forked)
     resolved(forked, Wanted("average"))
     assert forked.digest(MODEL) == digest(MEAN)
