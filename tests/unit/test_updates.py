@@ -254,6 +254,7 @@ def lora(d: DType, rows: int, columns: int, rank: int, seed: int = 0) -> tuple[A
     return before, number_tensor(numbers_of(before) + product, d)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("d", "share"), [(BF16, 0.08), (F16, 0.08), (F32, 0.08), (F64, 0.65)], ids=lambda x: str(x)
 )
