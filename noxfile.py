@@ -1,4 +1,8 @@
-"""What is tested with other Pythons and libraries than `constraints.txt` names: nox -s NAME (nox -l)."""
+"""The lanes of tests: nox -s NAME (nox -l). CONTRIBUTING.md says which is for what.
+
+`fast`, `full`, `lint` and `wheel` run in the environment that nox is in. The others make one of their own,
+with other Pythons and libraries than `constraints.txt` names.
+"""
 
 import os
 import subprocess
@@ -11,6 +15,37 @@ nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["oldest", "newest"]
 
 _NEEDED = ("hypothesis", "pytest", "pytest-xdist", "scikit-learn")
+
+
+@nox.session(python=False)
+def fast(session: nox.Session) -> None:
+    """The unit tests that are not slow: below a minute on two cores."""
+    session.run(
+        "python", "-m", "pytest", "-q", "-n", "2", "-m", "not slow", *(session.posargs or ["tests/unit"])
+    )
+
+
+@nox.session(python=False)
+def full(session: nox.Session) -> None:
+    """All tests, and those of the plug-ins."""
+    session.run("python", "-m", "pytest", "-n", "2", *session.posargs)
+    session.run("python", "-m", "pytest", "-q", "plugins/git-theta-json")
+
+
+@nox.session(python=False)
+def lint(session: nox.Session) -> None:
+    """Style, and types."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session(python=False)
+def wheel(session: nox.Session) -> None:
+    """Build the wheel: nox -s wheel [-- FOLDER]; it is thrown away unless told."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = session.posargs[0] if session.posargs else folder
+        session.run("python", "-m", "build", "--wheel", "--outdir", target, ".", silent=True)
 
 
 @nox.session(python="3.10")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -28,10 +29,9 @@ def work(repo: GitRepo, checks: GitRepo) -> GitRepo:
     """A repository that tracks checkpoints, and whose only hooks are those of pre-commit."""
     for path in (repo.path / ".git" / "hooks").iterdir():
         path.unlink()
-    repo.write(
-        ".pre-commit-config.yaml",
-        f"repos:\n  - repo: {checks.path}\n    rev: {checks.head()}\n    hooks:\n      - id: git-theta\n",
-    )
+    example = (SOURCE / "docs" / "safety.md").read_text().split("```yaml\n")[1].split("```")[0]
+    checks.git("tag", "v0.1.0")
+    repo.write(".pre-commit-config.yaml", example.replace("URL-OF-GIT-THETA", str(checks.path)))
     repo.run("pre-commit", "install", "-t", "pre-commit", "-t", "pre-merge-commit")
     repo.commit("pre-commit")
     return repo
@@ -86,7 +86,8 @@ def test_a_merge_that_is_not_settled_is_refused(work: GitRepo) -> None:
 
 def test_beside_git_theta_s_own_hooks_it_checks_once(work: GitRepo) -> None:
     work.theta("install")
-    work.write("model.safetensors", version(0))
+    file = work.write("model.safetensors", version(0))
+    os.utime(file, (1e9, 1e9))  # else git may look at a file as young as its index, which stores it again
     work.git("add", "model.safetensors")
     for path in work.objects():
         path.unlink()

@@ -49,10 +49,13 @@ def test_versions_and_commands_that_the_readme_names() -> None:
     start = text[text.index("## Start") : text.index("## A two-minute tour")]
     demo, tests = re.findall(r"^```bash\n(.*?)^```", start, re.DOTALL | re.MULTILINE)
     assert 'pip install -c constraints.txt -e ".[torch]" && git theta demo ' in demo
-    steps = (SOURCE / ".ci" / "run").read_text()
-    for step in ('pip install -c constraints.txt -e ".[torch,test]"', "python -m pytest -n 2"):
-        assert step in tests
-        assert step in steps.replace("pip install -q", "pip install")
+    steps = (SOURCE / ".ci" / "run").read_text().replace("pip install -q", "pip install")
+    lanes = (SOURCE / "noxfile.py").read_text().replace('", "', " ")
+    setup, run = 'pip install -c constraints.txt -e ".[torch,test]"', "python -m pytest -n 2"
+    assert f"{setup} && {run}\n" in tests
+    assert setup in steps
+    assert re.search(r"^nox .*\bfull\b", steps, re.MULTILINE)
+    assert f'session.run("{run} *' in lanes.replace('", *', " *")
 
 
 def test_constraints_pin_one_release_for_every_python() -> None:

@@ -117,6 +117,7 @@ def in_browser(path: Path, profile: Path, fragment: str = "") -> str:
     return done.stdout.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
 def test_the_table_sorts_in_a_browser(tmp_path: Path) -> None:
     report = lora_report()
@@ -184,6 +185,7 @@ def test_the_page_in_the_docs_is_of_this_version() -> None:
     assert max(len(picture), len(text.encode())) < 100_000, "small files"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
 def test_clicks_and_hints_of_the_page_in_the_docs_in_a_browser(tmp_path: Path) -> None:
     docs = IMAGES / "diff-lora.html"
@@ -209,6 +211,7 @@ def test_clicks_and_hints_of_the_page_in_the_docs_in_a_browser(tmp_path: Path) -
     assert "hidden" in away.hint
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
 def test_rows_without_a_number_stay_last_in_a_browser(tmp_path: Path) -> None:
     path = tmp_path / "page.html"

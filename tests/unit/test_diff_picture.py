@@ -18,6 +18,7 @@ def _matplotlib() -> None:
     pytest.importorskip("matplotlib")
 
 
+@pytest.mark.slow
 def test_png() -> None:
     found = picture.render(lora_report(), "png")
     assert found[:8] == b"\x89PNG\r\n\x1a\n"
@@ -27,6 +28,7 @@ def test_png() -> None:
     assert picture.render(lora_report(), "png") == found
 
 
+@pytest.mark.slow
 def test_svg() -> None:
     found = picture.render(showcase(), "svg")
     assert picture.render(showcase(), "svg") == found
@@ -36,6 +38,7 @@ def test_svg() -> None:
     assert "<dc:date>" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new", [True, False])
 def test_files_that_came_or_went(new: bool) -> None:
     model = version(random_model(2))
@@ -43,6 +46,7 @@ def test_files_that_came_or_went(new: bool) -> None:
     assert picture.render(compare_checkpoints(*sides), "svg").startswith(b"<?xml")
 
 
+@pytest.mark.slow
 def test_nothing_changed() -> None:
     model = version(random_model(1))
     assert picture.render(compare_checkpoints(model, model, binned=True), "png")[:4] == b"\x89PNG"

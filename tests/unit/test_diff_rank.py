@@ -59,6 +59,7 @@ def test_pieces_of_rank_two_each_can_be_of_rank_four_together() -> None:
     assert found("F32", old, new, step=ROWS // 2 * COLUMNS) == 5
 
 
+@pytest.mark.slow
 def test_many_pieces_of_the_same_directions() -> None:
     old, new = matrices("F32", low_rank(8, shape=(1600, 96)))
     assert found("F32", old, new, columns=96, step=40 * 96) == 8

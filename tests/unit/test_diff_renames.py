@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import pytest
 from diff_examples import Content, changed, fine_tuned, random_model, tensor, version
 
 from git_theta.diffs import renames
@@ -106,6 +107,7 @@ def test_what_cannot_be_read_is_not_similar() -> None:
     assert not _Similar(before.open, after.open)(*pairs)
 
 
+@pytest.mark.slow
 def test_many_experts() -> None:
     expert = np.random.default_rng(0).standard_normal((3000, 2))
     old = {f"h.{n % 30}.experts.{n // 30}.w.weight": tensor("F32", expert[n]) for n in range(3000)}

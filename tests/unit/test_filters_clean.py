@@ -769,6 +769,7 @@ def sources(draw: st.DrawFn) -> list[dict[str, StorageLine]]:
     return found
 
 
+@pytest.mark.slow
 @given(sources(), st.data())
 @settings(deadline=None, max_examples=60)
 def test_lines_of_several_sources_make_no_circles_and_no_longer_chains(

@@ -40,6 +40,7 @@ def test_what_runs_is_compiled() -> None:
     assert kernels.gather is native.gather
 
 
+@pytest.mark.slow
 def test_what_was_stored_is_read_the_same_without_a_compiler() -> None:
     program = """
 import sys

@@ -83,6 +83,7 @@ def test_equal_manifests_are_equal_texts(manifest: Manifest, shuffled: random.Ra
     assert manifests.write(manifest.with_storage(dict(lines))) == manifests.write(manifest)
 
 
+@pytest.mark.slow
 @given(manifests_of_anything(), st.data())
 def test_any_change_of_the_text_is_refused_or_is_a_change_of_storage(
     manifest: Manifest, data: st.DataObject
@@ -262,6 +263,7 @@ def test_damaged_storage_lines_are_refused(text: bytes) -> None:
         manifests.parse_storage(text)
 
 
+@pytest.mark.slow
 @given(manifests_of_anything(), names)
 def test_objects_are_found_without_reading_the_rest(manifest: Manifest, name: str) -> None:
     spoofed = TensorLine(f'{name}"oid":"{name_of(99)}","size":1,', dtype("F32"), (1,), name_of(1))

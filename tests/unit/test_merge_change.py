@@ -80,6 +80,7 @@ def test_taking_part_is_symmetric(given: tuple[DType, list[int], list[int], list
     np.testing.assert_array_equal(numbers(dtype, one), numbers(dtype, other))
 
 
+@pytest.mark.slow
 @given(three(("F16", "BF16", "F8_E4M3", "F8_E5M2")))
 def test_what_both_changed_is_rounded_once(given: tuple[DType, list[int], list[int], list[int]]) -> None:
     dtype, base, ours, theirs = given

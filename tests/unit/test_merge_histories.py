@@ -109,6 +109,7 @@ def rules_of(how: str) -> Rules:
     return resolve([command_line(None if how == "-" else how, ["one-sided=take"] if how != "-" else [])])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["apply", *TAKING])
 @settings(max_examples=20, deadline=None)
 @given(history=histories())
@@ -140,6 +141,7 @@ def test_merges_are_what_the_table_says_both_ways(
     assert all(name in base and not (name in ours and name in theirs) for name in gone)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(history=histories())
 def test_a_change_that_is_applied_and_reverted(

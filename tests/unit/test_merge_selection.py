@@ -134,6 +134,7 @@ def test_uniform_numbers_of_very_large_tensors():
     )
 
 
+@pytest.mark.slow
 def test_uniform_numbers_are_uniform_and_independent():
     count = 1 << 18
     one, other = (uniform(0, "w", model, 0, torch.empty(count)) for model in (0, 1))

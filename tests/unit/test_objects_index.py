@@ -274,6 +274,7 @@ for step in range(50):
 """
 
 
+@pytest.mark.slow
 def test_processes_that_come_and_go_lose_nothing(path: Path) -> None:
     """SQLite's own files come and go with them: to see one that is gone by the next look is no damage."""
     folders = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
@@ -377,6 +378,7 @@ def test_a_row_that_cannot_even_be_read_is_in_nobodys_way(path: Path, index: Ind
     assert index.norms([(A, "F32")]) == {(A, "F32"): 1.5}
 
 
+@pytest.mark.slow
 def test_no_byte_of_the_file_can_be_another_one(tmp_path: Path) -> None:
     whole = tmp_path / "whole.sqlite"
     with closing(sqlite3.connect(whole)) as database:

@@ -194,6 +194,7 @@ def test_every_opcode_of_python_is_known() -> None:
     }
 
 
+@pytest.mark.slow
 class TestBombs:
     """Small pickles that would cost a careless reader its memory or its stack."""
 

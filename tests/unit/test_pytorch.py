@@ -296,6 +296,7 @@ def test_an_archive_that_another_program_wrote_with_compressed_storages() -> Non
     assert PyTorch().patch(skeleton, layout, tensors(layout, spans)) == skeleton
 
 
+@pytest.mark.slow
 def test_patched_checksums_are_right_for_new_values() -> None:
     layout, spans, skeleton = laid_out(training_checkpoint())
     changed = {name: bytes(255 - byte for byte in data) for name, data in spans.items()}

@@ -33,6 +33,7 @@ def test_fixture(path: Path) -> None:
     assert blake3(decoded(fixture)).hexdigest() == fixture["blake3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_the_number_of_threads_makes_no_difference(threads: str) -> None:
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")

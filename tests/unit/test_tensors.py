@@ -48,6 +48,7 @@ def test_chunks_cover_a_tensor_once(name: str) -> None:
 SAME_BYTES = [("F64", 6), ("C64", 6), ("F32", 12), ("BF16", 24), ("U8", 48), ("F4", 96), ("C128", 3)]
 
 
+@pytest.mark.slow
 @given(st.sampled_from(SAME_BYTES), st.sampled_from(SAME_BYTES), st.data())
 def test_bytes_read_as_another_dtype(
     stored: tuple[str, int], wanted: tuple[str, int], data: st.DataObject

@@ -133,6 +133,7 @@ def test_unique_names() -> None:
     assert [unique("a", taken), unique("b", taken), unique("b", taken)] == ["a#3", "b", "b#2"]
 
 
+@pytest.mark.slow
 def test_many_tensors_of_one_name_are_told_apart_in_no_time() -> None:
     names = found(Pairs([("w", tensor())] * 50_000))
     assert names[:3] == ["w", "w#2", "w#3"]

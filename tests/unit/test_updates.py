@@ -254,6 +254,7 @@ def lora(d: DType, rows: int, columns: int, rank: int, seed: int = 0) -> tuple[A
     return before, number_tensor(numbers_of(before) + product, d)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("d", "share"), [(BF16, 0.08), (F16, 0.08), (F32, 0.08), (F64, 0.65)], ids=lambda x: str(x)
 )
@@ -380,6 +381,7 @@ def repeatable(proposal: Proposal) -> tuple[object, ...]:
 SHAPES = st.lists(st.integers(0, 5), max_size=3).map(tuple)
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_any_tensor_comes_back_by_whatever_the_chooser_takes(data: st.DataObject) -> None:
@@ -449,6 +451,7 @@ def a_proposal(draw: st.DrawFn, target: Target, bases: list[ArrayTensor]) -> Pro
     return Proposal("delta", (same[0],))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_chains_of_any_kinds_come_back(data: st.DataObject) -> None:
@@ -509,6 +512,7 @@ def test_predictions_of_parts_are_parts_of_the_prediction() -> None:
 # parameters from damaged objects
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_hostile_parameters_are_refused(data: st.DataObject) -> None:
