@@ -62,6 +62,18 @@ def newest(session: nox.Session) -> None:
     _test(session)
 
 
+@nox.session(python=["3.10", "3.11", "3.12", "3.13"])
+@nox.parametrize("compiled", [True, False], ids=["compiled", "portable"])
+@nox.parametrize("numpy", ["numpy==1.26.*", "numpy>=2"], ids=["numpy1", "numpy2"])
+def pythons(session: nox.Session, numpy: str, compiled: bool) -> None:
+    """The fast lane with each supported Python, with and without a C compiler, with NumPy 1.26 and 2."""
+    if session.python == "3.13" and numpy != "numpy>=2":
+        session.skip("NumPy 1.26 is not for Python 3.13")
+    zarr = ["zarr<3.2"] if numpy != "numpy>=2" else []  # later ones need NumPy 2, and do not say so
+    session.install(".", numpy, *zarr, *_NEEDED, env={} if compiled else {"CC": "false"})
+    _test(session, "-m", "not slow")
+
+
 @nox.session(python="3.11")
 def fuzz(session: nox.Session) -> None:
     """Fuzz what reads unchecked bytes: nox -s fuzz -- SECONDS [TARGET...]; ten seconds each unless told."""
@@ -101,5 +113,6 @@ def sanitize(session: nox.Session) -> None:
     session.run("pytest", "-q", "-p", "no:cacheprovider", *(session.posargs or tests), env=environment)
 
 
-def _test(session: nox.Session) -> None:
-    session.run("pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *(session.posargs or ["tests/unit"]))
+def _test(session: nox.Session, *options: str) -> None:
+    tests = session.posargs or ["tests/unit"]
+    session.run("pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *options, *tests)
