@@ -143,6 +143,19 @@ class Registry(Generic[_T]):
                 found.append(error)
         return found
 
+    def flaw(self, name: str, plugin: _T) -> str:
+        """How a plug-in breaks the rules of its interface, in words; "" if it does not.
+
+        Args:
+            name: of its entry point.
+        """
+        own = getattr(plugin, "name", None)
+        if own != name:
+            return f"its entry point is called so, but its name is {own!r}"
+        if not _NAME.match(name):
+            return "its name is not lower case with hyphens"
+        return self._flaw(plugin)
+
     @contextmanager
     def calling(self, plugin: _T | None, *expected: type[Exception]) -> Iterator[None]:
         """Where a plug-in of another package is called. What is wrong with git-theta's own passes.
@@ -207,11 +220,7 @@ class Registry(Generic[_T]):
                 raise
             raise self._fault(entry, f"cannot be loaded: {error!r}") from error
         try:
-            name = getattr(plugin, "name", None)
-            flaw = "" if name == entry.name else f"its entry point is called so, but its name is {name!r}"
-            if not flaw and not _NAME.match(entry.name):
-                flaw = "its name is not lower case with hyphens"
-            flaw = flaw or self._flaw(plugin)
+            flaw = self.flaw(entry.name, plugin)
         except Exception as error:
             raise self._fault(entry, f"breaks the interface's rules: {error!r}") from error
         if flaw:

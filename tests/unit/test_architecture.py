@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "git_theta"
 ROOMS = (
-    *("cli", "commands", "drivers", "merging", "versions", "setup", "remotes", "git"),
+    *("testing", "cli", "commands", "drivers", "merging", "versions", "setup", "remotes", "git"),
     *("merges", "diffs", "filters", "storing", "objects", "updates", "checkpoints", "manifest", "kernels"),
 )
 """From the top: a room imports from those after it, and from the leaves."""
