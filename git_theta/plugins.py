@@ -124,7 +124,7 @@ class Registry(Generic[_T]):
                 yield plugin
 
     def broken(self, *questions: Callable[[_T], object]) -> list[BrokenPlugin]:
-        """What is wrong with the plug-ins of other packages.
+        """What is wrong with the plug-ins of other packages. Warnings do not say it again.
 
         Args:
             questions: what each is asked besides.
@@ -141,6 +141,7 @@ class Registry(Generic[_T]):
                         question(plugin)
             except BrokenPlugin as error:
                 found.append(error)
+        _told.update(error.message for error in found)
         return found
 
     def flaw(self, name: str, plugin: _T) -> str:

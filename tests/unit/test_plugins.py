@@ -144,12 +144,19 @@ def test_a_broken_plug_in(folder: Path, group: str, how: str, capsys: pytest.Cap
         asked.by_name("mine")
     assert "'mine' of package theirs " in caught.value.message
     assert caught.value.remedy == "pip install --upgrade theirs, or pip uninstall theirs"
-    assert [error.message for error in asked.broken()] == [caught.value.message]
     assert capsys.readouterr().err == ""
     for _ in range(2):
         assert asked.usable("mine") is None
         assert "mine" not in {one.name for one in asked.find(lambda one: True)}
     assert capsys.readouterr().err.count("'mine' of package theirs") == 1
+    assert [error.message for error in asked.broken()] == [caught.value.message]
+
+
+def test_who_knows_what_is_broken_is_not_warned(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    install(folder, "theirs", {"mine": "no_such_module:Kind"}, registry.GROUP)
+    assert len(registry.broken()) == 1
+    assert registry.usable("mine") is None
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("group", KINDS)
