@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
@@ -70,7 +70,7 @@ class Registry(Generic[_T]):
         self._what = what
         self._flaw = flaw
         self._loaded: dict[str, _T] = {}
-        self._broken: dict[str, BrokenPlugin] = {}
+        self._broken: dict[str, tuple[str, str]] = {}
 
     def by_name(self, name: str) -> _T:
         """The plug-in of that name.
@@ -203,12 +203,13 @@ class Registry(Generic[_T]):
 
     def _load(self, entry: _Entry) -> _T:
         if entry.name in self._broken:
-            raise self._broken[entry.name]
+            raise BrokenPlugin(*self._broken[entry.name])
         if entry.name not in self._loaded:
             try:
                 self._loaded[entry.name] = self._made(entry)
             except BrokenPlugin as error:
-                self._broken[entry.name] = error
+                # What it says, and not the error itself: who catches that may name a file in it.
+                self._broken[entry.name] = error.message, error.remedy
                 raise
         return self._loaded[entry.name]
 
@@ -288,24 +289,22 @@ def _other_entry_points() -> Iterator[_Entry]:
     """What other packages bring; of those that are there twice, the one that Python would import."""
     seen = set()
     for folder in map(Path, sys.path):
-        for package, entries in _archived(folder) if _is_archive(folder) else _installed(folder):
+        packages: list[tuple[str, Sequence[_Entry]]] = []
+        with suppress(Exception):  # what cannot be read has no packages for Python either
+            is_archive = folder.is_file() or folder.suffix == ".egg"
+            packages += _archived(folder) if is_archive else _installed(folder)
+        for package, entries in packages:
             name = re.sub(r"[-_.]+", "-", package).lower()
             if name != _PACKAGE and name not in seen:
                 seen.add(name)
                 yield from entries
 
 
-def _is_archive(folder: Path) -> bool:
-    return folder.is_file() or folder.suffix == ".egg"
-
-
 def _installed(folder: Path) -> Iterator[tuple[str, Sequence[_Entry]]]:
     """Packages in a folder that have plug-ins of git-theta, and their entry points."""
-    try:
-        infos = sorted(one for one in folder.iterdir() if one.suffix in _INFO and not _OWN.match(one.name))
-    except OSError:
-        return
-    for info in infos:
+    for info in sorted(folder.iterdir()):
+        if info.suffix not in _INFO or _OWN.match(info.name):
+            continue
         try:
             written = (info / "entry_points.txt").read_bytes()
         except OSError:

@@ -152,6 +152,26 @@ def test_a_broken_plug_in(folder: Path, group: str, how: str, capsys: pytest.Cap
     assert [error.message for error in asked.broken()] == [caught.value.message]
 
 
+def test_an_error_that_is_raised_again_is_a_new_one(folder: Path) -> None:
+    install(folder, "theirs", {"mine": "no_such_module:Kind"}, registry.GROUP)
+    for _ in range(3):
+        with pytest.raises(BrokenPlugin, match=r"^the update kind 'mine'") as caught:
+            registry.by_name("mine")
+        caught.value.message = f"model.pt: {caught.value.message}"
+
+
+def test_what_cannot_be_read_on_the_path_has_no_plug_ins(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "rubbish.zip").write_bytes(b"rubbish")
+    (folder / "rubbish.dist-info").write_bytes(b"a file")
+    for path in (folder / "rubbish.zip", folder / "gone"):
+        monkeypatch.syspath_prepend(str(path))
+    (folder / "outside_kind.py").write_text(KIND.format(name="outside"))
+    install(folder, "outside", {"outside": "outside_kind:Kind"}, registry.GROUP)
+    assert registry.by_name("outside").name == "outside"
+
+
 def test_who_knows_what_is_broken_is_not_warned(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     install(folder, "theirs", {"mine": "no_such_module:Kind"}, registry.GROUP)
     assert len(registry.broken()) == 1
