@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
+from git_theta import files
 from git_theta.errors import DamagedObject, MissingObject
 from git_theta.objects.store import LocalStore
 from git_theta.remotes.interface import Remote
@@ -23,8 +24,7 @@ def damage(store: LocalStore, oid: str, data: bytes) -> None:
     """Replace what a stored object holds."""
     path = store.find(oid)
     assert path is not None
-    path.chmod(0o644)
-    path.write_bytes(data)
+    files.replace(path, data)
 
 
 class RemoteContract:
@@ -105,5 +105,5 @@ class RemoteContract:
     def _start(self, tmp_path: Path) -> tuple[LocalStore, Remote]:
         """The store here, and a new remote."""
         folder = tmp_path / "remote"
-        folder.mkdir()
+        files.make_folder(folder)
         return LocalStore(tmp_path / "here"), self.remote(folder)
