@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
@@ -70,7 +70,7 @@ class Registry(Generic[_T]):
         self._what = what
         self._flaw = flaw
         self._loaded: dict[str, _T] = {}
-        self._broken: dict[str, BrokenPlugin] = {}
+        self._broken: dict[str, tuple[str, str]] = {}
 
     def by_name(self, name: str) -> _T:
         """The plug-in of that name.
@@ -124,7 +124,7 @@ class Registry(Generic[_T]):
                 yield plugin
 
     def broken(self, *questions: Callable[[_T], object]) -> list[BrokenPlugin]:
-        """What is wrong with the plug-ins of other packages.
+        """What is wrong with the plug-ins of other packages. Warnings do not say it again.
 
         Args:
             questions: what each is asked besides.
@@ -141,7 +141,21 @@ class Registry(Generic[_T]):
                         question(plugin)
             except BrokenPlugin as error:
                 found.append(error)
+        _told.update(error.message for error in found)
         return found
+
+    def flaw(self, name: str, plugin: _T) -> str:
+        """How a plug-in breaks the rules of its interface, in words; "" if it does not.
+
+        Args:
+            name: of its entry point.
+        """
+        own = getattr(plugin, "name", None)
+        if own != name:
+            return f"its entry point is called so, but its name is {own!r}"
+        if not _NAME.match(name):
+            return "its name is not lower case with hyphens"
+        return self._flaw(plugin)
 
     @contextmanager
     def calling(self, plugin: _T | None, *expected: type[Exception]) -> Iterator[None]:
@@ -189,12 +203,13 @@ class Registry(Generic[_T]):
 
     def _load(self, entry: _Entry) -> _T:
         if entry.name in self._broken:
-            raise self._broken[entry.name]
+            raise BrokenPlugin(*self._broken[entry.name])
         if entry.name not in self._loaded:
             try:
                 self._loaded[entry.name] = self._made(entry)
             except BrokenPlugin as error:
-                self._broken[entry.name] = error
+                # What it says, and not the error itself: who catches that may name a file in it.
+                self._broken[entry.name] = error.message, error.remedy
                 raise
         return self._loaded[entry.name]
 
@@ -207,11 +222,7 @@ class Registry(Generic[_T]):
                 raise
             raise self._fault(entry, f"cannot be loaded: {error!r}") from error
         try:
-            name = getattr(plugin, "name", None)
-            flaw = "" if name == entry.name else f"its entry point is called so, but its name is {name!r}"
-            if not flaw and not _NAME.match(entry.name):
-                flaw = "its name is not lower case with hyphens"
-            flaw = flaw or self._flaw(plugin)
+            flaw = self.flaw(entry.name, plugin)
         except Exception as error:
             raise self._fault(entry, f"breaks the interface's rules: {error!r}") from error
         if flaw:
@@ -278,24 +289,22 @@ def _other_entry_points() -> Iterator[_Entry]:
     """What other packages bring; of those that are there twice, the one that Python would import."""
     seen = set()
     for folder in map(Path, sys.path):
-        for package, entries in _archived(folder) if _is_archive(folder) else _installed(folder):
+        packages: list[tuple[str, Sequence[_Entry]]] = []
+        with suppress(Exception):  # what cannot be read has no packages for Python either
+            is_archive = folder.is_file() or folder.suffix == ".egg"
+            packages += _archived(folder) if is_archive else _installed(folder)
+        for package, entries in packages:
             name = re.sub(r"[-_.]+", "-", package).lower()
             if name != _PACKAGE and name not in seen:
                 seen.add(name)
                 yield from entries
 
 
-def _is_archive(folder: Path) -> bool:
-    return folder.is_file() or folder.suffix == ".egg"
-
-
 def _installed(folder: Path) -> Iterator[tuple[str, Sequence[_Entry]]]:
     """Packages in a folder that have plug-ins of git-theta, and their entry points."""
-    try:
-        infos = sorted(one for one in folder.iterdir() if one.suffix in _INFO and not _OWN.match(one.name))
-    except OSError:
-        return
-    for info in infos:
+    for info in sorted(folder.iterdir()):
+        if info.suffix not in _INFO or _OWN.match(info.name):
+            continue
         try:
             written = (info / "entry_points.txt").read_bytes()
         except OSError:

@@ -90,6 +90,11 @@ def _is_named_for(form: Format, pathname: str) -> bool:
     return pathname.lower().endswith(form.suffixes)
 
 
+def flaw(form: Format) -> str:
+    """How a format breaks the rules of its interface, in words; "" if it does not."""
+    return _registry.flaw(form.name, form)
+
+
 def _flaw(form: Format) -> str:
     if form.name == OPAQUE:
         return f"{OPAQUE} is what manifests call a file of no format"

@@ -21,6 +21,7 @@ from git_theta.merges import registry as strategies
 from git_theta.merging import conflicts
 from git_theta.regular import open_regular
 from git_theta.remotes import pushed
+from git_theta.remotes import registry as transports
 from git_theta.remotes.configured import open_remote
 from git_theta.remotes.fetching import missing
 from git_theta.setup import hook_files
@@ -128,7 +129,7 @@ def _plugins(heads: Iterable[bytes]) -> Iterator[Finding]:
     Args:
         heads: of files; some formats fail only when they are asked about a file.
     """
-    for error in (*formats.broken(heads), *kinds.broken(), *strategies.broken()):
+    for error in (*formats.broken(heads), *kinds.broken(), *strategies.broken(), *transports.broken()):
         yield Finding("wrong", error.message, error.remedy)
 
 

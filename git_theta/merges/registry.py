@@ -67,6 +67,11 @@ def broken() -> list[BrokenPlugin]:
     return _registry.broken()
 
 
+def flaw(strategy: Strategy[Any]) -> str:
+    """How a strategy breaks the rules of its interface, in words; "" if it does not."""
+    return _registry.flaw(strategy.name, strategy)
+
+
 def _flaw(strategy: Strategy[Any]) -> str:
     if not isinstance(strategy, Strategy):
         return "it is no git_theta.merges.interface.Strategy"

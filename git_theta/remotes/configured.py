@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
 from git_theta.remotes.interface import Remote
+from git_theta.remotes.registry import open_by_transport
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _UNNAMED = "git-theta-url"
@@ -125,10 +126,15 @@ def open_remote(repository: Repository, name: str, url: str = "") -> Remote:
     top = repository.git_dir if repository.bare else repository.work_tree
     path = local_path(url, top.absolute())
     if path is None:
+        try:
+            if remote := open_by_transport(titled(name, pushed), url):
+                return remote
+        except ThetaError as error:
+            raise Unusable(error.message, error.remedy, name) from error
         raise _unusable(
             repository,
             f"git-theta cannot bring objects to or from {url} yet: only to folders and file:// urls; "
-            "other protocols come in a later version",
+            "other protocols need a plug-in, or a later version",
         )
     from git_theta.remotes.directory import DirectoryRemote
 

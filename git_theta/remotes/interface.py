@@ -1,4 +1,4 @@
-"""What a remote is: a place that keeps objects for the refs that Git keeps there."""
+"""What a remote is: a place that keeps objects for the refs that Git keeps there. And what opens one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ Advance = Callable[[int], object]
 
 
 class Remote(Protocol):
-    """A place for objects. Objects are named by oid (SHA-256) and given with their sizes in bytes.
+    """A place for objects. Objects are named by oid (SHA-256) and given with their sizes in bytes."""
 
-    Attributes:
-        name: what messages call it.
-        place: where it is, as `git theta push` in any clone takes it.
-    """
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        ...
 
-    name: str
-    place: str
+    @property
+    def place(self) -> str:
+        """Where it is, as `git theta push` in any clone takes it."""
+        ...
 
     def has(self, objects: Mapping[str, int]) -> set[str]:
         """The oids of those objects that are there, whole as far as their size tells.
@@ -48,5 +50,33 @@ class Remote(Protocol):
 
         Raises:
             ThetaError: the remote cannot be asked, or `target` cannot be written.
+        """
+        ...
+
+
+class Transport(Protocol):
+    """What opens remotes by url: the plug-in interface of the entry-point group `git_theta.plugins.remotes`.
+
+    The entry point names a class without constructor arguments. Folders need no transport, and refs go there
+    as Git brings them.
+
+    Attributes:
+        name: kebab-case.
+    """
+
+    name: str
+
+    def serves(self, url: str) -> bool:
+        """Whether it opens remotes at urls of this kind; nothing is asked for that."""
+        ...
+
+    def open(self, name: str, url: str) -> Remote:
+        """The remote at a url that it serves.
+
+        Args:
+            name: what messages call it.
+
+        Raises:
+            ThetaError: there is none.
         """
         ...

@@ -102,6 +102,11 @@ def broken() -> list[BrokenPlugin]:
     return _registry.broken()
 
 
+def flaw(kind: Update) -> str:
+    """How an update kind breaks the rules of its interface, in words; "" if it does not."""
+    return _registry.flaw(kind.name, kind)
+
+
 def _flaw(kind: Update) -> str:
     if kind.name in ALIASES:
         return f"{kind.name} is what the original Git-Theta called another kind"

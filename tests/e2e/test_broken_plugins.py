@@ -42,7 +42,13 @@ class Plugin(Strategy):
     formula = reference = use = "None."
     def combine(self, block, options, state): return block.models[0]
 """
-TEXTS = {"checkpoints": FORMAT, "updates": KIND, "merges": STRATEGY}
+TRANSPORT = """
+class Plugin:
+    name = {name!r}
+    def serves(self, url): return False
+    def open(self, name, url): raise NotImplementedError
+"""
+TEXTS = {"checkpoints": FORMAT, "updates": KIND, "merges": STRATEGY, "remotes": TRANSPORT}
 ALWAYS = {
     "import": "import no_such_module\n",
     "constructor": "    def __init__(self): raise OSError('no licence')\n",
@@ -93,10 +99,11 @@ def test_looking_never_fails(history: GitRepo, install: Install, tmp_path: Path)
         *("status", "diff", "diff --stat", "log -p --ext-diff -2", "show --ext-diff", "blame notes.txt"),
         *("theta status", "theta diff", "theta log model.safetensors", "theta ls-files -l", "theta du"),
         *("stash", "stash show -p", "stash pop", "theta strategies", "theta show model.safetensors"),
-        "theta blame model.safetensors",
+        *("theta blame model.safetensors", "blame model.safetensors", "grep -l version"),
     ):
         done = history.git(*command.split())
         assert "Traceback" not in done.stdout + done.stderr, command
+    history.git("remote", "add", "origin", "mine://somewhere")
     said = warnings(history.git("add", "--all").stderr)
     formats = {name for name in packages if name.endswith("checkpoints")}
     assert {line.split(" of package ")[1].split(" ")[0] for line in said} >= {*formats, "asks"}
@@ -155,13 +162,13 @@ def test_asked_about_a_file_a_format_fails(repo: GitRepo, install: Install) -> N
     """Whether it is its own cannot be known: the file's name says so."""
     repo.theta("track", "*.mine", "*.bin")
     install("theirs", "checkpoints", "mine", "    def recognises(self, head): return head and 1/0\n")
+    repo.write("model.safetensors", safetensors_bytes(weights()))
+    assert not warnings(repo.git("add", "model.safetensors").stderr)
     repo.write("model.bin", "MINE 1")
     assert len(warnings(repo.git("add", "model.bin").stderr)) == 1
     repo.write("model.mine", "MINE 1")
     said = repo.refused("git", "add", "model.mine")
     assert "'mine' of package theirs has failed: ZeroDivisionError" in said
-    repo.write("model.safetensors", safetensors_bytes(weights()))
-    assert not warnings(repo.git("add", "model.safetensors").stderr)
     assert "theirs has failed" in repo.theta("doctor", check=False).stdout
 
 
@@ -198,8 +205,10 @@ def test_what_a_broken_update_kind_has_stored(history: GitRepo, install: Install
     said = history.refused("git", "checkout", "model.safetensors")
     assert "'mine' of package theirs cannot be loaded" in said
     assert "pip uninstall theirs" in said
+    history.write("model.safetensors", safetensors_bytes(changed(weights(0), "layer.2.weight", seed=8)))
+    history.commit("without it")
     install("theirs", "updates", "mine")
-    history.git("checkout", "model.safetensors")
+    history.git("checkout", "HEAD~1", "model.safetensors")
 
 
 def test_strategies(history: GitRepo, install: Install) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 
 from git_theta import manifest as manifests
 from git_theta.checkpoints.checks import checked
-from git_theta.checkpoints.conformance import MemorySource
 from git_theta.checkpoints.layout import Format
 from git_theta.checkpoints.pickle_data import UnreadPickle, read_pickle
 from git_theta.checkpoints.pickle_parts import parts_of
@@ -27,6 +26,7 @@ from git_theta.filters import stand_ins
 from git_theta.merges.rule_sources import path_matches
 from git_theta.merges.rules import parse_rename, parse_rule
 from git_theta.objects.container import Container
+from git_theta.testing.formats import MemorySource
 from git_theta.updates import residual
 from git_theta.updates.peft_config import Config, check_understood
 

@@ -12,6 +12,7 @@ from git_theta import plugins
 from git_theta.checkpoints import registry as formats
 from git_theta.merges import registry as strategies
 from git_theta.plugins import Registry
+from git_theta.remotes import registry as transports
 from git_theta.updates import registry as kinds
 
 METADATA = "Metadata-Version: 2.1\nName: {}\nVersion: 1.0\n"
@@ -49,6 +50,14 @@ class Mine(Strategy):
     options = NoOptions
 """
 
+TRANSPORT = """
+class Transport:
+    name = {name!r}
+    def serves(self, url): return url.startswith("mine://")
+    def open(self, name, url): return self
+    def has(self, objects): return 1/0
+"""
+
 
 def install(folder: Path, package: str, points: Mapping[str, str], group: str, text: bytes = b"") -> Path:
     """Write the description of a package; the modules that its entry points name are the caller's.
@@ -69,7 +78,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder in which Python looks for packages; no registry has looked there, nor warned."""
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(plugins, "_told", set())
-    for module in (formats, kinds, strategies):
+    for module in (formats, kinds, strategies, transports):
         old = module._registry
         monkeypatch.setattr(module, "_registry", Registry(old.group, old._what, old._flaw))
     before = set(sys.modules)

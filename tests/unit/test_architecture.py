@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "git_theta"
 ROOMS = (
-    *("cli", "commands", "drivers", "merging", "versions", "setup", "remotes", "git"),
+    *("testing", "cli", "commands", "drivers", "merging", "versions", "setup", "remotes", "git"),
     *("merges", "diffs", "filters", "storing", "objects", "updates", "checkpoints", "manifest", "kernels"),
 )
 """From the top: a room imports from those after it, and from the leaves."""
@@ -104,12 +104,23 @@ def test_there_are_no_circles() -> None:
         ("git_theta.git.repository", "git_theta.diffs.compare"),
         ("git_theta.errors", "git_theta.manifest"),
         ("git_theta.terminal.showing", "git_theta.git.repository"),
+        ("git_theta.cli.main", "git_theta.testing.formats"),
     ],
 )
 def test_an_import_that_goes_up_is_found(module: str, other: str) -> None:
     graph = {name: set(found) for name, found in imports().items()}
     graph[module].add(other)
     assert breaches(graph) == [f"{module} imports {other}"]
+
+
+def test_only_tests_import_pytest() -> None:
+    found = {
+        room(name)
+        for name, path in modules().items()
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Import) and "pytest" in [alias.name for alias in node.names]
+    }
+    assert found == {"testing"}
 
 
 def test_a_circle_is_found() -> None:

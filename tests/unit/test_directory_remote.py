@@ -1,20 +1,18 @@
 import os
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from git_theta.errors import DamagedObject, MissingObject, ThetaError
+from git_theta.errors import ThetaError
 from git_theta.objects.store import LocalStore
 from git_theta.remotes.directory import DirectoryRemote
+from git_theta.testing import RemoteContract
+from git_theta.testing.remotes import put
 
 
-def put(store: LocalStore, data: bytes) -> str:
-    oid = sha256(data).hexdigest()
-    with store.write() as (file, keep):
-        file.write(data)
-        keep(oid)
-    return oid
+class TestDirectoryRemote(RemoteContract):
+    def remote(self, folder: Path) -> DirectoryRemote:
+        return DirectoryRemote("origin", LocalStore(folder))
 
 
 @pytest.fixture
@@ -25,20 +23,6 @@ def here(tmp_path: Path) -> LocalStore:
 @pytest.fixture
 def there(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "there")
-
-
-def test_upload_and_download(here: LocalStore, there: LocalStore, tmp_path: Path) -> None:
-    remote = DirectoryRemote("origin", there)
-    objects = {put(here, bytes([number]) * 1000): 1000 for number in range(10)}
-    arrived: list[int] = []
-    assert remote.has(objects) == set()
-    remote.upload(objects, here, arrived.append)
-    assert remote.has(objects) == objects.keys()
-    assert sum(arrived) == 10_000
-    third = LocalStore(tmp_path / "third")
-    assert remote.download(objects, third, arrived.append) == {}
-    assert {oid: third.has(oid, 1000) for oid in objects} == dict.fromkeys(objects, True)
-    assert not (third.root / "tmp").exists() or not list((third.root / "tmp").iterdir())
 
 
 def test_an_object_that_was_cut_off_there_is_brought_again(here: LocalStore, there: LocalStore) -> None:
@@ -111,23 +95,6 @@ def test_what_is_no_file_there_is_not_taken_and_gives_way(
     assert private.read_bytes() == b"link" * 100
 
 
-def test_what_is_not_here_cannot_be_uploaded(here: LocalStore, there: LocalStore) -> None:
-    with pytest.raises(MissingObject) as caught:
-        DirectoryRemote("origin", there).upload({"0" * 64: 1}, here, lambda nbytes: None)
-    assert caught.value.oids == ("0" * 64,)
-
-
-def test_a_damaged_object_does_not_get_a_name_there(here: LocalStore, there: LocalStore) -> None:
-    oid = put(here, b"x" * 1000)
-    path = here.find(oid)
-    assert path is not None
-    path.chmod(0o644)
-    path.write_bytes(b"y" * 1000)
-    with pytest.raises(DamagedObject, match=oid[:12]):
-        DirectoryRemote("origin", there).upload({oid: 1000}, here, lambda nbytes: None)
-    assert not there.has(oid)
-
-
 def test_download_says_why_for_each_object(here: LocalStore, there: LocalStore) -> None:
     good, bad = put(there, b"good"), put(there, b"bad")
     path = there.find(bad)
@@ -142,12 +109,6 @@ def test_download_says_why_for_each_object(here: LocalStore, there: LocalStore) 
     assert str(path) in reasons[bad]
     assert here.has(good)
     assert not here.has(bad)
-
-
-def test_an_object_of_another_size_is_not_taken(here: LocalStore, there: LocalStore) -> None:
-    oid = put(there, b"four")
-    reasons = DirectoryRemote("origin", there).download({oid: 5}, here, lambda nbytes: None)
-    assert reasons.keys() == {oid}
 
 
 def test_a_store_that_cannot_be_written_is_named(here: LocalStore, tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 import itertools
 from pathlib import Path
 
-import pytest
-
 from git_theta.merges import registry
 from git_theta.merges.options import describe
 from git_theta.merges.rule_sources import Layer, resolve, thetaconfig
@@ -61,18 +59,3 @@ def test_the_example_of_rules_is_one():
     assert str(rules.choose("model.layers.0.q")) == "linear weight=0.7 rows=pad"
     assert [str(rename) for rename in rules.renames] == ["model.* -> transformer.*"]
     assert resolve([Layer.read("again", rules.settings())]).settings() == rules.settings()
-
-
-def test_the_example_of_a_strategy_works():
-    torch = pytest.importorskip("torch")
-
-    from git_theta.merges.in_memory import merge_tensors
-
-    page = PAGE.read_text(encoding="utf-8")
-    start = page.index("```python") + len("```python")
-    scope: dict[str, object] = {"__name__": "example"}
-    exec(compile(page[start : page.index("```", start)], "merging.md", "exec", dont_inherit=True), scope)
-    strategy = scope["Cautious"]()
-    base, ours, theirs = (torch.tensor(values) for values in ([1.0, 1.0], [2.0, 5.0], [-1.0, 2.0]))
-    merged = merge_tensors(strategy, base, [ours, theirs], strategy.options(factor=0.5))
-    assert merged.tolist() == [1.5, 1.5]

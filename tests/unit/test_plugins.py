@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugin_packages import FORMAT, KIND, METADATA, STRATEGY, folder, install
+from plugin_packages import FORMAT, KIND, METADATA, STRATEGY, TRANSPORT, folder, install
 from stored_updates import base, weights
 
 from git_theta import plugins
@@ -17,6 +17,7 @@ from git_theta.checkpoints import registry as formats
 from git_theta.dtypes import dtype
 from git_theta.errors import BrokenPlugin, NewerObject, ThetaError
 from git_theta.merges import registry as strategies
+from git_theta.remotes import registry as transports
 from git_theta.updates import chooser, registry
 from git_theta.updates.interface import Parameters, Target
 
@@ -112,11 +113,12 @@ def test_a_package_found_twice_is_no_error(folder: Path, monkeypatch: pytest.Mon
 # Broken ones.
 
 
-KINDS = {"checkpoints": formats, "updates": registry, "merges": strategies}
+KINDS = {"checkpoints": formats, "updates": registry, "merges": strategies, "remotes": transports}
 SOUND = {
     "checkpoints": ("Format", FORMAT.format(name="mine", suffix=".mine", magic=b"MINE", probe=8)),
     "updates": ("Kind", KIND.format(name="mine")),
     "merges": ("Mine", STRATEGY.format(name="mine")),
+    "remotes": ("Transport", TRANSPORT.format(name="mine")),
 }
 BREAKS = {
     "import": ("1/0\n{text}", "cannot be loaded: ZeroDivisionError"),
@@ -129,11 +131,6 @@ BREAKS = {
 }
 
 
-def broken(group: str) -> list[BrokenPlugin]:
-    found: list[BrokenPlugin] = KINDS[group].broken(*([()] if group == "checkpoints" else []))
-    return found
-
-
 @pytest.mark.parametrize("group", KINDS)
 @pytest.mark.parametrize("how", BREAKS)
 def test_a_broken_plug_in(folder: Path, group: str, how: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,18 +138,45 @@ def test_a_broken_plug_in(folder: Path, group: str, how: str, capsys: pytest.Cap
     cls, text = SOUND[group]
     (folder / "mine_module.py").write_text(code.format(cls=cls, text=text))
     install(folder, "theirs", {"mine": f"mine_module:{cls}"}, f"git_theta.plugins.{group}")
-    asked: Any = KINDS[group]
+    asked = KINDS[group]._registry
     assert "mine" in asked.names()
     with pytest.raises(BrokenPlugin, match=why) as caught:
         asked.by_name("mine")
     assert "'mine' of package theirs " in caught.value.message
     assert caught.value.remedy == "pip install --upgrade theirs, or pip uninstall theirs"
-    assert [error.message for error in broken(group)] == [caught.value.message]
     assert capsys.readouterr().err == ""
     for _ in range(2):
-        assert asked._registry.usable("mine") is None
-        assert "mine" not in {one.name for one in asked._registry.find(lambda one: True)}
+        assert asked.usable("mine") is None
+        assert "mine" not in {one.name for one in asked.find(lambda one: True)}
     assert capsys.readouterr().err.count("'mine' of package theirs") == 1
+    assert [error.message for error in asked.broken()] == [caught.value.message]
+
+
+def test_an_error_that_is_raised_again_is_a_new_one(folder: Path) -> None:
+    install(folder, "theirs", {"mine": "no_such_module:Kind"}, registry.GROUP)
+    for _ in range(3):
+        with pytest.raises(BrokenPlugin, match=r"^the update kind 'mine'") as caught:
+            registry.by_name("mine")
+        caught.value.message = f"model.pt: {caught.value.message}"
+
+
+def test_what_cannot_be_read_on_the_path_has_no_plug_ins(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "rubbish.zip").write_bytes(b"rubbish")
+    (folder / "rubbish.dist-info").write_bytes(b"a file")
+    for path in (folder / "rubbish.zip", folder / "gone"):
+        monkeypatch.syspath_prepend(str(path))
+    (folder / "outside_kind.py").write_text(KIND.format(name="outside"))
+    install(folder, "outside", {"outside": "outside_kind:Kind"}, registry.GROUP)
+    assert registry.by_name("outside").name == "outside"
+
+
+def test_who_knows_what_is_broken_is_not_warned(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    install(folder, "theirs", {"mine": "no_such_module:Kind"}, registry.GROUP)
+    assert len(registry.broken()) == 1
+    assert registry.usable("mine") is None
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("group", KINDS)
@@ -160,9 +184,9 @@ def test_a_sound_plug_in(folder: Path, group: str) -> None:
     cls, text = SOUND[group]
     (folder / "mine_module.py").write_text(text)
     install(folder, "theirs", {"mine": f"mine_module:{cls}"}, f"git_theta.plugins.{group}")
-    asked: Any = KINDS[group]
+    asked = KINDS[group]._registry
     assert asked.by_name("mine").name == "mine"
-    assert broken(group) == []
+    assert asked.broken() == []
 
 
 @pytest.mark.parametrize("group", KINDS)
@@ -170,9 +194,10 @@ def test_of_two_packages_with_one_name_neither_is_used(folder: Path, group: str)
     for package in ("first", "second"):
         (folder / f"{package}_module.py").write_text(SOUND[group][1])
         install(folder, package, {"mine": f"{package}_module:X"}, f"git_theta.plugins.{group}")
+    asked = KINDS[group]._registry
     with pytest.raises(BrokenPlugin, match="of package second has a name that is taken, by package first"):
-        KINDS[group].by_name("mine")
-    (error,) = broken(group)
+        asked.by_name("mine")
+    (error,) = asked.broken()
     assert error.remedy == "pip uninstall second"
 
 
@@ -269,3 +294,19 @@ def test_what_a_broken_kind_has_stored_says_so(folder: Path) -> None:
     with pytest.raises(NewerObject, match="'mine' of package theirs cannot be loaded") as caught:
         registry.stored_by("mine")
     assert "pip uninstall theirs" in caught.value.remedy
+
+
+def test_a_transport(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine_module.py").write_text(TRANSPORT.format(name="mine"))
+    text = TRANSPORT.format(name="sick").replace("return url", "return 1/0 or url")
+    (folder / "sick_module.py").write_text(text)
+    for name in ("mine", "sick"):
+        install(folder, name, {name: f"{name}_module:Transport"}, transports.GROUP)
+    assert transports.open_by_transport("origin", "https://example.com/model.git") is None
+    remote = transports.open_by_transport("origin", "mine://x")
+    assert remote is not None
+    assert remote.name == "mine"
+    with pytest.raises(BrokenPlugin, match="the transport 'mine' of package mine has failed: ZeroDivision"):
+        remote.has({})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the transport 'sick' of package sick has failed: ZeroDivisionError" in line

@@ -19,11 +19,12 @@ import pytest
 from git_theta import dtypes
 from git_theta.checkpoints import pickle_data, torch_archive, torch_writer
 from git_theta.checkpoints.checks import checked
-from git_theta.checkpoints.conformance import FormatConformance, join, read_layout, split, tensors
 from git_theta.checkpoints.layout import Layout
 from git_theta.checkpoints.pytorch import PyTorch
 from git_theta.errors import DamagedCheckpoint, ThetaError
 from git_theta.tensors import ArrayTensor
+from git_theta.testing import FormatContract
+from git_theta.testing.formats import join, read_layout, split, tensors
 
 torch = pytest.importorskip("torch")
 
@@ -95,7 +96,7 @@ class Box:
         self.names = {"a", "b"}
 
 
-class TestPyTorch(FormatConformance):
+class TestPyTorch(FormatContract):
     def format(self) -> PyTorch:
         return PyTorch()
 

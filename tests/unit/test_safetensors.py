@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from git_theta import dtypes
-from git_theta.checkpoints.conformance import (
-    FormatConformance,
+from git_theta.checkpoints.safetensors import MAX_HEADER, Safetensors
+from git_theta.errors import DamagedCheckpoint, ThetaError
+from git_theta.tensors import ArrayTensor
+from git_theta.testing.formats import (
+    FormatContract,
     MemorySource,
     join,
     read_layout,
     split,
     tensors,
 )
-from git_theta.checkpoints.safetensors import MAX_HEADER, Safetensors
-from git_theta.errors import DamagedCheckpoint, ThetaError
-from git_theta.tensors import ArrayTensor
 
 
 def entry(dtype: str, shape: list[Any], start: int, stop: int) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def every_dtype() -> bytes:
     return packed(header, data + b"1234", b"   ")
 
 
-class TestSafetensors(FormatConformance):
+class TestSafetensors(FormatContract):
     def format(self) -> Safetensors:
         return Safetensors()
 

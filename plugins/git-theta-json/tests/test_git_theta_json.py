@@ -9,10 +9,11 @@ import pytest
 from git_theta_json import Json
 
 from git_theta.checkpoints import registry
-from git_theta.checkpoints.conformance import FormatConformance, join, read_layout, split, tensors
 from git_theta.dtypes import BYTES, dtype
 from git_theta.errors import DamagedCheckpoint, ThetaError
 from git_theta.tensors import ArrayTensor
+from git_theta.testing import FormatContract
+from git_theta.testing.formats import join, read_layout, split, tensors
 
 CHECKPOINT = {
     "layer": {"weight": [[0.5, 1e-3], [-2, float("nan")]], "bias": [0, float("-inf")]},
@@ -24,7 +25,7 @@ CHECKPOINT = {
 }
 
 
-class TestJson(FormatConformance):
+class TestJson(FormatContract):
     def format(self) -> Json:
         return Json()
 

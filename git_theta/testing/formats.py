@@ -1,17 +1,4 @@
-"""What every checkpoint format must pass: a test class for plug-ins, and for the built-in formats too.
-
-In a test file of the plug-in:
-
-    class TestMyFormat(FormatConformance):
-        def format(self):
-            return MyFormat()
-
-        def files(self):
-            return {"two tensors": ..., "no tensors": ...}   # whole files, some kilobytes each
-
-pytest then runs the checks below on each of the files. They need nothing but the interface in
-`checkpoints.layout`.
-"""
+"""What every checkpoint format must pass; it needs nothing but the interface in `checkpoints.layout`."""
 
 from __future__ import annotations
 
@@ -20,9 +7,9 @@ import random
 from collections.abc import Mapping
 from typing import BinaryIO
 
+from git_theta.checkpoints import registry
 from git_theta.checkpoints.checks import checked
 from git_theta.checkpoints.layout import Format, Layout, Source
-from git_theta.checkpoints.registry import PROBE
 from git_theta.errors import DamagedCheckpoint
 from git_theta.tensors import ArrayTensor
 
@@ -99,8 +86,11 @@ def tensors(layout: Layout, spans: Mapping[str, bytes]) -> dict[str, ArrayTensor
     return {span.name: ArrayTensor(span.dtype, span.shape, spans[span.name]) for span in layout.spans}
 
 
-class FormatConformance:
-    """The checks. A format that cannot write sets `writes = False`."""
+class FormatContract:
+    """Round trips, files cut off at hundreds of places, damaged bytes, patching and writing.
+
+    A format that cannot write sets `writes = False`.
+    """
 
     writes = True
 
@@ -109,13 +99,12 @@ class FormatConformance:
         raise NotImplementedError
 
     def files(self) -> Mapping[str, bytes]:
-        """Whole files of the format, by a word about what is special in them."""
+        """Whole files of the format, some kilobytes each, by a word about what is special in them."""
         raise NotImplementedError
 
     def test_describes_itself(self) -> None:
         checkpoint_format = self.format()
-        assert checkpoint_format.name == checkpoint_format.name.lower()
-        assert 0 < checkpoint_format.probe <= PROBE
+        assert registry.flaw(checkpoint_format) == ""
         for suffix in checkpoint_format.suffixes:
             assert suffix.startswith(".")
             assert suffix == suffix.lower()

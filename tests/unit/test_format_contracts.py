@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from git_theta.checkpoints.conformance import FormatConformance, MemorySource, join, read_layout, split
 from git_theta.checkpoints.layout import Layout, Span
 from git_theta.checkpoints.safetensors import Safetensors
 from git_theta.dtypes import BYTES
 from git_theta.errors import DamagedCheckpoint
+from git_theta.testing.formats import FormatContract, MemorySource, join, read_layout, split
 
 HEADER = b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
 FILE = len(HEADER).to_bytes(8, "little") + HEADER + b"abcd"
@@ -62,7 +62,7 @@ class Shouting(Safetensors):
     suffixes = ("SAFETENSORS",)
 
 
-Checks = FormatConformance
+Checks = FormatContract
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ Checks = FormatConformance
         (Shouting, Checks.test_describes_itself),
     ],
 )
-def test_finds_the_mistake(broken: type[Safetensors], check: Callable[[FormatConformance], None]) -> None:
-    class Of(FormatConformance):
+def test_finds_the_mistake(broken: type[Safetensors], check: Callable[[FormatContract], None]) -> None:
+    class Of(FormatContract):
         def __init__(self, one: type[Safetensors]) -> None:
             self.one = one
 
