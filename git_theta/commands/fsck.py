@@ -82,8 +82,8 @@ def fsck(repository: Repository, fast: bool) -> Report:
     if remote:
         size = human_size(sum(report.objects[oid] for oid in remote))
         report.notes.append(
-            f"not here, but on a remote: {counted(len(remote), 'object')} ({size}); "
-            f"git theta fetch --all brings {'it' if len(remote) == 1 else 'them'}"
+            f"{counted(len(remote), 'object')} ({size}) {'is' if len(remote) == 1 else 'are'} not here, "
+            f"but on a remote; git theta fetch --all brings {'it' if len(remote) == 1 else 'them'}"
         )
     report.notes += _notes(repository, report.objects)
     return report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -56,12 +56,14 @@ def compare(
     *,
     header: Sequence[str] = (),
     visible: bool = True,
+    there: Container[str] = (),
 ) -> Report:
     """Compare what is at two places.
 
     Args:
         header: see Report.
         visible: whether a progress bar may be shown.
+        there: oids of objects that were not stored for the newer version, besides those of the older one.
 
     Raises:
         ThetaError: what is at one of the places cannot be opened.
@@ -86,6 +88,7 @@ def compare(
             binned=question.binned,
             progress=bar if visible else None,
             memory=memory,
+            there=there,
         )
         notes = [note for checkpoint in opened if checkpoint for note in checkpoint.notes]
         notes += [*_no_file(repository, old, "was"), *_no_file(repository, new, "now")]
