@@ -67,7 +67,7 @@ def fsck(repository: Repository, fast: bool) -> Report:
         whole.append((blob, manifest))
         report.objects |= manifest.oids()
     report.problems += _misplaced(repository, whole)
-    with Progress("Checking objects", report.objects) as progress:
+    with Progress("Checking objects", sum(report.objects.values()), sized=True) as progress:
         faults = list(check_objects(repository.store, report.objects, progress.advance))
     damaged = {fault.oid for fault in faults}
     remote = on_remotes(

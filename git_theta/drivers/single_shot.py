@@ -52,7 +52,7 @@ def smudge(pathname: str) -> None:
         manifest = mending.whole(repository, pathname, stand_ins.plain(text))[1]
         if reasons := fetch_missing(repository, manifest.oids()):
             raise recovery.missing(manifest, sorted(reasons), reasons)
-        _filters(repository).smudge(manifest, _write)
+        _filters(repository).smudge(manifest, pathname, _write)
     except ThetaError as error:
         what = interrupted(repository, command, "")
         raise advised({pathname: error}, what) from None

@@ -27,9 +27,9 @@ def second(history: GitRepo, pushed: GitRepo) -> GitRepo:
 def test_first_push_and_one_that_changes_nothing(history: GitRepo) -> None:
     bare = history.add_remote("origin")
     done = history.git("push", "origin", "main")
-    assert "Uploading objects: 100 %" in done.stderr
+    assert f"git-theta: Uploaded 6 objects, 372 KB, to origin ({bare.path})." in done.stderr
     assert len(bare.objects()) == len(history.objects())
-    assert "Uploading" not in history.git("push", "origin", "main").stderr
+    assert "Uploaded" not in history.git("push", "origin", "main").stderr
     assert restorable(bare, "clone", "main") == version(1)
 
 
