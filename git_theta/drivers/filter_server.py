@@ -22,7 +22,7 @@ from git_theta.manifest import Manifest
 from git_theta.remotes.advice import advice
 from git_theta.remotes.fetching import fetch_missing, missing
 from git_theta.setup import hook_files
-from git_theta.terminal.progress import Progress
+from git_theta.terminal.progress import Progress, make_way
 from git_theta.terminal.showing import printable
 from git_theta.versions import mending, recovery
 from git_theta.versions.recovery import named
@@ -307,8 +307,10 @@ def _drain(reader: PacketReader) -> None:
 
 
 def _say(error: ThetaError) -> None:
+    make_way()
     print(f"git-theta: {error}", file=sys.stderr, flush=True)
 
 
 def _warn(line: str) -> None:
+    make_way()
     print(f"git-theta: {line}", file=sys.stderr, flush=True)

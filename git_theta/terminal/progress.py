@@ -41,12 +41,18 @@ class Progress:
         self._lock = threading.Lock()
 
     def __enter__(self) -> Progress:
+        _under_way.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._go()
+        _under_way.remove(self)
+
+    def _go(self) -> None:
         if self._visible:
+            self._visible = False
             control(sys.stderr, "\r\x1b[K")
             sys.stderr.flush()
 
@@ -80,6 +86,15 @@ class Progress:
         if 0 < done < everything:
             words.append(f"{_duration(seconds * (everything - done) / done)} left")
         return words
+
+
+_under_way: list[Progress] = []
+
+
+def make_way() -> None:
+    """Take away what is shown, before a line is written while work goes on."""
+    for one in _under_way:
+        one._go()
 
 
 def _patience() -> float:

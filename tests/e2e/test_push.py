@@ -201,7 +201,7 @@ def test_push_command(history: GitRepo) -> None:
     bare = history.add_remote("origin")
     assert "would upload" in history.theta("push", "--dry-run").stdout
     assert not bare.objects()
-    assert "Uploading" in history.theta("push", "origin", "main").stderr
+    assert "Uploaded 6 objects" in history.theta("push", "origin", "main").stdout
     assert len(bare.objects()) == len(history.objects())
     assert "all objects already" in history.theta("push").stdout
     assert bare.git("for-each-ref").stdout == ""

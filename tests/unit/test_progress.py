@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from git_theta.terminal import progress
-from git_theta.terminal.progress import Progress
+from git_theta.terminal.progress import Progress, make_way
 
 GONE = "\r\x1b[K"
 
@@ -103,6 +103,16 @@ def test_is_silent(clock: Callable[[float], None], monkeypatch: pytest.MonkeyPat
         clock(10)
         bar(1, 4)
     assert stream.getvalue() == ""
+
+
+def test_makes_way_for_a_line(clock: Callable[[float], None], terminal: Terminal) -> None:
+    with Progress("Storing m") as bar:
+        clock(10)
+        bar(1, 4)
+        make_way()
+        terminal.write("a warning\n")
+    make_way()
+    assert terminal.getvalue().endswith(f"{GONE}a warning\n")
 
 
 def test_goes_when_interrupted(clock: Callable[[float], None], terminal: Terminal) -> None:
