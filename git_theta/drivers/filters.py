@@ -102,12 +102,7 @@ class Filters:
         """Write a file's bytes; see Smudger.smudge for what is raised."""
         self._expansion.check(manifest)
         with Progress(f"Writing {pathname}", manifest.size, sized=True, quiet=self._quiet) as progress:
-
-            def write_on(view: memoryview) -> None:
-                write(view)
-                progress.advance(len(view))
-
-            self._smudger.smudge(manifest, write_on)
+            self._smudger.smudge(manifest, progress.counting(write))
         self._repository.index.record(
             {digest: closure([digest], manifest.storage) for digest in manifest.digests()}
         )

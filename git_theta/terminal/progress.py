@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from git_theta.terminal.showing import control, printable
@@ -61,6 +62,15 @@ class Progress:
         with self._lock:
             self._done += more
             self(self._done, self._everything)
+
+    def counting(self, write: Callable[[memoryview], object]) -> Callable[[memoryview], None]:
+        """The same function, that tells here how many bytes it has written."""
+
+        def write_on(view: memoryview) -> None:
+            write(view)
+            self.advance(len(view))
+
+        return write_on
 
     def __call__(self, done: int, everything: int) -> None:
         """So much of so much is done; 0 where it is not known of how much."""

@@ -48,6 +48,19 @@ def test_cloning(history: GitRepo, pushed: GitRepo) -> None:
     assert (history.path.parent / "copy" / MODEL).read_bytes() == version(1)
 
 
+def test_pulling_and_looking(history: GitRepo, pushed: GitRepo) -> None:
+    clone = GitRepo(history.path.parent / "copy")
+    history.git("clone", "-q", str(pushed.path), str(clone.path), GIT_THETA_SKIP_SMUDGE="1")
+    said = shown(clone.path, "git", "theta", "pull")
+    assert lines(said, "Fetching objects")
+    assert lines(said, f"Writing {MODEL}")
+    assert "Fetched 6 objects, 372 KB." in said
+    clone.write(MODEL, version(0))
+    said = shown(clone.path, "git", "theta", "status")
+    assert lines(said, f"Reading {MODEL}")
+    assert f"{MODEL}: 1 of 5 tensors changed" in said
+
+
 @pytest.mark.parametrize("command", [("checkout", "-q", "v0"), ("checkout", "--quiet", "v0")])
 def test_quiet_commands_are_silent(history: GitRepo, command: tuple[str, ...]) -> None:
     assert shown(history.path, "git", *command) == ""
