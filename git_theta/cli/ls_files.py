@@ -62,8 +62,9 @@ def _checkpoints(found: list[Listed]) -> list[str]:
             rows.append((printable(entry.path), entry.trouble, "", "", ""))
         else:
             manifest, stored = entry.manifest, human_size(entry.stored)
-            count = str(len(manifest.tensors))
-            rows.append((printable(entry.path), manifest.format, count, human_size(manifest.size), stored))
+            rows.append(
+                (printable(entry.path), manifest.format, str(entry.count), human_size(manifest.size), stored)
+            )
     return align(rows, right=(2, 3, 4))
 
 
@@ -79,7 +80,7 @@ def _tensors(repository: Repository, entry: Listed, revision: str) -> list[str]:
 
     if entry.manifest is None:
         return [f"{printable(entry.path)} ({entry.trouble})"]
-    count, size = len(entry.manifest.tensors), human_size(entry.manifest.size)
+    size = human_size(entry.manifest.size)
     path, stored = printable(entry.path), human_size(entry.stored)
-    head = f"{path} ({entry.manifest.format}, {counted(count, 'tensor')}, {size}, stored {stored})"
+    head = f"{path} ({entry.manifest.format}, {counted(entry.count, 'tensor')}, {size}, stored {stored})"
     return [head, *table(_listed(repository, entry, revision))]

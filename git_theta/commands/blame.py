@@ -13,7 +13,7 @@ from git_theta.diffs.entries import Entry, entries
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
 from git_theta.terminal import screen
-from git_theta.terminal.progress_bar import ProgressBar
+from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import pathspec, printable
 from git_theta.versions.comparison import Question, compare
 from git_theta.versions.history import Step, Version, place_of, steps
@@ -90,7 +90,7 @@ def _culprits(
     """
     asked: dict[Version, set[str]] = {newest.version: set(tensors)}
     step: Step | None = newest
-    with ProgressBar("Reading history") as bar:
+    with Progress("Reading history") as bar:
         while step is not None and asked:
             names = asked.pop(step.version, set())
             for parent in step.parents if names else ():

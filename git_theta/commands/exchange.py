@@ -24,7 +24,7 @@ from git_theta.remotes.pushed import record
 from git_theta.remotes.pushing import prepare
 from git_theta.setup import hook_files
 from git_theta.terminal.progress import Progress
-from git_theta.terminal.units import counted, listed
+from git_theta.terminal.units import counted, human_size, listed
 from git_theta.versions.recorded import ATTRIBUTED
 from git_theta.versions.recovery import named
 
@@ -64,7 +64,7 @@ def _bring(
     if not wanted:
         say("All objects are here already.")
         return
-    with Progress("Fetching objects", wanted) as progress:
+    with Progress("Fetching objects", sum(wanted.values()), sized=True) as progress:
         lost = fetch_missing(repository, wanted, [remote] if remote else None, progress.advance)
     if lost:
         shown = listed(sorted({path for path, m in found if lost.keys() & m.oids().keys()}), _SHOWN)
@@ -75,6 +75,7 @@ def _bring(
             remedy(),
             tuple(lost),
         )
+    say(f"Fetched {counted(len(wanted), 'object')}, {human_size(sum(wanted.values()))}.")
 
 
 def _how(repository: Repository, remote: str, refs: Sequence[str], everything: bool) -> str:
@@ -203,7 +204,8 @@ def _push(repository: Repository, push: Push, say: Say) -> None:
     elif push.dry_run:
         say(delivery.text())
     else:
-        delivery.send(repository)
+        if sent := delivery.send(repository):
+            say(sent)
     if delivery.problems:
         raise delivery.problems[0]
 

@@ -67,7 +67,7 @@ def fsck(repository: Repository, fast: bool) -> Report:
         whole.append((blob, manifest))
         report.objects |= manifest.oids()
     report.problems += _misplaced(repository, whole)
-    with Progress("Checking objects", report.objects) as progress:
+    with Progress("Checking objects", sum(report.objects.values()), sized=True) as progress:
         faults = list(check_objects(repository.store, report.objects, progress.advance))
     damaged = {fault.oid for fault in faults}
     remote = on_remotes(
@@ -82,8 +82,8 @@ def fsck(repository: Repository, fast: bool) -> Report:
     if remote:
         size = human_size(sum(report.objects[oid] for oid in remote))
         report.notes.append(
-            f"not here, but on a remote: {counted(len(remote), 'object')} ({size}); "
-            f"git theta fetch --all brings {'it' if len(remote) == 1 else 'them'}"
+            f"{counted(len(remote), 'object')} ({size}) {'is' if len(remote) == 1 else 'are'} not here, "
+            f"but on a remote; git theta fetch --all brings {'it' if len(remote) == 1 else 'them'}"
         )
     report.notes += _notes(repository, report.objects)
     return report

@@ -10,7 +10,7 @@ from git_theta.diffs import text
 from git_theta.diffs.columns import METRICS
 from git_theta.diffs.entries import entries
 from git_theta.diffs.report import Report, Row, ordered
-from git_theta.diffs.summary import amount_changed, stored
+from git_theta.diffs.summary import stored
 from git_theta.errors import ThetaError
 from git_theta.filters.stand_ins import parsed
 from git_theta.git.repository import Repository
@@ -18,8 +18,10 @@ from git_theta.patterns import read
 from git_theta.terminal import screen
 from git_theta.terminal.style import Style
 from git_theta.terminal.units import and_more, human_size
+from git_theta.versions.changes import tracked
 from git_theta.versions.comparison import Question, compare
 from git_theta.versions.history import Step, Version, place_of, steps
+from git_theta.versions.places import Place
 
 _MOST = 20  # tensors listed of one commit
 
@@ -68,7 +70,8 @@ def _lines(
     old = place_of(repository, step.parents[0] if step.parents else None, step.version.path)
     new = place_of(repository, step.version, step.version.path)
     try:
-        report = compare(repository, old, new, Question(tensor, history=True), visible=visible)
+        there = _there(repository, step, old)
+        report = compare(repository, old, new, Question(tensor, history=True), visible=visible, there=there)
     except ThetaError as error:
         yield "    " + style.paint(f"! {error.message}", "33")
         return
@@ -86,10 +89,20 @@ def _lines(
         yield from _tensors(report, style)
 
 
+def _there(repository: Repository, step: Step, old: Place) -> set[str]:
+    """The objects that all parents have, where that is more than the first one's version of the file."""
+    if len(step.parents) < 2 and old.there:
+        return set()
+    parents = repository.git("rev-parse", f"{step.version.commit}^@").decode().split()
+    return {
+        oid for parent in parents for _, manifest in tracked(repository, parent) for oid in manifest.oids()
+    }
+
+
 def _amount(report: Report, style: Style) -> str:
     """48 of 290 tensors changed, ‖Δ‖/‖w‖ 0.01, 5.6 MB stored (48 low-rank)."""
     relative = METRICS["relative"]
-    parts = [amount_changed(report)]
+    parts = [report.amount.text()]
     if cell := relative.show(report.totals):
         parts.append(f"{style.sign(relative.title, relative.plain)} {cell}")
     if report.totals.unknown:

@@ -25,7 +25,7 @@ from git_theta.merging.report import about_factors, about_ranks, explain
 from git_theta.merging.settings import rules_for
 from git_theta.patterns import read
 from git_theta.terminal.interrupts import held_back
-from git_theta.terminal.progress_bar import ProgressBar
+from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import operand, pathspec, printable
 from git_theta.versions import checkpoint
 
@@ -132,7 +132,7 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
         if plan.skeleton.action == "conflict":
             raise ThetaError(f"{printable(one.path)}: {plan.skeleton.reason}", _take_a_side(one))
         merge.fetch(plan, whole=True)
-        with ProgressBar(f"Merging {one.path}") as progress:
+        with Progress(f"Merging {one.path}", sized=True) as progress:
             applied = merge.apply(plan, device=wanted.device, progress=progress, warn=say, checked_out=True)
     except ThetaError as error:
         if not wanted.whole_side:

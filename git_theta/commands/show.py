@@ -15,7 +15,7 @@ from git_theta.errors import MissingObject, ThetaError
 from git_theta.git.repository import Repository
 from git_theta.merging import conflicts
 from git_theta.terminal import screen
-from git_theta.terminal.progress_bar import ProgressBar
+from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import operand, printable, word
 from git_theta.terminal.units import human_size
 from git_theta.versions import diff_changes, diff_sides
@@ -78,7 +78,7 @@ def _all(repository: Repository, opened: Checkpoint, name: str, style: Style) ->
     found = entries(opened.manifest)
     reasons = provide(repository, opened, opened.manifest.tensors)
     asked = [entry for entry in found.values() if not (entry.of and entry.view is None)]
-    with ProgressBar(f"Reading {name}") as bar:
+    with Progress(f"Reading {name}") as bar:
         answers = dict(
             statistics_of_all(
                 ((e.name, e.dtype, e.items, partial(_open, opened, reasons, e)) for e in asked),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
 from git_theta.commands.exchange import is_text
+from git_theta.diffs.similarity import SimilarValues
 from git_theta.drivers.commit_check import staged
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
@@ -20,9 +22,8 @@ from git_theta.remotes.fetching import missing
 from git_theta.setup import hook_files
 from git_theta.setup.configuration import SETTINGS
 from git_theta.terminal.showing import printable
-from git_theta.terminal.units import counted
 from git_theta.versions import misplaced
-from git_theta.versions.changes import Cost, cost, costs, parse_raw
+from git_theta.versions.changes import Cost, cost, costs, parse_raw, stored_tensors
 from git_theta.versions.recorded import ATTRIBUTED, problem
 
 
@@ -39,10 +40,7 @@ class Unstaged:
     problem: str = ""
 
     def text(self) -> str:
-        if self.cost is None:
-            return self.problem
-        removed = f", {self.cost.removed} removed" if self.cost.removed else ""
-        return f"{self.cost.changed} of {counted(self.cost.tensors, 'tensor')} changed{removed}"
+        return self.problem if self.cost is None else self.cost.what
 
 
 @dataclass(frozen=True)
@@ -93,8 +91,7 @@ class Status:
                 if entry.cost is None
                 else {
                     "path": entry.path,
-                    "changed": entry.cost.changed,
-                    "removed": entry.cost.removed,
+                    **entry.cost.amount.record(),
                     "tensors": entry.cost.tensors,
                 }
                 for entry in self.unstaged
@@ -173,15 +170,16 @@ def _compare(repository: Repository, path: str, text: bytes) -> Unstaged | None:
         opened = from_file(repository, file, path)
     except ThetaError as error:
         return _not_compared(path, error.message)
-    after = opened.manifest
-    opened.close()
-    if before is None:
-        return Unstaged(path, None, f"the manifest in the index: {problem(text)}")
-    if after.root == before.root:
-        return None
-    if after.format != before.format:
-        return Unstaged(path, None, f"is no whole {before.format} file now, but {after.format}")
-    return Unstaged(path, cost(path, before, after, ()))
+    with closing(opened):
+        after = opened.manifest
+        if before is None:
+            return Unstaged(path, None, f"the manifest in the index: {problem(text)}")
+        if after.root == before.root:
+            return None
+        if after.format != before.format:
+            return Unstaged(path, None, f"is no whole {before.format} file now, but {after.format}")
+        alike = SimilarValues(stored_tensors(repository, before), opened.tensor)
+        return Unstaged(path, cost(path, before, after, (), alike))
 
 
 def _not_compared(path: str, message: str) -> Unstaged:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from git_theta.checkpoints.registry import OPAQUE
 from git_theta.diffs import classify, report
 from git_theta.diffs.change import Change, comparable
-from git_theta.diffs.entries import Entry, Open, open_entry
+from git_theta.diffs.entries import Entry, Open, entries, open_entry
 from git_theta.diffs.matching import Match, Matching, match
 from git_theta.diffs.report import Report, Row, Side
+from git_theta.diffs.similarity import SimilarValues
 from git_theta.errors import ThetaError
 from git_theta.manifest import Manifest
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Told how many items of how many were compared."""
-
-_SAMPLE = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,7 @@ def compare_checkpoints(
     threads: int | None = None,
     progress: Progress | None = None,
     memory: Memory | None = None,
+    there: Container[str] = (),
 ) -> Report:
     """Compare two versions of a checkpoint, or two checkpoints.
 
@@ -60,13 +60,14 @@ def compare_checkpoints(
 
     Args:
         only: glob of tensors' names to restrict the comparison to.
-        values: whether to read tensors at all; otherwise the manifests alone are compared.
+        values: whether to measure what changed; otherwise it is decided only.
         binned: whether to count differences by sign and exponent, for a histogram.
         memory: answers of earlier comparisons; what it has is not read, what it lacks is recorded.
+        there: oids of objects that were not stored for the newer version, besides those of the older one.
     """
-    similar = _Similar(old.open, new.open) if values else None
-    matching = match(*_with_tensors(old.manifest, new.manifest), only=only, similar=similar)
-    rows = list(_rows(matching, old.manifest, new.manifest))
+    similar = SimilarValues(old.open, new.open)
+    matching = match(old.manifest, new.manifest, only=only, similar=similar)
+    rows = list(_rows(matching, old.manifest, new.manifest, there))
     if values:
         from git_theta.diffs.metrics import compare_all
 
@@ -89,18 +90,12 @@ def compare_checkpoints(
         tuple(rows),
         tuple(sorted(unchanged)),
         report.total(rows),
-        stored=_stored(old.manifest, new.manifest),
+        following=matching.following,
+        stored=_stored(old.manifest, new.manifest, there),
         only=only or "",
         valued=values,
     )
     return made.with_kinds(classify.kinds(made))
-
-
-def _with_tensors(old: Manifest | None, new: Manifest | None) -> tuple[Manifest | None, Manifest | None]:
-    """The manifests to match: where one side is bytes only, the tensors of the other did not come or go."""
-    if old and new and OPAQUE in (old.format, new.format):
-        return replace(old, tensors=(), views=()), replace(new, tensors=(), views=())
-    return old, new
 
 
 def counted(everything: int, progress: Progress | None) -> Callable[[int], None] | None:
@@ -124,28 +119,9 @@ def reason(error: ThetaError | OSError) -> str:
     return str(error)
 
 
-class _Similar:
-    """Whether the first values of two tensors point the same way: their cosine is at least one half."""
-
-    def __init__(self, old: Open, new: Open) -> None:
-        self._old, self._new = old, new
-
-    def __call__(self, old: Entry, new: Entry) -> bool:
-        from git_theta.diffs.blocks import compare_bits
-        from git_theta.diffs.change import cosine
-
-        count = min(_SAMPLE, old.items)
-        try:
-            before = open_entry(old, self._old).read(0, count)
-            after = open_entry(new, self._new).read(0, count)
-        except (ThetaError, OSError):
-            return False
-        sums = compare_bits(before, old.dtype, after, new.dtype)
-        angle = cosine(sums.old, sums.new, sums.difference, sums.product)
-        return angle is not None and angle >= 0.5
-
-
-def _rows(matching: Matching, old: Manifest | None, new: Manifest | None) -> Iterator[Row]:
+def _rows(
+    matching: Matching, old: Manifest | None, new: Manifest | None, there: Container[str]
+) -> Iterator[Row]:
     known = old.storage if old else {}
     storage = new.storage if new else {}
     users = Counter(line.oid for line in storage.values())
@@ -166,7 +142,7 @@ def _rows(matching: Matching, old: Manifest | None, new: Manifest | None) -> Ite
             change=_no_change(b) if b and found.same_data else None,
             compared=_compared(a, b) if a and b else "",
             update=line.update if line else "",
-            stored=line.size if line and alone else None,
+            stored=(0 if line.oid in there else line.size) if line and alone else None,
         )
 
 
@@ -241,15 +217,17 @@ def _side(version: Version) -> Side | None:
     manifest = version.manifest
     if manifest is None:
         return None
-    tensors = () if manifest.format == OPAQUE else manifest.tensors
+    tensors = () if manifest.format == OPAQUE else manifest.tensors  # tied ones once
     parameters = sum(line.nbytes * 8 // line.dtype.bits for line in tensors)
-    return Side(version.label, manifest.format, manifest.size, manifest.root, len(tensors), parameters)
+    return Side(
+        version.label, manifest.format, manifest.size, manifest.root, len(entries(manifest)), parameters
+    )
 
 
-def _stored(old: Manifest | None, new: Manifest | None) -> int | None:
+def _stored(old: Manifest | None, new: Manifest | None, there: Container[str]) -> int | None:
     if new is None:
         return 0
     if not new.storage:
         return None
     known: Iterable[str] = old.oids() if old else ()
-    return sum(size for oid, size in new.oids().items() if oid not in known)
+    return sum(size for oid, size in new.oids().items() if oid not in known and oid not in there)

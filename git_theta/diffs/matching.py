@@ -1,10 +1,15 @@
-"""Which tensor of an older checkpoint is which of a newer one, from the identity lines of their manifests."""
+"""Decides what changed: which tensor of an older checkpoint is which of a newer one, and what became of it.
+
+Every command that speaks of added, removed, modified, renamed, reshaped or cast tensors asks here. All but
+some renames (see diffs.similarity) are decided by the identity lines of the manifests: no tensor is read.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from git_theta.checkpoints.registry import OPAQUE
 from git_theta.diffs import renames
 from git_theta.diffs.entries import Entry, entries
 from git_theta.manifest import Manifest
@@ -47,12 +52,24 @@ class Matching:
     Attributes:
         matches: tensors that differ, sorted by name.
         unchanged: names of those that do not.
+        following: names of views that are what they were, of data that changed: the row of those says it all.
         shares: for stored tensors, the names of their views in the newer checkpoint.
     """
 
     matches: tuple[Match, ...]
     unchanged: tuple[str, ...]
+    following: tuple[str, ...]
     shares: dict[str, tuple[str, ...]]
+
+    @property
+    def everything(self) -> int:
+        """How many tensors there are on both sides together."""
+        return len(self.matches) + len(self.unchanged) + len(self.following)
+
+    @property
+    def statuses(self) -> dict[str, Status]:
+        """What became of the tensors that differ, by their newest names."""
+        return {found.name: found.status for found in self.matches}
 
 
 def match(
@@ -73,35 +90,46 @@ def match(
         similar: tells whether two tensors have similar values, to find those that were renamed and changed
             in one step; None to find only such as follow the pattern of others that were not changed.
     """
-    before = entries(old) if old else {}
-    after = entries(new) if new else {}
+    before, after = _tensors(old, new)
     pairs = [(before[name], after[name]) for name in before if name in after]
     gone = [entry for name, entry in before.items() if name not in after]
     come = [entry for name, entry in after.items() if name not in before]
     renamed = renames.find(gone, come, similar)
     matches = [Match("renamed", before[was], after[name]) for was, name in renamed.items()]
-    matches += [Match(_status(a, b), a, b) for a, b in pairs if not _same(a, b) and not _follows(a, b)]
+    different = [(a, b) for a, b in pairs if not same(a, b)]
+    matches += [Match(status(a, b), a, b) for a, b in different if not _follows(a, b)]
     matches += [Match("removed", entry, None) for entry in gone if entry.name not in renamed]
     taken = set(renamed.values())
     matches += [Match("added", None, entry) for entry in come if entry.name not in taken]
-    unchanged = [a.name for a, b in pairs if _same(a, b)]
+    unchanged = [a.name for a, b in pairs if same(a, b)]
+    following = [a.name for a, b in different if _follows(a, b)]
     if only is not None:
         pattern = read(only).among(before.keys() | after.keys())
         matches = [found for found in matches if _named(found, pattern)]
         unchanged = [name for name in unchanged if pattern.matches(name)]
+        following = [name for name in following if pattern.matches(name)]
     matches.sort(key=lambda found: found.name)
     shares: dict[str, tuple[str, ...]] = {}
     for entry in after.values():
         if entry.of:
             shares[entry.of] = (*shares.get(entry.of, ()), entry.name)
-    return Matching(tuple(matches), tuple(unchanged), shares)
+    return Matching(tuple(matches), tuple(unchanged), tuple(following), shares)
 
 
-def _same(old: Entry, new: Entry) -> bool:
+def _tensors(old: Manifest | None, new: Manifest | None) -> tuple[dict[str, Entry], dict[str, Entry]]:
+    """Both sides' tensors; where one is bytes only, those of the other did not come or go."""
+    if old and new and OPAQUE in (old.format, new.format):
+        return {}, {}
+    return entries(old) if old else {}, entries(new) if new else {}
+
+
+def same(old: Entry, new: Entry) -> bool:
+    """Whether a tensor did not change."""
     return old.shape == new.shape and old.data == new.data
 
 
-def _status(old: Entry, new: Entry) -> Status:
+def status(old: Entry, new: Entry) -> Status:
+    """What became of a tensor that is not the same, and has the same name."""
     if old.shape != new.shape:
         return "reshaped"
     return "cast" if old.dtype != new.dtype else "modified"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from git_theta.diffs import layers
+from git_theta.diffs.amount import Amount, amount
 from git_theta.diffs.change import Change, cosine
 from git_theta.diffs.matching import Status
 
@@ -24,7 +25,8 @@ class Side:
         format: of the file; "opaque" where git-theta cannot see tensors in it.
         size: bytes of the file.
         root: its identity.
-        tensors, parameters: stored ones; a tied tensor counts once.
+        tensors: all, by name.
+        parameters: stored ones; those of a tied tensor count once.
     """
 
     label: str
@@ -155,6 +157,7 @@ class Report:
         old, new: None where the file is not there.
         rows: tensors that differ, sorted by name.
         unchanged: names of tensors that do not.
+        following: names of views that are what they were, of data that changed.
         totals: of all rows.
         kinds: what it looks like, the most telling first; see diffs.classify.
         stored: bytes of all objects that the newer manifest needs and the older one does not; None where
@@ -178,11 +181,12 @@ class Report:
     valued: bool = True
     old_path: str = ""
     header: tuple[str, ...] = ()
+    following: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     layers: tuple[Layer, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", _layers(self.rows, self.unchanged))
+        object.__setattr__(self, "layers", _layers(self.rows, self.unchanged + self.following))
 
     @property
     def identical(self) -> bool:
@@ -191,8 +195,11 @@ class Report:
             return self.old is self.new
         return self.old.root == self.new.root
 
-    def count(self, status: Status) -> int:
-        return sum(row.status == status for row in self.rows)
+    @property
+    def amount(self) -> Amount:
+        """How many tensors differ, and how."""
+        everything = len(self.rows) + len(self.unchanged) + len(self.following)
+        return amount((row.status for row in self.rows), everything, self.only)
 
     def with_kinds(self, kinds: Iterable[Kind]) -> Report:
         return replace(self, kinds=tuple(kinds))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from git_theta.diffs import text
 from git_theta.diffs.report import Report, Row, Sort, ordered
-from git_theta.diffs.summary import amount_changed, stored
+from git_theta.diffs.summary import stored
 from git_theta.terminal.style import Style
 from git_theta.terminal.units import human_size
 
@@ -25,7 +25,7 @@ def render(report: Report, style: Style, *, sort: Sort = "name", top: int | None
     if not report.rows:  # a header, a format: what is not about tensors
         lines += [f" {kind.text.replace('->', style.arrow)}" for kind in report.kinds]
     lines += _lines(rows, style) if rows else []
-    last = f" {amount_changed(report)}, {text.count(report.totals.parameters)} parameters"
+    last = f" {report.amount.text()}, {text.count(report.totals.parameters)} parameters"
     lines.append(", ".join(filter(None, (last, stored(report)))))
     return "".join(line.rstrip() + "\n" for line in lines)
 

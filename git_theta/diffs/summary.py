@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from git_theta.diffs import text
 from git_theta.diffs.columns import METRICS
-from git_theta.diffs.matching import STATUSES
 from git_theta.diffs.notes import Note
 from git_theta.diffs.report import Report, Side
 from git_theta.terminal.style import Style
@@ -51,13 +50,6 @@ def facts(report: Report, style: Style) -> Iterator[Note]:
         yield Note(f"! {counted(totals.unknown, 'tensor')} could not be compared: {reason}", "unknown")
 
 
-def amount_changed(report: Report) -> str:
-    """How many tensors differ: "48 of 290 tensors changed"."""
-    everything = len(report.rows) + len(report.unchanged)
-    some = f" like {report.only}" if report.only else ""
-    return f"{len(report.rows)} of {counted(everything, 'tensor')}{some} changed"
-
-
 def stored(report: Report) -> str:
     """What the change took in the store, or "" where that is not known.
 
@@ -74,10 +66,7 @@ def stored(report: Report) -> str:
 
 
 def _amount(report: Report) -> str:
-    words = amount_changed(report)
-    counts = [(report.count(status), status) for status in STATUSES if report.count(status)]
-    if [status for _, status in counts] != ["modified"]:
-        words += ": " + ", ".join(f"{number} {status}" for number, status in counts)
+    words = report.amount.text()
     side: Side | None = report.new or report.old
     if side is not None:
         words += f"; {text.count(report.totals.parameters)} of {text.count(side.parameters)} parameters"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from git_theta.diffs import layers
+from git_theta.diffs import layers, matching
 from git_theta.diffs.agreement import Agreement, Weights, alike, all_weights, together
 from git_theta.diffs.compare import Progress, Version, counted, reason
 from git_theta.diffs.entries import Entry, entries, open_entry
@@ -17,7 +17,7 @@ from git_theta.tensors import Tensor, Zeros
 if TYPE_CHECKING:
     from git_theta.diffs.tasks import Trio
 
-Fate = Literal["unchanged", "modified", "added", "removed", "absent"]
+Fate = Literal["unchanged", "absent"] | matching.Status
 
 
 def changed(fate: Fate) -> bool:
@@ -175,7 +175,7 @@ def _row(name: str, found: Sequence[Entry | None]) -> TaskRow:
     base, ours, theirs = found
     shown = ours or theirs or base
     assert shown is not None
-    same = ours is not None and theirs is not None and _equal(ours, theirs)
+    same = ours is not None and theirs is not None and matching.same(ours, theirs)
     return TaskRow(
         name, shown.dtype.name, shown.shape, _fate(base, ours), _fate(base, theirs), same or ours is theirs
     )
@@ -186,11 +186,7 @@ def _fate(base: Entry | None, side: Entry | None) -> Fate:
         return "absent" if side is None else "added"
     if side is None:
         return "removed"
-    return "unchanged" if _equal(base, side) else "modified"
-
-
-def _equal(one: Entry, other: Entry) -> bool:
-    return one.shape == other.shape and one.data == other.data
+    return "unchanged" if matching.same(base, side) else matching.status(base, side)
 
 
 def _is_changed(row: TaskRow) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from git_theta.diffs.matching import match
 from git_theta.filters.stand_ins import parsed
 from git_theta.git.repository import Repository
 from git_theta.terminal.showing import printable
-from git_theta.versions.changes import costs, parse_raw
+from git_theta.versions.changes import costs, parse_raw, similar
 
 _REBASES = ("rebase-merge", "rebase-apply")
 
@@ -39,8 +40,8 @@ def _tensors(repository: Repository, path: str) -> list[str]:
     if after is None:
         return []
     listed = [one for one in listing.tensors(repository, after, before) if one.status != "unchanged"]
-    names = {line.name for line in after.tensors}
-    removed = [line.name for line in before.tensors if line.name not in names] if before else []
+    alike = similar(repository, before, after)
+    removed = [found.name for found in match(before, after, similar=alike).matches if found.new is None]
     return [
         *(listing.table(listed) if listed else ()),
         *(f"  {printable(name)}  removed" for name in removed),

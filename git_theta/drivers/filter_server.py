@@ -20,8 +20,9 @@ from git_theta.git.callers import Caller
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.remotes.advice import advice
-from git_theta.remotes.fetching import fetch_missing
+from git_theta.remotes.fetching import fetch_missing, missing
 from git_theta.setup import hook_files
+from git_theta.terminal.progress import Progress, make_way
 from git_theta.terminal.showing import printable
 from git_theta.versions import mending, recovery
 from git_theta.versions.recovery import named
@@ -217,7 +218,10 @@ class Server:
     def _fetch(self, oids: Mapping[str, int]) -> None:
         try:
             with _refusals():
-                self._missing |= fetch_missing(self._repository, oids)
+                size = sum(missing(self._repository, oids).values())
+                quiet = callers.is_quiet(self._command)
+                with Progress("Fetching objects", size, sized=True, quiet=quiet) as progress:
+                    self._missing |= fetch_missing(self._repository, oids, advance=progress.advance)
         except ThetaError as error:
             self._missing |= dict.fromkeys(oids, error.message)
 
@@ -254,7 +258,7 @@ class Server:
 
         try:
             with _refusals():
-                self.filters.smudge(manifest, write)
+                self.filters.smudge(manifest, pathname, write)
         except ThetaError as error:
             if not started:
                 self._fail(pathname, error)
@@ -303,8 +307,10 @@ def _drain(reader: PacketReader) -> None:
 
 
 def _say(error: ThetaError) -> None:
+    make_way()
     print(f"git-theta: {error}", file=sys.stderr, flush=True)
 
 
 def _warn(line: str) -> None:
+    make_way()
     print(f"git-theta: {line}", file=sys.stderr, flush=True)

@@ -22,6 +22,7 @@ from git_theta.manifest.chains import closure
 from git_theta.merging import conflicts
 from git_theta.settings import Settings
 from git_theta.storing.known import Known
+from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import printable
 from git_theta.versions import mending, misplaced
 from git_theta.versions.known import known
@@ -55,6 +56,7 @@ class Filters:
         self._purpose = why
         self._may_store = why in (Purpose.SHOW, Purpose.PATCH) or callers.may_store(caller.command)
         self._adopts = callers.adopts(caller.command)
+        self._quiet = callers.is_quiet(caller.command)
         self._adds = caller.command[:1] == ["add"]
         self._smudger = Smudger(repository.objects)
         target = None if caller.command[:1] in _ELSEWHERE else Path.cwd()
@@ -75,8 +77,11 @@ class Filters:
             encoding=lambda: attributes.encoding(self._repository, pathname),
             mend=lambda text: self._mended(text, pathname),
         )
+        title = f"{'Storing' if self._purpose is Purpose.STORE else 'Reading'} {pathname}"
         try:
-            text = self._cleaner.clean(content, request)
+            with Progress(title, _size(pathname), sized=True, quiet=self._quiet) as progress:
+                content.watch(progress.advance)
+                text = self._cleaner.clean(content, request)
         except ThetaError as error:
             raise named(pathname, error) from None
         if self._purpose is Purpose.STORE and (why := expansion.warning(text, self._settings.max_expansion)):
@@ -93,10 +98,11 @@ class Filters:
             error.remedy = "to have the last version: git checkout -- PATH" if has_versions else "rm PATH"
             raise
 
-    def smudge(self, manifest: Manifest, write: Write) -> None:
+    def smudge(self, manifest: Manifest, pathname: str, write: Write) -> None:
         """Write a file's bytes; see Smudger.smudge for what is raised."""
         self._expansion.check(manifest)
-        self._smudger.smudge(manifest, write)
+        with Progress(f"Writing {pathname}", manifest.size, sized=True, quiet=self._quiet) as progress:
+            self._smudger.smudge(manifest, progress.counting(write))
         self._repository.index.record(
             {digest: closure([digest], manifest.storage) for digest in manifest.digests()}
         )
@@ -104,6 +110,14 @@ class Filters:
     def _known(self, request: Request) -> Known:
         recorded = [manifest for _, manifest in request.recorded]
         return known(self._repository, recorded, request.related, self._may_store)
+
+
+def _size(pathname: str) -> int:
+    """Bytes of a file in the work tree, which git hands over without saying how many; 0 if there is none."""
+    try:
+        return Path(pathname).stat().st_size
+    except OSError:
+        return 0
 
 
 def _can_store(repository: Repository) -> bool:

@@ -35,7 +35,7 @@ from git_theta.merging.checkpoint_merge import CheckpointMerge, manifest_text
 from git_theta.merging.conflicts import Conflict
 from git_theta.merging.report import summary
 from git_theta.merging.settings import rules_for, rules_for_ancestors
-from git_theta.terminal.progress_bar import ProgressBar
+from git_theta.terminal.progress import Progress, make_way
 from git_theta.terminal.showing import printable
 
 _MARKER_SIZE = 7  # unless the attribute conflict-marker-size says otherwise
@@ -169,7 +169,7 @@ def _merge(repository: Repository, call: Call, doing: Operation, rules: Rules) -
         # Else the work tree's file could not be written, which would stop git half-way.
         whole = not (repository.bare or settings.skip_smudge or settings.skip_missing)
         merge.fetch(plan, whole)
-        with ProgressBar(f"Merging {call.path}") as progress:
+        with Progress(f"Merging {call.path}", sized=True) as progress:
             try:
                 applied = merge.apply(plan, progress=progress, warn=_say, checked_out=True)
             except MissingTorch as error:
@@ -221,4 +221,5 @@ def _say_how(record: Conflict, doing: Operation) -> None:
 
 
 def _say(line: str) -> None:
+    make_way()
     print(f"git-theta: {line}" if not line.startswith(" ") else line, file=sys.stderr, flush=True)

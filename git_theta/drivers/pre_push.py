@@ -70,7 +70,9 @@ def pre_push(repository: Repository, remote: str, url: str, updates: str, say: C
     if push.dry_run and (refs or delivery.objects):
         say(f"git-theta: {delivery.text()}")
     if not push.dry_run:
-        delivery.send(repository, quiet=_given(command, "quiet"))
+        quiet = _given(command, "quiet")
+        if (sent := delivery.send(repository, quiet)) and not quiet:
+            say(f"git-theta: {sent}")
 
 
 def _agreed(repository: Repository, remote: str, url: str) -> list[str]:

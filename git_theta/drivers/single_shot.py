@@ -14,6 +14,7 @@ from git_theta.filters.source import Content, DescriptorStream
 from git_theta.git import callers
 from git_theta.git.repository import Repository
 from git_theta.remotes.fetching import fetch_missing
+from git_theta.terminal.progress import make_way
 from git_theta.versions import mending, recovery
 
 
@@ -52,7 +53,7 @@ def smudge(pathname: str) -> None:
         manifest = mending.whole(repository, pathname, stand_ins.plain(text))[1]
         if reasons := fetch_missing(repository, manifest.oids()):
             raise recovery.missing(manifest, sorted(reasons), reasons)
-        _filters(repository).smudge(manifest, _write)
+        _filters(repository).smudge(manifest, pathname, _write)
     except ThetaError as error:
         what = interrupted(repository, command, "")
         raise advised({pathname: error}, what) from None
@@ -64,6 +65,7 @@ def _filters(repository: Repository) -> Filters:
 
 
 def _warn(line: str) -> None:
+    make_way()
     print(line, file=sys.stderr)
 
 

@@ -50,6 +50,7 @@ class Content:
         self._used = 0  # bytes of the head that readinto has given out
         self._past_head = False  # whether the stream is further than the head, which can then not grow
         self._file: IO[bytes] | None = None
+        self._advance: Callable[[int], object] = lambda count: None
         self.size: int | None = None
 
     @staticmethod
@@ -58,6 +59,10 @@ class Content:
         content = Content(DescriptorStream(file.fileno()))
         content._file, content.size = file, os.fstat(file.fileno()).st_size
         return content
+
+    def watch(self, advance: Callable[[int], object]) -> None:
+        """Have `advance` called with the number of bytes of whatever is read from now on."""
+        self._advance = advance
 
     def head(self, count: int) -> bytes:
         """The first `count` bytes; fewer where there are no more."""
@@ -79,6 +84,11 @@ class Content:
 
     def readinto(self, view: memoryview) -> int:
         """Fill view with what comes next; less is read only at the end."""
+        count = self._readinto(view)
+        self._advance(count)
+        return count
+
+    def _readinto(self, view: memoryview) -> int:
         if self._file is not None:
             return _read_file(self._file, view)
         kept = min(len(view), len(self._head) - self._used)
@@ -112,7 +122,9 @@ class Content:
 
     def spool(self, target: IO[bytes]) -> None:
         """Write everything to a file, which is then what `file` gives."""
+        advance, self._advance = self._advance, lambda count: None  # it is still to be read
         self.each(target.write)
+        self._advance = advance
         self.size = target.tell()
         self._file = target
 

@@ -86,6 +86,11 @@ def caller() -> Caller:
     return responsible(list(_git_ancestors()))
 
 
+def is_quiet(command: Sequence[str]) -> bool:
+    """Whether a git command was asked to show no progress."""
+    return any(word == "--quiet" or word.startswith("-q") for word in command)
+
+
 def merging_command() -> list[str]:
     """The git command that a merge driver works for; empty if there is none to be found."""
     return merges([caller.command for caller in _git_ancestors()])

@@ -249,7 +249,7 @@ def _fetch(
     lacking = missing(repository, objects)
     if not lacking:
         return
-    with Progress("Fetching objects", lacking) as progress:
+    with Progress("Fetching objects", sum(lacking.values()), sized=True) as progress:
         reasons = fetch_missing(repository, lacking, advance=progress.advance)
     for path, manifest in sources:
         if lost := sorted(reasons.keys() & manifest.oids()):

@@ -20,6 +20,7 @@ from git_theta.merging import conflicts, marked
 from git_theta.merging.conflicts import Conflict, Stages
 from git_theta.remotes.advice import advice
 from git_theta.remotes.fetching import fetch_missing
+from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import operand, printable
 from git_theta.versions import mending, recovery
 from git_theta.versions.places import SUBMODULE, SYMLINK
@@ -177,4 +178,5 @@ def _smudge(repository: Repository, path: str, text: bytes, write: Write) -> Non
         lost.remedy = advice(repository).text()
         raise lost
     Expansion(repository.config.settings().max_expansion, repository.work_tree).check(manifest)
-    Smudger(repository.objects).smudge(manifest, write)
+    with Progress(f"Writing {path}", manifest.size, sized=True) as progress:
+        Smudger(repository.objects).smudge(manifest, progress.counting(write))

@@ -28,7 +28,7 @@ from git_theta.merging.settings import carried
 from git_theta.merging.trailers import Recorded
 from git_theta.merging.trees import MergedTrees, merge_trees, with_blobs
 from git_theta.patterns import written
-from git_theta.terminal.progress_bar import ProgressBar
+from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import operand, printable, word
 from git_theta.terminal.units import counted
 
@@ -189,7 +189,7 @@ class Merge:
 
     def _applied(self, one: Planned, say: Say, checked_out: bool) -> Applied:
         try:
-            with ProgressBar(f"Merging {one.about.path}") as progress:
+            with Progress(f"Merging {one.about.path}", sized=True) as progress:
                 return one.merge.apply(
                     one.plan, device=self._device, progress=progress, warn=say, checked_out=checked_out
                 )

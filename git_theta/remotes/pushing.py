@@ -40,11 +40,10 @@ class Delivery:
 
     def text(self) -> str:
         """For --dry-run."""
-        size = human_size(sum(self.objects.values()))
-        return f"would upload {counted(len(self.objects), 'object')}, {size}, to {self.push.title}"
+        return f"would upload {self._objects()} to {self.push.title}"
 
-    def send(self, repository: Repository, quiet: bool = False) -> None:
-        """Bring the objects to the remote.
+    def send(self, repository: Repository, quiet: bool = False) -> str:
+        """Bring the objects to the remote, and return what to say of it: nothing where there were none.
 
         Args:
             quiet: show no progress.
@@ -52,10 +51,16 @@ class Delivery:
         Raises:
             ThetaError: some did not get there.
         """
-        if self.objects:
-            remote = open_remote(repository, self.push.name, self.push.url)
-            with Progress("Uploading objects", self.objects, quiet) as progress:
-                remote.upload(self.objects, repository.store, progress.advance)
+        if not self.objects:
+            return ""
+        remote = open_remote(repository, self.push.name, self.push.url)
+        size = sum(self.objects.values())
+        with Progress("Uploading objects", size, sized=True, quiet=quiet) as progress:
+            remote.upload(self.objects, repository.store, progress.advance)
+        return f"Uploaded {self._objects()} to {self.push.title}."
+
+    def _objects(self) -> str:
+        return f"{counted(len(self.objects), 'object')}, {human_size(sum(self.objects.values()))},"
 
 
 def prepare(repository: Repository, plan: Plan, push: Push) -> Delivery:
@@ -101,8 +106,10 @@ def _account_for(repository: Repository, delivery: Delivery, lost: Mapping[str, 
         _object(repository, delivery, _lost(repository, push, new, lost))
         return
     old = list(naming(repository, push.tips, lost))
+    they = "it is" if len(lost) == 1 else "they are"
     delivery.notes.append(
-        f"{push.title} lacks {counted(len(lost), 'object')} of commits that it has, which nobody else has:\n"
+        f"{push.title} lacks {counted(len(lost), 'object')} of commits that it has, "
+        f"and {they} nowhere else:\n"
         + "\n".join(_places(repository, push, old, lost))
         + f"\n  in the clone where the files were added: git theta push --all {word(push.url)}"
     )

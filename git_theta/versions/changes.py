@@ -6,6 +6,12 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from git_theta.checkpoints.registry import OPAQUE
+from git_theta.diffs.amount import Amount, amount_of
+from git_theta.diffs.entries import Open, entries
+from git_theta.diffs.matching import match
+from git_theta.diffs.renames import Similar
+from git_theta.diffs.similarity import SimilarValues
 from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import in_tree, sizes, staged_manifests
 from git_theta.git.repository import Repository
@@ -31,61 +37,71 @@ class Cost:
     Attributes:
         path: from the top of the work tree.
         new: whether there was no version before.
-        changed: tensors that are new or have other bits, another dtype or another shape.
-        removed: tensors that are no more.
+        amount: how many tensors changed, and how; those of the version before that are no more too.
         tensors: how many there are now.
         stored: bytes of objects that were not needed before.
         size: bytes of the file.
+        opaque: whether it is of no known format, in which no tensors are seen.
     """
 
     path: str
     new: bool
-    changed: int
-    removed: int
+    amount: Amount
     tensors: int
     stored: int
     size: int
+    opaque: bool = False
+
+    @property
+    def what(self) -> str:
+        """What there is, or how much of it changed."""
+        if self.opaque:
+            return "opaque bytes" if self.new else "opaque bytes changed"
+        if self.new or not self.amount.everything:  # it was opaque before
+            return counted(self.tensors, "tensor")
+        return self.amount.text()
 
     def text(self) -> str:
         """One line: "48 of 292 tensors changed, 67 MB stored (9.5%)"."""
-        all_of_it = counted(self.tensors, "tensor")
-        what = all_of_it if self.new else f"{self.changed} of {all_of_it} changed"
-        if self.removed:
-            what += f", {self.removed} removed"
-        return f"{what}, {human_size(self.stored)} stored ({percent(self.stored, self.size)})"
+        return f"{self.what}, {human_size(self.stored)} stored ({percent(self.stored, self.size)})"
 
     def record(self) -> dict[str, object]:
         """For --json."""
         return {
             "path": self.path,
             "new": self.new,
-            "changed": self.changed,
-            "removed": self.removed,
+            **self.amount.record(),
             "tensors": self.tensors,
             "stored_bytes": self.stored,
             "size": self.size,
         }
 
 
-def cost(path: str, before: Manifest | None, after: Manifest, there: Collection[str]) -> Cost:
+def cost(
+    path: str,
+    before: Manifest | None,
+    after: Manifest,
+    there: Collection[str],
+    similar: Similar | None = None,
+) -> Cost:
     """Compare two versions of a checkpoint.
 
     Args:
         before: the earlier version; None if there is none.
         there: oids that need not be stored for `after`, besides those of `before`.
+        similar: see diffs.similarity.
     """
-    old = {line.name: line for line in before.tensors} if before else {}
     stored = {oid: size for oid, size in after.oids().items() if oid not in there}
     if before:
         stored = {oid: size for oid, size in stored.items() if oid not in before.oids()}
     return Cost(
         path,
         before is None,
-        sum(old.get(line.name) != line for line in after.tensors),
-        len(old.keys() - {line.name for line in after.tensors}),
-        len(after.tensors),
+        amount_of(match(before, after, similar=similar)),
+        len(entries(after)),
         sum(stored.values()),
         after.size,
+        after.format == OPAQUE,
     )
 
 
@@ -111,9 +127,23 @@ def costs(repository: Repository, changed: Sequence[ChangedPath], parents: Seque
     found = []
     for entry, old, new in pairs:
         if new is not None and entry.after not in known:
-            found.append(cost(entry.path, old, new, there))
+            found.append(cost(entry.path, old, new, there, similar(repository, old, new)))
             there |= new.oids().keys()
     return found
+
+
+def similar(repository: Repository, old: Manifest | None, new: Manifest) -> Similar | None:
+    """Whether tensors of two stored versions have similar values."""
+    return (
+        SimilarValues(stored_tensors(repository, old), stored_tensors(repository, new))
+        if old is not None
+        else None
+    )
+
+
+def stored_tensors(repository: Repository, manifest: Manifest) -> Open:
+    """Opens the tensors of a version as they are stored here."""
+    return lambda line: repository.objects.tensor(line.digest, manifest.storage, line.dtype, line.shape)
 
 
 def tracked(repository: Repository, revision: str) -> list[tuple[str, Manifest]]:

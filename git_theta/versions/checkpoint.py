@@ -19,6 +19,7 @@ from git_theta.remotes.fetching import fetch_missing
 from git_theta.remotes.interface import Advance
 from git_theta.settings import Settings
 from git_theta.tensors import Tensor
+from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import printable
 from git_theta.terminal.units import listed
 from git_theta.versions import mending
@@ -225,7 +226,10 @@ def _from_file(
     notes: list[str] = []
     cleaner = Cleaner(objects, lambda request: nothing, settings, notes.append)
     file = stack.enter_context(os.fdopen(open_regular(path, follow=True), "rb"))
-    manifest, layout = cleaner.identify(Content.of(file), pathname)
+    content = Content.of(file)
+    with Progress(f"Reading {pathname}", content.size or 0, sized=True) as progress:
+        content.watch(progress.advance)
+        manifest, layout = cleaner.identify(content, pathname)
     spans = {span.name: span for span in layout.spans}
     # What clean says ends with how the file is stored, which is not what happens here.
     reasons = [note.removeprefix(f"{printable(pathname)}: ").partition("; stored")[0] for note in notes]

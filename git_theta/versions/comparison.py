@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +17,7 @@ from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, TensorLine
 from git_theta.manifest.chains import met_again
 from git_theta.patterns import read
-from git_theta.terminal.progress_bar import ProgressBar
+from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import printable
 from git_theta.versions.checkpoint import Checkpoint, provide_all
 from git_theta.versions.norms import norms
@@ -56,12 +56,14 @@ def compare(
     *,
     header: Sequence[str] = (),
     visible: bool = True,
+    there: Container[str] = (),
 ) -> Report:
     """Compare what is at two places.
 
     Args:
         header: see Report.
         visible: whether a progress bar may be shown.
+        there: oids of objects that were not stored for the newer version, besides those of the older one.
 
     Raises:
         ThetaError: what is at one of the places cannot be opened.
@@ -77,7 +79,7 @@ def compare(
                 _versions(repository, (old, new), opened, lines, visible), manifests, strict=True
             )
         ]
-        bar = stack.enter_context(ProgressBar(f"Comparing {new.path or old.path}"))
+        bar = stack.enter_context(Progress(f"Comparing {new.path or old.path}"))
         report = compare_checkpoints(
             *versions,
             path=new.path or old.path,
@@ -86,6 +88,7 @@ def compare(
             binned=question.binned,
             progress=bar if visible else None,
             memory=memory,
+            there=there,
         )
         notes = [note for checkpoint in opened if checkpoint for note in checkpoint.notes]
         notes += [*_no_file(repository, old, "was"), *_no_file(repository, new, "now")]
@@ -116,7 +119,7 @@ def compare_three(
         manifests = [checkpoint.manifest if checkpoint else None for checkpoint in opened]
         versions = _versions(repository, places, opened, _changed_by_any(manifests, only), visible)
         path = places[1].path
-        bar = stack.enter_context(ProgressBar(f"Comparing {path}"))
+        bar = stack.enter_context(Progress(f"Comparing {path}"))
         base = opened[0]
         return three_way.compare_three(
             *versions,
@@ -195,16 +198,8 @@ def _provide(
     repository: Repository, wanted: Sequence[tuple[Checkpoint, Sequence[TensorLine]]], visible: bool
 ) -> list[dict[str, MissingObject]]:
     everything = sum(size for checkpoint, _ in wanted for size in checkpoint.manifest.oids().values())
-    done = 0
-    with ProgressBar("Fetching objects") as bar:
-
-        def arrived(nbytes: int) -> None:
-            nonlocal done
-            done += nbytes
-            if visible:
-                bar(done, max(done, everything))
-
-        return provide_all(repository, wanted, arrived)
+    with Progress("Fetching objects", everything, sized=True, quiet=not visible) as progress:
+        return provide_all(repository, wanted, progress.advance)
 
 
 def _differing(

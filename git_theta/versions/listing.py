@@ -7,16 +7,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from git_theta import manifest as manifests
+from git_theta.diffs.entries import entries
+from git_theta.diffs.matching import match
 from git_theta.errors import DamagedManifest, DamagedObject, MissingObject, NewerManifest
 from git_theta.filters import stand_ins
 from git_theta.filters.stand_ins import parsed
 from git_theta.git import blobs
 from git_theta.git.repository import Repository
-from git_theta.manifest import Manifest, StorageLine
+from git_theta.manifest import Manifest, StorageLine, TensorLine
 from git_theta.manifest.chains import costs
 from git_theta.terminal.showing import printable
 from git_theta.terminal.units import align, human_size, percent
 from git_theta.versions import misplaced
+from git_theta.versions.changes import similar
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Listed:
         """Bytes of all objects that a checkout needs."""
         return sum(self.manifest.oids().values()) if self.manifest else 0
 
+    @property
+    def count(self) -> int:
+        """How many tensors it has."""
+        return len(entries(self.manifest)) if self.manifest else 0
+
     def record(self) -> dict[str, object]:
         """For --json."""
         if self.manifest is None:
@@ -50,7 +58,7 @@ class Listed:
             "size": self.manifest.size,
             "stored_bytes": self.stored,
             "root": self.manifest.root,
-            "tensors": len(self.manifest.tensors),
+            "tensors": self.count,
         }
 
 
@@ -59,10 +67,11 @@ class ListedTensor:
     """A tensor of a checkpoint.
 
     Attributes:
-        status: against the version before (HEAD's for the index, the first parent's for a revision): added,
-            modified or unchanged.
+        status: against the version before (HEAD's for the index, the first parent's for a revision); see
+            diffs.matching.
+        of: the stored tensor of which it is a view; empty if it is stored itself.
         size: bytes of its data.
-        update: how it is stored; empty where the manifest does not say.
+        update: how it is stored; empty for a view, and where the manifest does not say.
         stored: its own bytes in its object, without those of its bases; None if the object is not here.
         depth: how many updates lie between it and dense data.
     """
@@ -76,6 +85,7 @@ class ListedTensor:
     update: str
     stored: int | None
     depth: int
+    of: str = ""
 
     def record(self) -> dict[str, object]:
         """For --json."""
@@ -89,6 +99,7 @@ class ListedTensor:
             "update": self.update,
             "stored_bytes": self.stored,
             "chain": self.depth,
+            "view_of": self.of or None,
         }
 
 
@@ -125,6 +136,8 @@ def tensors(
     Args:
         before: the version to compare with; None if there is none.
     """
+    statuses: dict[str, str] = dict.fromkeys(entries(manifest), "unchanged")
+    statuses |= match(before, manifest, similar=similar(repository, before, manifest)).statuses
     old = {line.name: line for line in before.tensors} if before else {}
     sharing = Counter(line.oid for line in manifest.storage.values())
     chains = costs(manifest.digests(), manifest.storage) if manifest.storage else {}
@@ -132,7 +145,7 @@ def tensors(
         line = manifest.storage.get(tensor.digest)
         yield ListedTensor(
             tensor.name,
-            "added" if tensor.name not in old else "unchanged" if old[tensor.name] == tensor else "modified",
+            statuses.get(tensor.name) or _status_of_bytes(old.get(tensor.name), tensor),
             tensor.dtype.name,
             tensor.shape,
             tensor.nbytes,
@@ -141,17 +154,35 @@ def tensors(
             _stored(repository, line, sharing) if line else None,
             chains[tensor.digest].depth if line else 0,
         )
+    for view in manifest.views:
+        yield ListedTensor(
+            view.name,
+            statuses[view.name],
+            view.dtype.name,
+            view.shape,
+            view.dtype.nbytes(view.shape),
+            next(tensor.digest for tensor in manifest.tensors if tensor.name == view.of),
+            "",
+            None,
+            0,
+            view.of,
+        )
+
+
+def _status_of_bytes(old: TensorLine | None, new: TensorLine) -> str:
+    """What became of stored data that are no tensor: an opaque file, a storage that only views lie in."""
+    return "added" if old is None else "unchanged" if old == new else "modified"
 
 
 def table(listed: Iterable[ListedTensor]) -> list[str]:
     """A heading, and a line for each tensor."""
     rows = [("TENSOR", "STATUS", "DTYPE", "SHAPE", "SIZE", "STORED", "RATIO", "UPDATE", "CHAIN")]
     for tensor in listed:
-        stored = "not here" if tensor.stored is None else human_size(tensor.stored)
+        stored = human_size(tensor.stored) if tensor.stored is not None else "" if tensor.of else "not here"
         ratio = percent(tensor.stored, tensor.size) if tensor.stored is not None and tensor.size else ""
         shape = "x".join(map(str, tensor.shape)) or "scalar"
         sizes = human_size(tensor.size), stored, ratio
-        chain = tensor.update, str(tensor.depth)
+        chain = (f"view of {printable(tensor.of)}", "") if tensor.of else (tensor.update, str(tensor.depth))
         rows.append((printable(tensor.name), tensor.status, tensor.dtype, shape, *sizes, *chain))
     return [f"  {line}" for line in align(rows, right=(4, 5, 6, 8))]
 

@@ -24,7 +24,7 @@ def test_first_version(repo: GitRepo) -> None:
     repo.git("add", "model.safetensors")
     (line,) = said(repo, "commit", "-m", "base")
     assert line.startswith("model.safetensors: 5 tensors, 3")
-    assert line.endswith(" %)")
+    assert line.endswith("%)")
     stored = sum(path.stat().st_size for path in repo.objects())
     assert f"{stored / 1000:.0f} KB stored" in line
 
@@ -36,7 +36,7 @@ def test_next_version(history: GitRepo) -> None:
     history.write("model.safetensors", safetensors_bytes(tensors))
     (line,) = said(history, "commit", "-am", "next")
     stored = sum(path.stat().st_size for path in history.objects()) - before
-    assert line.startswith("model.safetensors: 2 of 4 tensors changed, 1 removed, ")
+    assert line.startswith("model.safetensors: 3 of 5 tensors changed (2 modified, 1 removed), ")
     assert f"{stored / 1000:.0f} KB stored" in line
 
 
@@ -72,7 +72,7 @@ def test_report_of_tensors(history: GitRepo) -> None:
     tensors["new"] = weights(7)["bias"][:5]
     history.write("model.safetensors", safetensors_bytes(tensors))
     lines = history.git("commit", "-am", "next").stderr.splitlines()
-    assert lines[0].startswith("model.safetensors: 2 of 5 tensors changed, 1 removed, ")
+    assert lines[0].startswith("model.safetensors: 3 of 6 tensors changed (1 modified, 1 added, 1 removed), ")
     assert lines[1].split()[-4:] == ["STORED", "RATIO", "UPDATE", "CHAIN"]
     first, second, removed = (line.split() for line in lines[2:])
     assert first[:4] == ["layer.0.weight", "modified", "F32", "160x128"]
@@ -108,7 +108,7 @@ def test_merge_reports_and_fast_forward_does_not(history: GitRepo) -> None:
     history.git("switch", "-q", "main")
     *_, line = said(history, "-c", "theta.merge=average", "merge", "--no-edit", "tuned")
     assert line.startswith("model.safetensors: 1 of 5 tensors changed, ")
-    assert line.endswith(" %)")
+    assert line.endswith("%)")
 
 
 def test_rebase_is_silent(history: GitRepo) -> None:

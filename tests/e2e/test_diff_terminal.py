@@ -19,21 +19,21 @@ from test_diff_driver import MODEL, write_change
 _SLOW = """
 import os, signal, sys
 from git_theta.cli import entry
-from git_theta.terminal import progress_bar
+from git_theta.terminal import progress
 
-progress_bar._PATIENCE = progress_bar._INTERVAL = 0.0
-show = progress_bar.ProgressBar.__call__
+progress._PATIENCE = progress._INTERVAL = 0.0
+show = progress.Progress.__call__
 def interrupted(*arguments):
     show(*arguments)
     os.kill(os.getpid(), signal.SIGINT)
-remove = progress_bar.ProgressBar.__exit__
+remove = progress.Progress.__exit__
 def interrupted_again(*arguments):
     if arguments[0]._visible:
         os.kill(os.getpid(), signal.SIGINT)  # as git does
     return remove(*arguments)
 if "interrupt" in sys.argv:
-    progress_bar.ProgressBar.__call__ = interrupted
-    progress_bar.ProgressBar.__exit__ = interrupted_again
+    progress.Progress.__call__ = interrupted
+    progress.Progress.__exit__ = interrupted_again
 sys.argv[1:] = ["diff", "v0", "v1"]
 sys.exit(entry.main())
 """
@@ -98,7 +98,7 @@ class TestProgress:
         output = on_a_terminal(history.path, sys.executable, "-c", _SLOW, code=0, GIT_PAGER="cat")
         bar, answer = output.split("\r\x1b[K\x1b[1mdiff --theta")
         assert f"\rComparing {MODEL} [" in bar
-        assert "100 %" in bar
+        assert "100%" in bar
         assert "Comparing" not in answer
 
     def test_an_interrupt_removes_it(self, history: GitRepo) -> None:

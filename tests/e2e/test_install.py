@@ -120,7 +120,7 @@ def test_hooks_of_the_user_run_before_ours_and_come_back(history: GitRepo) -> No
     history.git("add", "model.safetensors")
     history.git("commit", "-q", "-m", "again")
     pushed = history.git("push", "backup", "main")
-    assert "Uploading" in pushed.stderr
+    assert "Uploaded" in pushed.stderr
     assert bare.objects()
     log = (history.path / "hooks.log").read_text()
     assert f"pre-push .git/hooks/pre-push backup {bare.path}" in log

@@ -211,7 +211,7 @@ def test_entries_that_one_side_changed_are_taken_bit_by_bit(repo: GitRepo) -> No
     ours = np.array([5, 9, -inf, 0.5, 0, 0, -0.0, 1, 3], np.float32)
     _forked(repo, *(safetensors_bytes({"w": one}) for one in (base, ours, theirs)))
     said = repo.git("cherry-pick", "theirs").stderr
-    assert "1 entries of w are not finite" in said  # theirs made NaN of one
+    assert "1 entry of w is not finite" in said  # theirs made NaN of one
     wanted = np.array([6, 9, 7, nan, 0, -0.0, 0, 1, 4], np.float32)
     assert (repo.path / MODEL).read_bytes() == safetensors_bytes({"w": wanted})
     assert repo.status() == []

@@ -27,9 +27,9 @@ def second(history: GitRepo, pushed: GitRepo) -> GitRepo:
 def test_first_push_and_one_that_changes_nothing(history: GitRepo) -> None:
     bare = history.add_remote("origin")
     done = history.git("push", "origin", "main")
-    assert "Uploading objects: 100 %" in done.stderr
+    assert f"git-theta: Uploaded 6 objects, 372 KB, to origin ({bare.path})." in done.stderr
     assert len(bare.objects()) == len(history.objects())
-    assert "Uploading" not in history.git("push", "origin", "main").stderr
+    assert "Uploaded" not in history.git("push", "origin", "main").stderr
     assert restorable(bare, "clone", "main") == version(1)
 
 
@@ -201,7 +201,7 @@ def test_push_command(history: GitRepo) -> None:
     bare = history.add_remote("origin")
     assert "would upload" in history.theta("push", "--dry-run").stdout
     assert not bare.objects()
-    assert "Uploading" in history.theta("push", "origin", "main").stderr
+    assert "Uploaded 6 objects" in history.theta("push", "origin", "main").stdout
     assert len(bare.objects()) == len(history.objects())
     assert "all objects already" in history.theta("push").stdout
     assert bare.git("for-each-ref").stdout == ""

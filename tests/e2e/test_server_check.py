@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from git_repo import GitRepo, changed, digest, safetensors_bytes, version, weights
 
-REFUSED = "objects that these checkpoints need are not here"
+REFUSED = "that these checkpoints need"
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from git_theta.dtypes import dtype
 from git_theta.manifest import Manifest, StorageLine, TensorLine
 from git_theta.versions.changes import ChangedPath, cost, parse_raw
@@ -25,18 +27,27 @@ def test_first_version() -> None:
 def test_tensors_that_changed_came_or_went() -> None:
     before = manifest(a="x", b="y", gone="z")
     found = cost("m", before, manifest(a="x", b="changed", new="w"), ())
-    assert (found.changed, found.removed, found.tensors, found.stored) == (2, 1, 3, 200)
-    assert found.text() == "2 of 3 tensors changed, 1 removed, 200 B stored (20.0%)"
+    assert (found.amount.changed, found.tensors, found.stored) == (3, 3, 200)
+    assert found.text() == "3 of 4 tensors changed (1 modified, 1 added, 1 removed), 200 B stored (20.0%)"
+    statuses = {"modified": 1, "added": 1, "removed": 1, "renamed": 0, "reshaped": 0, "cast": 0}
+    assert found.record().items() >= {"changed": 3, "tensors": 3, "stored_bytes": 200, **statuses}.items()
 
 
 def test_what_is_there_costs_nothing() -> None:
     found = cost("m", manifest(a="x"), manifest(a="known"), {digest("known")})
-    assert (found.changed, found.stored) == (1, 0)
+    assert (found.amount.changed, found.stored) == (1, 0)
 
 
-def test_a_tensor_of_another_name_with_the_same_data_is_new_but_costs_nothing() -> None:
+def test_a_tensor_of_another_name_with_the_same_data_is_renamed_and_costs_nothing() -> None:
     found = cost("m", manifest(a="x"), manifest(b="x"), ())
-    assert (found.changed, found.removed, found.stored) == (1, 1, 0)
+    assert found.text() == "1 of 1 tensor changed (1 renamed), 0 B stored (0%)"
+
+
+def test_bytes_have_no_tensors() -> None:
+    opaque = replace(manifest(data="x"), format="opaque")
+    assert cost("m", None, opaque, ()).what == "opaque bytes"
+    assert cost("m", opaque, replace(manifest(data="y"), format="opaque"), ()).what == "opaque bytes changed"
+    assert cost("m", opaque, manifest(a="x", b="y"), ()).what == "2 tensors"
 
 
 def test_raw_differences() -> None:

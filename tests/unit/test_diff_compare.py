@@ -120,15 +120,15 @@ def test_renamed_tensors_have_zero_norms_without_being_read() -> None:
 
     new = {f"model.{name}": content for name, content in MODEL.items()}
     report = compare_checkpoints(*(replace(version(side), open=broken) for side in (MODEL, new)))
-    assert report.count("renamed") == len(MODEL)
+    assert report.amount.counts["renamed"] == len(MODEL)
     assert report.totals.norm == 0 == report.totals.relative_norm
     assert row(report, "model.wte.weight").old_name == "wte.weight"
 
 
 def test_a_file_that_came_or_went() -> None:
-    assert compare_checkpoints(absent(), version(MODEL)).count("added") == len(MODEL)
+    assert compare_checkpoints(absent(), version(MODEL)).amount.counts["added"] == len(MODEL)
     gone = compare_checkpoints(version(MODEL), absent())
-    assert gone.count("removed") == len(MODEL)
+    assert gone.amount.counts["removed"] == len(MODEL)
     assert gone.stored == 0
     assert compare_checkpoints(absent(), absent()).identical
 

@@ -9,8 +9,8 @@ import pytest
 from diff_examples import Content, changed, fine_tuned, random_model, tensor, version
 
 from git_theta.diffs import renames
-from git_theta.diffs.compare import _Similar
 from git_theta.diffs.entries import Entry, entries
+from git_theta.diffs.similarity import SimilarValues
 
 
 def found(old: Mapping[str, Content], new: Mapping[str, Content], by_values: bool = False) -> dict[str, str]:
@@ -20,7 +20,7 @@ def found(old: Mapping[str, Content], new: Mapping[str, Content], by_values: boo
     assert after.manifest is not None
     gone = [entry for name, entry in entries(before.manifest).items() if name not in new]
     come = [entry for name, entry in entries(after.manifest).items() if name not in old]
-    return renames.find(gone, come, _Similar(before.open, after.open) if by_values else None)
+    return renames.find(gone, come, SimilarValues(before.open, after.open) if by_values else None)
 
 
 def prefixed(model: Mapping[str, Content], prefix: str) -> dict[str, Content]:
@@ -104,7 +104,7 @@ def test_what_cannot_be_read_is_not_similar() -> None:
     for side in (before, after):
         assert side.manifest is not None
         pairs += entries(side.manifest).values()
-    assert not _Similar(before.open, after.open)(*pairs)
+    assert not SimilarValues(before.open, after.open)(*pairs)
 
 
 @pytest.mark.slow

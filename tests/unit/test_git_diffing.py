@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ from git_theta.cli import entry
 from git_theta.drivers import diff_driver
 from git_theta.errors import ThetaError
 from git_theta.terminal import screen
-from git_theta.terminal.progress_bar import ProgressBar
 from git_theta.versions.places import Place, mode_lines
 
 OID = "19" * 20
@@ -65,45 +63,6 @@ def test_modes() -> None:
     assert mode_lines("", "100644") == ["new file mode 100644"]
     assert mode_lines("100644", "") == ["deleted file mode 100644"]
     assert mode_lines("", "") == []
-
-
-class _Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-class TestProgressBar:
-    def run(self, monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, seconds: list[float]) -> str:
-        clock = iter(seconds)
-        monkeypatch.setenv("TERM", "xterm")
-        monkeypatch.setattr("sys.stderr", stream)
-        monkeypatch.setattr("time.monotonic", lambda: next(clock))
-        with ProgressBar("Comparing m") as bar:
-            for done in range(1, len(seconds)):
-                bar(done, 4)
-        return stream.getvalue()
-
-    def test_comes_after_a_second_and_goes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        written = self.run(monkeypatch, _Terminal(), [0.0, 0.5, 1.5, 1.52])
-        assert written.count("Comparing m") == 1
-        assert " 50 %" in written
-        assert written.endswith("\r\x1b[K")
-
-    def test_not_for_what_is_quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert self.run(monkeypatch, _Terminal(), [0.0, 0.5, 0.9]) == ""
-
-    def test_only_on_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert self.run(monkeypatch, io.StringIO(), [0.0, 5.0, 6.0]) == ""
-
-    def test_goes_when_interrupted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        stream = _Terminal()
-        monkeypatch.setenv("TERM", "xterm")
-        monkeypatch.setattr("sys.stderr", stream)
-        monkeypatch.setattr("git_theta.terminal.progress_bar._PATIENCE", 0.0)
-        with pytest.raises(KeyboardInterrupt), ProgressBar("Comparing m") as bar:
-            bar(1, 2)
-            raise KeyboardInterrupt
-        assert stream.getvalue().endswith("\r\x1b[K")
 
 
 class TestWidth:
