@@ -202,7 +202,7 @@ def _push(repository: Repository, push: Push, say: Say) -> None:
     if not delivery.objects and not delivery.problems and not delivery.lacking:
         say(f"{push.title} has all objects already.")
     elif push.dry_run:
-        say(delivery.text())
+        say(delivery.forecast())
     else:
         if sent := delivery.send(repository):
             say(sent)

@@ -68,7 +68,7 @@ def pre_push(repository: Repository, remote: str, url: str, updates: str, say: C
     if delivery.problems:
         raise delivery.problems[0]
     if push.dry_run and (refs or delivery.objects):
-        say(f"git-theta: {delivery.text()}")
+        say(f"git-theta: {delivery.forecast()}")
     if not push.dry_run:
         quiet = _given(command, "quiet")
         if (sent := delivery.send(repository, quiet)) and not quiet:

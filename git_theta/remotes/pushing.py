@@ -38,9 +38,10 @@ class Delivery:
     notes: list[str] = field(default_factory=list)
     lacking: int = 0
 
-    def text(self) -> str:
+    def forecast(self) -> str:
         """For --dry-run."""
-        return f"would upload {self._objects()} to {self.push.title}"
+        count, size = counted(len(self.objects), "object"), human_size(sum(self.objects.values()))
+        return f"would upload {count}, {size}, to {self.push.title}"
 
     def send(self, repository: Repository, quiet: bool = False) -> str:
         """Bring the objects to the remote, and return what to say of it: nothing where there were none.
@@ -57,10 +58,7 @@ class Delivery:
         size = sum(self.objects.values())
         with Progress("Uploading objects", size, sized=True, quiet=quiet) as progress:
             remote.upload(self.objects, repository.store, progress.advance)
-        return f"Uploaded {self._objects()} to {self.push.title}."
-
-    def _objects(self) -> str:
-        return f"{counted(len(self.objects), 'object')}, {human_size(sum(self.objects.values()))},"
+        return f"Uploaded {counted(len(self.objects), 'object')}, {human_size(size)}, to {self.push.title}."
 
 
 def prepare(repository: Repository, plan: Plan, push: Push) -> Delivery:
