@@ -25,7 +25,7 @@ from git_theta.merging.report import about_factors, about_ranks, explain
 from git_theta.merging.settings import rules_for
 from git_theta.patterns import read
 from git_theta.terminal.interrupts import held_back
-from git_theta.terminal.progress import Progress
+from git_theta.terminal.progress import Progress, aside
 from git_theta.terminal.showing import operand, pathspec, printable
 from git_theta.versions import checkpoint
 
@@ -133,7 +133,9 @@ def _merge(repository: Repository, one: Open, merge: CheckpointMerge, wanted: Wa
             raise ThetaError(f"{printable(one.path)}: {plan.skeleton.reason}", _take_a_side(one))
         merge.fetch(plan, whole=True)
         with Progress(f"Merging {one.path}", sized=True) as progress:
-            applied = merge.apply(plan, device=wanted.device, progress=progress, warn=say, checked_out=True)
+            applied = merge.apply(
+                plan, device=wanted.device, progress=progress, warn=aside(say), checked_out=True
+            )
     except ThetaError as error:
         if not wanted.whole_side:
             error.remedy = error.remedy or _take_a_side(one)

@@ -28,7 +28,7 @@ from git_theta.merging.settings import carried
 from git_theta.merging.trailers import Recorded
 from git_theta.merging.trees import MergedTrees, merge_trees, with_blobs
 from git_theta.patterns import written
-from git_theta.terminal.progress import Progress
+from git_theta.terminal.progress import Progress, aside
 from git_theta.terminal.showing import operand, printable, word
 from git_theta.terminal.units import counted
 
@@ -191,7 +191,7 @@ class Merge:
         try:
             with Progress(f"Merging {one.about.path}", sized=True) as progress:
                 return one.merge.apply(
-                    one.plan, device=self._device, progress=progress, warn=say, checked_out=checked_out
+                    one.plan, device=self._device, progress=progress, warn=aside(say), checked_out=checked_out
                 )
         except ThetaError as error:
             one_by_one = "" if len(self.theirs) == 1 else "one branch after the other: "

@@ -107,6 +107,16 @@ def make_way() -> None:
         one._go()
 
 
+def aside(say: Callable[[str], None]) -> Callable[[str], None]:
+    """The same function, for lines that are written while work goes on."""
+
+    def say_aside(line: str) -> None:
+        make_way()
+        say(line)
+
+    return say_aside
+
+
 def _patience() -> float:
     try:
         return float(os.environ["GIT_PROGRESS_DELAY"])
