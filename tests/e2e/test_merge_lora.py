@@ -8,6 +8,8 @@ from git_repo import GitRepo, safetensors_bytes
 from merge_cases import diverge
 from test_operations import written
 
+from git_theta.terminal.units import percent
+
 A, B, ALPHA = "layer.lora_A.weight", "layer.lora_B.weight", "layer.alpha"
 RANDOM = np.random.default_rng(5)
 
@@ -73,7 +75,7 @@ def test_what_our_rank_cannot_hold_is_said(repo: GitRepo) -> None:
     mean = (product(FULL[1]) + product(FULL[2])) / 2
     values = np.linalg.svd(mean, compute_uv=False)
     lost = np.linalg.norm(values[4:]) / np.linalg.norm(values)
-    assert f"up to {100 * lost:.2g} % of them is lost ({A})" in said
+    assert f"up to {percent(lost)} of them is lost ({A})" in said
     assert abs(off(product(written(repo)), mean) - lost) < 1e-6
 
 
