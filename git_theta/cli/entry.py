@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from git_theta.terminal.interrupts import heed_the_first
+from git_theta.terminal.interrupts import heed_no_more, heed_the_first
 from git_theta.terminal.showing import guard
 
 _ABOUT_PATHSPECS = tuple(f"GIT_{kind}_PATHSPECS" for kind in ("LITERAL", "GLOB", "NOGLOB", "ICASE"))
@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _leave(code)
         return code
     except BaseException as error:
+        if arguments is None:
+            heed_no_more()
         from git_theta.cli.boundary import report
 
         return report(error)

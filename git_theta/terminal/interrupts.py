@@ -31,6 +31,12 @@ def heed_the_first() -> None:
         signal.signal(signal.SIGINT, interrupted)
 
 
+def heed_no_more() -> None:
+    """Let SIGINT be: the process ends already, and another one would only make a mess of that."""
+    if _in_main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class Held:
     """Whether SIGINT came, but was held back."""
 

@@ -111,7 +111,8 @@ def test_a_change_and_its_revert_are_the_identity_up_to_rounding_once(
     back, _ = applied(dtype, bits[2], there, bits[1])
     moved, returned = numbers(dtype, there), numbers(dtype, back)
     # Rounding moved by half a unit in its last place at most, and what returns again.
-    allowed = sum(np.spacing(np.abs(one).astype(np.float32)) / 2 for one in (moved, returned))
+    units = (np.spacing(np.abs(one).astype(np.float32)).astype(np.float64) for one in (moved, returned))
+    allowed = sum(unit / 2 for unit in units)
     assert (np.abs(returned - ours.astype(np.float64)) <= allowed).all()
 
 
