@@ -8,7 +8,7 @@ import subprocess
 from git_theta.errors import ThetaError
 
 OLDEST = (2, 34)
-"""The oldest that the end-to-end tests were run with. GIT_CONFIG_COUNT came with 2.31."""
+"""That of Ubuntu 22.04. Before 2.31 there is no GIT_CONFIG_COUNT."""
 
 INSTALL = f"install Git {'.'.join(map(str, OLDEST))} or newer"
 
