@@ -91,7 +91,9 @@ def _push(repository: Repository, arguments: Sequence[str], given: bytes, say: S
 
 def _report(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
     from git_theta.drivers.commit_report import after_commit
+    from git_theta.merging.records import forget_void
 
+    forget_void(repository)  # while there is one, each commit has to look
     for line in after_commit(repository):
         say(line)
 
@@ -112,9 +114,11 @@ def _look_at_checkout(repository: Repository, arguments: Sequence[str], given: b
 def _report_merge(repository: Repository, arguments: Sequence[str], given: bytes, say: Say) -> None:
     from git_theta.drivers.commit_report import after_merge
     from git_theta.drivers.unfiltered import check
+    from git_theta.merging.records import forget_void
 
     for line in after_merge(repository):
         say(line)
+    forget_void(repository)
     if arguments[:1] != ["1"]:  # a squash, which has not moved HEAD
         check(repository, "ORIG_HEAD", "HEAD")
 

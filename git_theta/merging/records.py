@@ -105,6 +105,19 @@ class Records(Generic[AnyRecord]):
         return self._folder(repository) / f"{name}.json"
 
 
+def forget_void(repository: Repository) -> None:
+    """Remove the records of all kinds that HEAD has moved away from. What is damaged stays, to be seen."""
+    found = list((repository.git_dir / "theta").glob("*/*.json"))
+    current = head(repository) if found else ""
+    for file in found:
+        try:
+            fields = opened(read_regular(file))
+        except OSError:
+            continue
+        if fields is not None and fields.get("head") != current:
+            files.remove(file)
+
+
 def head(repository: Repository) -> str:
     """The commit that HEAD is on; "" before the first one."""
     return repository.run("rev-parse", "--verify", "-q", "HEAD").stdout.decode().strip()
