@@ -23,6 +23,10 @@ from git_theta.updates import residual
 ITEM_SIZES = (1, 2, 4, 8)
 ROW_WIDTHS = (1 << 10, 1 << 14, 1 << 18, CHUNK_BYTES + residual.MARGIN)
 """Widths of residual arrays: of a few sizes only, so that few arrays hold the rows of many tensors."""
+BUNDLE_CHUNK_BYTES = 256 << 10
+"""Of an inner chunk where members share an array: who reads one of them decodes little of the others."""
+
+_CHUNKS = (CHUNK_BYTES, BUNDLE_CHUNK_BYTES)
 
 
 def data_array(itemsize: int) -> str:
@@ -35,9 +39,9 @@ def residual_array(chunk_bytes: int) -> tuple[str, int]:
     return f"residual{width}", width
 
 
-def inner_items(items: int, itemsize: int) -> int:
+def inner_items(items: int, itemsize: int, chunk_bytes: int = CHUNK_BYTES) -> int:
     """Items of one inner chunk of a data array."""
-    return max(1, min(items, CHUNK_BYTES // itemsize))
+    return max(1, min(items, chunk_bytes // itemsize))
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,11 @@ class ArrayInfo:
     @property
     def count(self) -> int:
         return -(-self.length // self.inner)
+
+    @property
+    def version(self) -> int:
+        """The first version of objects with such an array: version 1 has none with small inner chunks."""
+        return 2 if self.planes and self.inner < inner_items(self.length, self.width) else 1
 
     def metadata(self) -> dict[str, Any]:
         codecs: list[dict[str, Any]] = [{"name": "transpose", "configuration": {"order": [1, 0]}}]
@@ -98,7 +107,10 @@ class ArrayInfo:
             planes = sharding["codecs"][0]["name"] == "transpose"
             if not length or width not in (ITEM_SIZES if planes else ROW_WIDTHS):
                 raise ValueError(f"{[length, width]} is not the shape of an array")
-            info = ArrayInfo(length, width, inner_items(length, width) if planes else 1, planes)
+            inner = untrusted.number(sharding["chunk_shape"][0])
+            if inner not in ([inner_items(length, width, size) for size in _CHUNKS] if planes else [1]):
+                raise ValueError(f"{inner} is not the length of an inner chunk")
+            info = ArrayInfo(length, width, inner, planes)
             if info.metadata() != meta:
                 raise ValueError("unexpected metadata")
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from git_theta.errors import DamagedObject, NewerObject
 from git_theta.objects.arrays import ArrayInfo
-from git_theta.objects.container_writer import ABSENT, FORMAT_VERSION
+from git_theta.objects.container_writer import ABSENT, FORMAT_VERSION, version_for
 from git_theta.objects.members import Member
 from git_theta.objects.zip64 import CENTRAL, END, END64, LOCATOR64, ZIP64_EXTRA, Entry
 from git_theta.regular import open_regular
@@ -63,8 +63,6 @@ class Container:
                     f"made by a newer git-theta (version {version} of objects; "
                     f"this git-theta reads {FORMAT_VERSION})"
                 )
-            if version != FORMAT_VERSION:
-                raise DamagedObject(f"the object is of version {version!r}, which there is not")
             self.members = [Member.read(row) for row in attributes["members"]]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise DamagedObject(f"the object's metadata is damaged ({error})") from None
@@ -74,6 +72,8 @@ class Container:
             name, _, rest = entry_name.decode(errors="replace").partition("/")
             if rest == "zarr.json":
                 self._read_array(entries, name, entry_name)
+        if type(version) is not int or version != version_for(self.arrays.values()):
+            raise DamagedObject(f"the object is of version {version!r}, and should not be")
 
     def frame(self, array: str, number: int) -> bytes | None:
         """Inner chunk `number` of an array, compressed; None for one that is all zeros."""

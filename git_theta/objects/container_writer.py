@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import IO, Any
 
@@ -29,9 +29,15 @@ from git_theta.objects.zip64 import (
     Entry,
 )
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The newest; an object says the first one that has all that is in it."""
 ABSENT = (1 << 64) - 1
 """How a shard's index marks an inner chunk that is all fill value."""
+
+
+def version_for(arrays: Iterable[ArrayInfo]) -> int:
+    """The version of an object with these arrays."""
+    return max((info.version for info in arrays), default=1)
 
 
 class ContainerWriter:
@@ -83,7 +89,7 @@ class ContainerWriter:
         """Write the metadata and the ZIP's directory; returns the object's oid and size."""
         for name, info in self._arrays.items():
             self._whole(f"{name}/zarr.json", info.metadata())
-        attributes = {"git-theta": {"version": FORMAT_VERSION, "members": list(members)}}
+        attributes = {"git-theta": {"version": version_for(self._arrays.values()), "members": list(members)}}
         self._whole("zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
         self._directory()
         return self._sha.hexdigest(), self._offset

@@ -18,7 +18,7 @@ from git_theta.dtypes import DType
 from git_theta.errors import DamagedObject, MissingObject
 from git_theta.manifest import StorageLine
 from git_theta.objects import codec
-from git_theta.objects.arrays import ArrayInfo, data_array, inner_items
+from git_theta.objects.arrays import BUNDLE_CHUNK_BYTES, ArrayInfo, data_array, inner_items
 from git_theta.objects.container_writer import ContainerWriter
 from git_theta.objects.members import Member, Slice
 from git_theta.objects.store import LocalStore
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SMALL_BYTES = 64 << 10
-"""Payloads below this share an object with others."""
-_BUNDLE_BYTES = CHUNK_BYTES
+"""Dense data below this share an object with others."""
+_SMALL_UPDATE_BYTES = 1 << 20
+"""So do updates below this: a fine-tune has hundreds of them, and each object costs a remote a request."""
+_BUNDLE_BYTES = 8 << 20
 _BUNDLE_MEMBERS = 4096  # of scalars and empty tensors there may be any number, and each takes metadata
 _AHEAD = 4  # chunks of one tensor that are encoded ahead of the one being written
 
@@ -150,10 +152,11 @@ class TensorWriter:
                 counts[key] = counts.get(key, 0) + member.chunks
                 rows.setdefault(key, []).append(payload.rows)
             members.append(member)
+        chunk_bytes = BUNDLE_CHUNK_BYTES if len(payloads) > 1 else CHUNK_BYTES
         with self._create() as (writer, keep):
             for itemsize in sorted(data):
                 if lengths[itemsize]:
-                    _write_data(writer, np.concatenate(data[itemsize]).view(f"<u{itemsize}"))
+                    _write_data(writer, np.concatenate(data[itemsize]).view(f"<u{itemsize}"), chunk_bytes)
             for (name, width), parts in sorted(rows.items()):
                 writer.begin(name, ArrayInfo(counts[name, width], width, 1, False))
                 for row in chain.from_iterable(parts):
@@ -209,7 +212,7 @@ class TensorWriter:
             for frame in frames:
                 rows.append(frame)
                 nbytes += len(frame or b"")
-                if nbytes >= SMALL_BYTES:
+                if nbytes >= _SMALL_UPDATE_BYTES:
                     return self.write([Payload(member, parameters.arrays, chain(rows, frames))])[0]
         finally:
             frames.close()
@@ -288,8 +291,8 @@ def _as_read_back(parameters: Parameters) -> Parameters:
     )
 
 
-def _write_data(writer: ContainerWriter, items: NDArray[np.unsignedinteger[Any]]) -> None:
-    inner = inner_items(items.size, items.itemsize)
+def _write_data(writer: ContainerWriter, items: NDArray[np.unsignedinteger[Any]], chunk_bytes: int) -> None:
+    inner = inner_items(items.size, items.itemsize, chunk_bytes)
     writer.begin(data_array(items.itemsize), ArrayInfo(items.size, items.itemsize, inner, True))
     for start in range(0, items.size, inner):
         writer.chunk(codec.encode(items[start : start + inner], inner))

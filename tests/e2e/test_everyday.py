@@ -200,3 +200,20 @@ def test_executable_bit_and_time_are_no_change_of_content(history: GitRepo) -> N
     path.chmod(0o755)
     history.git("commit", "-q", "-a", "-m", "executable")
     assert history.head(f"HEAD:{MODEL}") == history.head(f"v1:{MODEL}")
+
+
+def test_a_fine_tune_is_one_object(repo: GitRepo) -> None:
+    """Each object costs a remote a request; so what is small shares one, and is read from it by itself."""
+    tensors = weights(0, count=12, shape=(384, 256))
+    repo.write("model.safetensors", safetensors_bytes(tensors))
+    repo.commit("base")
+    before = set(repo.objects())
+    tuned = safetensors_bytes(changed(tensors))
+    repo.write("model.safetensors", tuned)
+    repo.commit("tuned")
+    (made,) = set(repo.objects()) - before
+    assert made.stat().st_size > 12 * (64 << 10)
+    repo.git("checkout", "-q", "HEAD~")
+    repo.git("checkout", "-q", "main")
+    assert repo.digest("model.safetensors") == digest(tuned)
+    repo.theta("fsck")

@@ -444,7 +444,7 @@ def test_a_disk_that_cannot_be_read_is_damage(monkeypatch: pytest.MonkeyPatch) -
 def test_an_object_of_a_newer_version_is_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("git_theta.objects.container_writer.FORMAT_VERSION", 2)
+    monkeypatch.setattr(ArrayInfo, "version", 3)
     data = write(np.arange(9, dtype="<u4"))
     store = LocalStore(tmp_path / "theta")
     oid = sha256(data).hexdigest()

@@ -22,6 +22,7 @@ from hypothesis.extra.numpy import arrays
 from git_theta.dtypes import _ALL, DType, dtype
 from git_theta.errors import DamagedManifest, DamagedObject, MissingObject, ThetaError
 from git_theta.manifest import StorageLine
+from git_theta.objects.arrays import BUNDLE_CHUNK_BYTES
 from git_theta.objects.reader import Objects
 from git_theta.objects.store import LocalStore
 from git_theta.objects.writer import SMALL_BYTES, Bundle, Payload, TensorWriter
@@ -128,12 +129,24 @@ def test_small_tensors_share_an_object_and_large_ones_have_their_own(shelf: Shel
 def test_a_bundle_is_full_by_bytes_or_by_members(shelf: Shelf) -> None:
     empty = shelf.encode(dtype("F32"), (0,), b"")[1]
     large = shelf.encode(dtype("U8"), (60_000,), bytes(60_000))[1]
-    for payload, most in ((empty, 5000), (large, 80)):
+    for payload, most in ((empty, 5000), (large, 160)):
         assert isinstance(payload, Payload)
         bundle = Bundle()
         while not bundle.full:
             bundle.add(payload)
         assert len(bundle.payloads) < most
+
+
+def test_who_reads_one_of_many_decodes_little_of_the_others(shelf: Shelf) -> None:
+    data = [os.urandom(SMALL_BYTES - 1) for _ in range(12)]
+    encoded = [shelf.encode(dtype("U8"), (len(one),), one) for one in data]
+    (oid,) = {line.oid for line in shelf.put(*(payload for _, payload in encoded))}
+    info = shelf.store.container(oid).arrays["data1"]
+    assert (info.inner, info.version) == (BUNDLE_CHUNK_BYTES, 2)
+    for (digest, _), one in zip(encoded, data, strict=True):
+        assert shelf.read(digest, dtype("U8"), (len(one),)) == one
+    (alone,) = {line.oid for line in shelf.put(*(payload for _, payload in encoded[:2]))}
+    assert shelf.store.container(alone).arrays["data1"].version == 1  # as every program has read it
 
 
 def test_what_is_written_is_what_its_line_says(shelf: Shelf) -> None:

@@ -86,7 +86,7 @@ class Reader:
     ) -> np.ndarray:
         widths = (1024, 16384, 262144, 4194368)
         width = next(w for w in widths if w >= min(CHUNK, size) + 64)
-        _, rows = found.rows(f"residual{width}")
+        _, _, rows = found.rows(f"residual{width}")
         step, result = CHUNK // predicted.itemsize, []
         for number, start in enumerate(range(0, predicted.size, step)):
             part, row = predicted[start : start + step], rows[member["residual"] + number]

@@ -32,31 +32,40 @@ class Object:
         need(entries[-1].filename == "zarr.json", "the group stands last")
         group = json.loads(self._zip.read("zarr.json"))
         attributes = group["attributes"]["git-theta"]
-        need((group["zarr_format"], group["node_type"], attributes["version"]) == (3, "group", 1), "a group")
+        need((group["zarr_format"], group["node_type"]) == (3, "group"), "a group")
+        need(attributes["version"] in (1, 2), "another version")
+        self._version = attributes["version"]
         self.members = attributes["members"]
 
-    def rows(self, name: str) -> tuple[int, list[bytes | None]]:
-        """The length of an array, and its inner chunks, compressed; None for those that are not there."""
+    def rows(self, name: str) -> tuple[int, int, list[bytes | None]]:
+        """The length of an array, and of its inner chunks; these, compressed; None for what is not there."""
         meta = json.loads(self._zip.read(f"{name}/zarr.json"))
         length, width = meta["shape"]
-        inner = min(length, CHUNK // width) if name.startswith("data") else 1
+        sharding = meta["codecs"][0]["configuration"]
+        inner = sharding["chunk_shape"][0]
+        small = self._version == 2 and inner == min(length, 262144 // width)
+        wanted = min(length, CHUNK // width) if name.startswith("data") else 1
+        need(inner == wanted or (small and name.startswith("data")), "the inner chunks of an array")
         count = -(-length // inner)
         grid = meta["chunk_grid"]["configuration"]["chunk_shape"]
         need(grid == [count * inner, width] and meta["fill_value"] == 0, "the grid of an array")
-        sharding = meta["codecs"][0]["configuration"]
         names = [codec["name"] for codec in sharding["codecs"]]
         need(names == ["transpose", "bytes", "zstd"][name.startswith("residual") :], "codecs")
         need(sharding["chunk_shape"] == [inner, width] and name.endswith(str(width)), "an array")
         shard = self._zip.read(f"{name}/c/0/0")
         ranges = struct.iter_unpack("<QQ", shard[len(shard) - 16 * count :])
-        return length, [None if start == (1 << 64) - 1 else shard[start : start + n] for start, n in ranges]
+        return (
+            length,
+            inner,
+            [None if start == (1 << 64) - 1 else shard[start : start + n] for start, n in ranges],
+        )
 
     def items(self, width: int, start: int, count: int) -> np.ndarray:
         """Items of a data array."""
         if not count:
             return np.empty(0, f"<u{width}")
-        length, frames = self.rows(f"data{width}")
-        inner, found = min(length, CHUNK // width), []
+        length, inner, frames = self.rows(f"data{width}")
+        found = []
         need(start + count <= length, "items outside")
         for frame in frames:
             planes = unzstd(frame, width * inner) if frame else bytes(width * inner)
