@@ -45,7 +45,7 @@ def test_text_starts_nothing(history: GitRepo, called: Path, options: tuple[str,
     stage(history, "notes.txt", b"one\n")
     commit(history, called)
     stage(history, "notes.txt", b'two, "git-theta"\n')
-    stage(history, "a name\nof two lines", b"x")
+    stage(history, "Gewichte ä b", b"x")
     assert commit(history, called, *options) == []
     history.git("rm", "-q", "--cached", "notes.txt")
     assert commit(history, called) == []
@@ -67,6 +67,18 @@ def test_what_can_be_a_checkpoint_is_looked_at(history: GitRepo, called: Path) -
         stage(history, name, data)
         assert commit(history, called) == list(hooks), name
     history.git("rm", "-q", "--cached", MODEL)
+    assert commit(history, called) == list(HOOKS[:2])
+
+
+def test_what_counts_is_what_is_staged(history: GitRepo, called: Path) -> None:
+    history.write(".gitattributes", "")
+    history.write("sub/.gitattributes", "* !filter\n")
+    stage(history, "sub/m.safetensors", b"raw")
+    assert commit(history, called) == list(HOOKS[:2])
+
+
+def test_names_that_git_quotes_are_looked_at(history: GitRepo, called: Path) -> None:
+    stage(history, 'a "name"\nof two lines', b"x")
     assert commit(history, called) == list(HOOKS[:2])
 
 
