@@ -13,11 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import update_fixtures
 from blake3 import blake3
-
-FOLDER = Path(__file__).parent / "fixtures" / "updates"
-sys.path.insert(0, str(FOLDER))
-from fixture import decoded  # noqa: E402
+from update_fixtures import FOLDER, decoded
 
 FIXTURES = sorted(FOLDER.glob("*.json"))
 
@@ -39,7 +37,7 @@ def test_the_number_of_threads_makes_no_difference(threads: str) -> None:
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
     paths = [path for path in FIXTURES if path.stem.startswith("low-rank")]
     result = subprocess.run(
-        [sys.executable, FOLDER / "fixture.py", *paths],
+        [sys.executable, update_fixtures.__file__, *paths],
         env={**os.environ, **dict.fromkeys(names, threads)},
         check=True,
         capture_output=True,
