@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 FUZZ = Path(__file__).parent
-sys.path[:0] = [str(FUZZ), str(FUZZ.parent / "unit")]
+sys.path[:0] = [str(FUZZ), str(FUZZ.parent / "support")]
 
 from filter_examples import Workshop, model, weights  # noqa: E402
 

@@ -36,7 +36,6 @@ def check(guide: Guide, before: ArrayTensor, expected: np.ndarray) -> None:
         assert stored.residual_bytes < share * before.dtype.nbytes(before.shape) + 400
 
 
-@pytest.mark.parametrize("d", [BF16, F32], ids=lambda d: d.name)
 @pytest.mark.parametrize(
     ("config", "scale"),
     [
@@ -51,14 +50,16 @@ def check(guide: Guide, before: ArrayTensor, expected: np.ndarray) -> None:
         (None, 1),
     ],
 )
-def test_peft_lora(d: DType, config: dict[str, object] | None, scale: float) -> None:
-    before = weights(d, (96, 80))
-    a, b = factor(4, 80, seed=1), factor(96, 4, seed=2)
-    adapter = {f"{PEFT}.lora_A.weight": a, f"{PEFT}.lora_B.weight": b}
-    found = adapter_files.guides(adapter, config, {NAME: (96, 80), "other.weight": (3,)})
-    assert list(found) == [NAME]
-    product = numbers_of(b).astype(np.float64) @ numbers_of(a) * scale
-    check(found[NAME], before, numbers_of(before) + product)
+def test_peft_lora(config: dict[str, object] | None, scale: float, subtests: pytest.Subtests) -> None:
+    for d in (BF16, F32):
+        with subtests.test(kind=d.name):
+            before = weights(d, (96, 80))
+            a, b = factor(4, 80, seed=1), factor(96, 4, seed=2)
+            adapter = {f"{PEFT}.lora_A.weight": a, f"{PEFT}.lora_B.weight": b}
+            found = adapter_files.guides(adapter, config, {NAME: (96, 80), "other.weight": (3,)})
+            assert list(found) == [NAME]
+            product = numbers_of(b).astype(np.float64) @ numbers_of(a) * scale
+            check(found[NAME], before, numbers_of(before) + product)
 
 
 def test_without_its_configuration_a_lora_is_fitted_to_the_result() -> None:
@@ -235,17 +236,18 @@ def test_bias_of_a_lora(weight: float) -> None:
         ("emb.trainable_tokens_delta", {"peft_type": "TRAINABLE_TOKENS", "token_indices": [7, 2]}),
     ],
 )
-@pytest.mark.parametrize("d", [BF16, F32], ids=lambda d: d.name)
-def test_trained_tokens(name: str, config: dict[str, object], d: DType) -> None:
+def test_trained_tokens(name: str, config: dict[str, object], subtests: pytest.Subtests) -> None:
     """peft holds the rows themselves."""
-    before, rows = weights(d, (9, 80)), factor(2, 80, seed=1)
-    tensors = {f"base_model.model.model.{name}": rows}
-    guide = adapter_files.guides(tensors, config, {"model.emb.weight": (9, 80)})
-    expected = numbers_of(before).astype(np.float64)
-    expected[[7, 2]] = numbers_of(rows)
-    check(guide["model.emb.weight"], before, expected)
-    half = (numbers_of(before).astype(np.float64) + expected) / 2
-    check(guide["model.emb.weight"].times(0.5), before, half)
+    for d in (BF16, F32):
+        with subtests.test(kind=d.name):
+            before, rows = weights(d, (9, 80)), factor(2, 80, seed=1)
+            tensors = {f"base_model.model.model.{name}": rows}
+            guide = adapter_files.guides(tensors, config, {"model.emb.weight": (9, 80)})
+            expected = numbers_of(before).astype(np.float64)
+            expected[[7, 2]] = numbers_of(rows)
+            check(guide["model.emb.weight"], before, expected)
+            half = (numbers_of(before).astype(np.float64) + expected) / 2
+            check(guide["model.emb.weight"].times(0.5), before, half)
 
 
 LORA = {f"{PEFT}.lora_A.weight": factor(4, 80, seed=1), f"{PEFT}.lora_B.weight": factor(96, 4, seed=2)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from git_theta.dtypes import dtype
 from git_theta.values import from_float, is_number, to_float
 
 NUMBERS = [kind.name for kind in all_dtypes() if is_number(kind)]
+FLOATS = [kind for kind in NUMBERS if dtype(kind).kind == "float"]
 
 
 def reference(old: np.ndarray, new: np.ndarray, kind: str) -> blocks.Sums:
@@ -68,24 +70,25 @@ def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return request.param
 
 
-@pytest.mark.parametrize("kind", NUMBERS)
-def test_any_bits_of_any_dtype(kind: str, block: int) -> None:
-    old = random_bits(kind, 10_000, 1)
-    new = old.copy()
-    new[::3] = random_bits(kind, new[::3].size, 2)
-    with np.errstate(all="ignore"):
-        expected = reference(old, new, kind)
-    check(blocks.compare_bits(old, dtype(kind), new, dtype(kind)), expected)
+def test_any_bits_of_any_dtype(block: int, subtests: pytest.Subtests) -> None:
+    for kind in NUMBERS:
+        with subtests.test(kind=kind):
+            old = random_bits(kind, 10_000, 1)
+            new = old.copy()
+            new[::3] = random_bits(kind, new[::3].size, 2)
+            with np.errstate(all="ignore"):
+                expected = reference(old, new, kind)
+            check(blocks.compare_bits(old, dtype(kind), new, dtype(kind)), expected)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in NUMBERS if dtype(kind).kind == "float"])
-@pytest.mark.parametrize("items", [0, 1, 1023, 1024, 1025, 9001])
-def test_weights(kind: str, items: int, block: int) -> None:
-    rng = np.random.default_rng(items)
-    weights = 0.1 * rng.standard_normal(items)
-    old = from_float(weights, dtype(kind))
-    new = from_float(weights + 0.01 * rng.standard_normal(items), dtype(kind))
-    check(blocks.compare_bits(old, dtype(kind), new, dtype(kind)), reference(old, new, kind), 2e-7)
+def test_weights(block: int, subtests: pytest.Subtests) -> None:
+    for kind, items in product(FLOATS, [0, 1, 1023, 1024, 1025, 9001]):
+        with subtests.test(kind=kind, items=items):
+            rng = np.random.default_rng(items)
+            weights = 0.1 * rng.standard_normal(items)
+            old = from_float(weights, dtype(kind))
+            new = from_float(weights + 0.01 * rng.standard_normal(items), dtype(kind))
+            check(blocks.compare_bits(old, dtype(kind), new, dtype(kind)), reference(old, new, kind), 2e-7)
 
 
 def test_against_torch() -> None:
@@ -240,10 +243,13 @@ def test_sums_of_parts_are_the_sums_of_all(parts: list[list[float]]) -> None:
     check(blocks.total([sums(array) for array in arrays]), sums(np.concatenate(arrays)), 1e-12)
 
 
-@pytest.mark.parametrize("kind", ["BF16", "F32", "F64", "I64", "C64", "U8"])
-def test_norm(kind: str) -> None:
-    bits = random_bits(kind, 5000, 5)
-    values = to_float(bits, dtype(kind))
-    values = values[np.isfinite(values)].astype(np.longdouble)
-    assert blocks.norm(bits, dtype(kind)) == pytest.approx(float(np.sqrt((values * values).sum())), rel=1e-6)
-    assert blocks.norm(bits[:0], dtype(kind)) == 0
+def test_norm(subtests: pytest.Subtests) -> None:
+    for kind in ("BF16", "F32", "F64", "I64", "C64", "U8"):
+        with subtests.test(kind=kind):
+            bits = random_bits(kind, 5000, 5)
+            values = to_float(bits, dtype(kind))
+            values = values[np.isfinite(values)].astype(np.longdouble)
+            assert blocks.norm(bits, dtype(kind)) == pytest.approx(
+                float(np.sqrt((values * values).sum())), rel=1e-6
+            )
+            assert blocks.norm(bits[:0], dtype(kind)) == 0

@@ -22,25 +22,26 @@ def change_of(old: Content, new: Content, **options: bool) -> Change:
     return compare(TwoTensors(opened(old), opened(new)), **options)
 
 
-@pytest.mark.parametrize("kind", ["BF16", "F16", "F32", "F64", "F8_E4M3", "F8_E5M2"])
-def test_against_numpy(kind: str) -> None:
-    rng = np.random.default_rng(0)
-    old = tensor(kind, rng.standard_normal((70, 90)))
-    new = tensor(kind, values(old) + 0.1 * rng.standard_normal((70, 90)))
-    a, b = values(old), values(new)
-    found = change_of(old, new)
-    assert found.elements == 6300
-    assert found.changed == np.count_nonzero(a != b)
-    assert found.norm == pytest.approx(np.linalg.norm(b - a), rel=1e-6)
-    assert found.old_norm == pytest.approx(np.linalg.norm(a), rel=1e-6)
-    assert found.new_norm == pytest.approx(np.linalg.norm(b), rel=1e-6)
-    assert found.relative_norm == pytest.approx(np.linalg.norm(b - a) / np.linalg.norm(a), rel=1e-6)
-    assert found.rms == pytest.approx(np.sqrt(((b - a) ** 2).mean()), rel=1e-6)
-    assert found.max_abs == pytest.approx(np.abs(b - a).max(), rel=1e-6)
-    assert found.changed_fraction == pytest.approx((a != b).mean())
-    assert found.cosine == pytest.approx(
-        float(a.ravel() @ b.ravel() / np.linalg.norm(a) / np.linalg.norm(b)), abs=1e-7
-    )
+def test_against_numpy(subtests: pytest.Subtests) -> None:
+    for kind in ("BF16", "F16", "F32", "F64", "F8_E4M3", "F8_E5M2"):
+        with subtests.test(kind=kind):
+            rng = np.random.default_rng(0)
+            old = tensor(kind, rng.standard_normal((70, 90)))
+            new = tensor(kind, values(old) + 0.1 * rng.standard_normal((70, 90)))
+            a, b = values(old), values(new)
+            found = change_of(old, new)
+            assert found.elements == 6300
+            assert found.changed == np.count_nonzero(a != b)
+            assert found.norm == pytest.approx(np.linalg.norm(b - a), rel=1e-6)
+            assert found.old_norm == pytest.approx(np.linalg.norm(a), rel=1e-6)
+            assert found.new_norm == pytest.approx(np.linalg.norm(b), rel=1e-6)
+            assert found.relative_norm == pytest.approx(np.linalg.norm(b - a) / np.linalg.norm(a), rel=1e-6)
+            assert found.rms == pytest.approx(np.sqrt(((b - a) ** 2).mean()), rel=1e-6)
+            assert found.max_abs == pytest.approx(np.abs(b - a).max(), rel=1e-6)
+            assert found.changed_fraction == pytest.approx((a != b).mean())
+            assert found.cosine == pytest.approx(
+                float(a.ravel() @ b.ravel() / np.linalg.norm(a) / np.linalg.norm(b)), abs=1e-7
+            )
 
 
 def test_a_tensor_of_many_ranges(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -38,11 +40,11 @@ def found(kind: str, old: np.ndarray, new: np.ndarray, columns: int = COLUMNS, s
     return rank.rank([piece for piece in pieces if piece is not None], columns)
 
 
-@pytest.mark.parametrize("kind", ["BF16", "F16", "F32"])
-@pytest.mark.parametrize("number", [1, 4, 16, 33])
-def test_a_lora_has_its_rank(kind: str, number: int) -> None:
-    old, new = matrices(kind, low_rank(number))
-    assert found(kind, old, new) == number
+def test_a_lora_has_its_rank(subtests: pytest.Subtests) -> None:
+    for kind, number in product(("BF16", "F16", "F32"), (1, 4, 16, 33)):
+        with subtests.test(kind=kind, number=number):
+            old, new = matrices(kind, low_rank(number))
+            assert found(kind, old, new) == number
 
 
 @pytest.mark.parametrize("step", [100 * COLUMNS, 100 * COLUMNS + 57, 90 * COLUMNS - 1])
@@ -65,12 +67,13 @@ def test_many_pieces_of_the_same_directions() -> None:
     assert found("F32", old, new, columns=96, step=40 * 96) == 8
 
 
-@pytest.mark.parametrize("kind", ["BF16", "F16"])
-def test_both_sides_can_have_been_rounded(kind: str) -> None:
+def test_both_sides_can_have_been_rounded(subtests: pytest.Subtests) -> None:
     """From a model in float32 that was rounded before and after."""
-    weights = 0.02 * np.random.default_rng(0).standard_normal((ROWS, COLUMNS))
-    old, new = (from_float(side.ravel(), dtype(kind)) for side in (weights, weights + low_rank(4)))
-    assert found(kind, old, new) == 4
+    for kind in ("BF16", "F16"):
+        with subtests.test(kind=kind):
+            weights = 0.02 * np.random.default_rng(0).standard_normal((ROWS, COLUMNS))
+            old, new = (from_float(side.ravel(), dtype(kind)) for side in (weights, weights + low_rank(4)))
+            assert found(kind, old, new) == 4
 
 
 def test_noise_has_no_low_rank() -> None:

@@ -14,23 +14,24 @@ from git_theta.tensors import ArrayTensor, Tensor
 from git_theta.values import is_number
 
 
-@pytest.mark.parametrize("kind", ["BF16", "F16", "F32", "F64", "F8_E4M3", "I8", "U16", "I64", "BOOL"])
 @pytest.mark.parametrize("step", [1000, 4 << 20])
-def test_against_numpy(kind: str, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "CHUNK_BYTES", step)
-    monkeypatch.setattr(blocks, "BLOCK", step // 8)
-    rng = np.random.default_rng(0)
-    content = tensor(kind, rng.integers(0, 2 if kind == "BOOL" else 100, (50, 60)))
-    if dtype(kind).kind == "float":
-        content = tensor(kind, 5 + rng.standard_normal((50, 60)) * (rng.random((50, 60)) < 0.9))
-    found, known = statistics(opened(content)), values(content)
-    assert found.elements == 3000
-    assert found.zeros == np.count_nonzero(known == 0)
-    assert found.norm == pytest.approx(np.linalg.norm(known), rel=1e-12)
-    assert found.mean == pytest.approx(known.mean(), rel=1e-12)
-    assert found.std == pytest.approx(known.std(), rel=1e-9)
-    assert (found.minimum, found.maximum) == (known.min(), known.max())
-    assert found.sparsity == found.zeros / 3000
+def test_against_numpy(step: int, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests) -> None:
+    for kind in ("BF16", "F16", "F32", "F64", "F8_E4M3", "I8", "U16", "I64", "BOOL"):
+        with subtests.test(kind=kind):
+            monkeypatch.setattr(metrics, "CHUNK_BYTES", step)
+            monkeypatch.setattr(blocks, "BLOCK", step // 8)
+            rng = np.random.default_rng(0)
+            content = tensor(kind, rng.integers(0, 2 if kind == "BOOL" else 100, (50, 60)))
+            if dtype(kind).kind == "float":
+                content = tensor(kind, 5 + rng.standard_normal((50, 60)) * (rng.random((50, 60)) < 0.9))
+            found, known = statistics(opened(content)), values(content)
+            assert found.elements == 3000
+            assert found.zeros == np.count_nonzero(known == 0)
+            assert found.norm == pytest.approx(np.linalg.norm(known), rel=1e-12)
+            assert found.mean == pytest.approx(known.mean(), rel=1e-12)
+            assert found.std == pytest.approx(known.std(), rel=1e-9)
+            assert (found.minimum, found.maximum) == (known.min(), known.max())
+            assert found.sparsity == found.zeros / 3000
 
 
 def test_a_large_mean_hides_no_variance() -> None:
@@ -58,9 +59,10 @@ def test_scalars_and_empty_tensors() -> None:
     assert empty.sparsity == 0
 
 
-@pytest.mark.parametrize("kind", [kind.name for kind in all_dtypes() if not is_number(kind)])
-def test_dtypes_without_arithmetic(kind: str) -> None:
-    assert statistics(opened((kind, (8,), bytes(8)))) == Statistics(8 * 8 // dtype(kind).bits)
+def test_dtypes_without_arithmetic(subtests: pytest.Subtests) -> None:
+    for kind in [one.name for one in all_dtypes() if not is_number(one)]:
+        with subtests.test(kind=kind):
+            assert statistics(opened((kind, (8,), bytes(8)))) == Statistics(8 * 8 // dtype(kind).bits)
 
 
 def test_many_tensors_in_order() -> None:

@@ -60,41 +60,45 @@ def check(found: Agreement, expected: Agreement) -> None:
     assert found.product == pytest.approx(expected.product, abs=slack)
 
 
-@pytest.mark.parametrize("kind", ["BF16", "F16", "F32", "F64", "F8_E4M3", "I16", "I64"])
 @pytest.mark.parametrize("block", [2048, blocks.BLOCK])
-def test_against_numpy(kind: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "BLOCK", block)
-    rng = np.random.default_rng(0)
-    scale = 100 if kind[0] == "I" else 1
-    base = np.rint(scale * rng.standard_normal(5000)) if kind[0] == "I" else rng.standard_normal(5000)
-    sides = [tensor(kind, base.astype(int) if kind[0] == "I" else base)]
-    for _ in range(2):
-        step = np.where(rng.random(5000) < 0.5, scale * rng.standard_normal(5000), 0)
-        moved = values(sides[0]) + step
-        sides.append(tensor(kind, moved.astype(int) if kind[0] == "I" else moved))
-    bits = [np.frombuffer(side[2], dtype(kind).storage) for side in sides]
-    expected = reference(*(values(side) for side in sides))
-    moved = [side != bits[0] for side in bits[1:]]
-    counts = [int(mask.sum()) for mask in (*moved, moved[0] & moved[1])]  # 0.0 to -0.0 is a change, too
-    names = ("ours_changed", "theirs_changed", "both_changed")
-    expected = replace(expected, **dict(zip(names, counts, strict=True)))
-    check(tasks.compare_bits(*bits, dtype(kind)), expected)
+def test_against_numpy(block: int, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests) -> None:
+    for kind in ("BF16", "F16", "F32", "F64", "F8_E4M3", "I16", "I64"):
+        with subtests.test(kind=kind):
+            monkeypatch.setattr(blocks, "BLOCK", block)
+            rng = np.random.default_rng(0)
+            scale = 100 if kind[0] == "I" else 1
+            base = np.rint(scale * rng.standard_normal(5000)) if kind[0] == "I" else rng.standard_normal(5000)
+            sides = [tensor(kind, base.astype(int) if kind[0] == "I" else base)]
+            for _ in range(2):
+                step = np.where(rng.random(5000) < 0.5, scale * rng.standard_normal(5000), 0)
+                moved = values(sides[0]) + step
+                sides.append(tensor(kind, moved.astype(int) if kind[0] == "I" else moved))
+            bits = [np.frombuffer(side[2], dtype(kind).storage) for side in sides]
+            expected = reference(*(values(side) for side in sides))
+            moved = [side != bits[0] for side in bits[1:]]
+            counts = [
+                int(mask.sum()) for mask in (*moved, moved[0] & moved[1])
+            ]  # 0.0 to -0.0 is a change, too
+            names = ("ours_changed", "theirs_changed", "both_changed")
+            expected = replace(expected, **dict(zip(names, counts, strict=True)))
+            check(tasks.compare_bits(*bits, dtype(kind)), expected)
 
 
-@pytest.mark.parametrize("kind", [kind.name for kind in all_dtypes() if is_number(kind)])
-def test_any_bits(kind: str) -> None:
-    form = dtype(kind)
-    rng = np.random.default_rng(0)
-    bits = [np.frombuffer(rng.bytes(1000 * form.itemsize), form.storage) for _ in range(3)]
-    found = tasks.compare_bits(*bits, form)
-    assert found.elements == 1000 // form.components
-    with np.errstate(invalid="ignore"):
-        numbers = [to_float(side, form).astype(np.float64) for side in bits]
-    finite = np.logical_and.reduce([np.isfinite(side) for side in numbers])
-    base = np.where(finite, numbers[0], 0)
-    with np.errstate(over="ignore"):
-        expected = float(np.sqrt((base.astype(np.longdouble) ** 2).sum()))
-    assert found.base_norm == pytest.approx(expected, rel=1e-6)
+def test_any_bits(subtests: pytest.Subtests) -> None:
+    for kind in [one.name for one in all_dtypes() if is_number(one)]:
+        with subtests.test(kind=kind):
+            form = dtype(kind)
+            rng = np.random.default_rng(0)
+            bits = [np.frombuffer(rng.bytes(1000 * form.itemsize), form.storage) for _ in range(3)]
+            found = tasks.compare_bits(*bits, form)
+            assert found.elements == 1000 // form.components
+            with np.errstate(invalid="ignore"):
+                numbers = [to_float(side, form).astype(np.float64) for side in bits]
+            finite = np.logical_and.reduce([np.isfinite(side) for side in numbers])
+            base = np.where(finite, numbers[0], 0)
+            with np.errstate(over="ignore"):
+                expected = float(np.sqrt((base.astype(np.longdouble) ** 2).sum()))
+            assert found.base_norm == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_sign_conflict_is_one_whatever_the_size() -> None:

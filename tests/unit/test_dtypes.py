@@ -11,53 +11,61 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from git_theta import dtypes
-from git_theta.dtypes import _ALL, DType, dtype, from_numpy, from_torch
+from git_theta.dtypes import _ALL, dtype, from_numpy, from_torch
 from git_theta.errors import ThetaError
 
 
-@pytest.mark.parametrize("kind", _ALL, ids=lambda kind: kind.name)
-class TestEach:
-    def test_is_found_by_its_names(self, kind: DType) -> None:
-        assert dtype(kind.name) is kind
-        if kind.torch:
-            assert from_torch(kind.torch) is kind
-        if kind.numpy:
-            assert from_numpy(kind.numpy) is kind
+def test_each_is_found_by_its_names(subtests: pytest.Subtests) -> None:
+    for kind in _ALL:
+        with subtests.test(kind=kind.name):
+            assert dtype(kind.name) is kind
+            if kind.torch:
+                assert from_torch(kind.torch) is kind
+            if kind.numpy:
+                assert from_numpy(kind.numpy) is kind
 
-    def test_has_the_width_that_numpy_says(self, kind: DType) -> None:
-        assert np.dtype(kind.storage).itemsize == kind.itemsize
-        assert np.dtype(kind.storage).kind == "u"
-        if kind.numpy:
-            there = np.dtype(kind.numpy)
-            assert (there.name, 8 * there.itemsize) == (kind.numpy, kind.bits)
-            assert there.itemsize == kind.itemsize * kind.components
-            kinds = {"float": "f", "int": "i", "uint": "u", "bool": "b", "complex": "c"}
-            assert there.kind == kinds[kind.kind]
 
-    def test_has_a_float_s_parts(self, kind: DType) -> None:
-        if kind.kind in ("float", "complex"):
+def test_each_has_the_width_that_numpy_says(subtests: pytest.Subtests) -> None:
+    kinds = {"float": "f", "int": "i", "uint": "u", "bool": "b", "complex": "c"}
+    for kind in _ALL:
+        with subtests.test(kind=kind.name):
+            assert np.dtype(kind.storage).itemsize == kind.itemsize
+            assert np.dtype(kind.storage).kind == "u"
+            if kind.numpy:
+                there = np.dtype(kind.numpy)
+                assert (there.name, 8 * there.itemsize) == (kind.numpy, kind.bits)
+                assert there.itemsize == kind.itemsize * kind.components
+                assert there.kind == kinds[kind.kind]
+
+
+def test_floats_have_their_parts(subtests: pytest.Subtests) -> None:
+    for kind in [one for one in _ALL if one.kind in ("float", "complex")]:
+        with subtests.test(kind=kind.name):
             assert 1 + kind.exponent + kind.mantissa == kind.bits // kind.components
             if kind.name not in ("F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2", "F8_E5M2FNUZ", "BF16", "C32"):
                 info = np.finfo(kind.numpy)
                 assert (info.nmant, info.iexp) == (kind.mantissa, kind.exponent)
 
-    @given(shape=st.lists(st.integers(0, 50), max_size=4).map(tuple))
-    def test_takes_whole_items(self, kind: DType, shape: tuple[int, ...]) -> None:
-        elements = int(np.prod(shape))
+
+@given(shape=st.lists(st.integers(0, 50), max_size=4).map(tuple))
+def test_each_takes_whole_items(shape: tuple[int, ...]) -> None:
+    elements = int(np.prod(shape))
+    for kind in _ALL:
         nbytes = kind.nbytes(shape)
-        assert nbytes * 8 - elements * kind.bits in range(8)
-        assert nbytes % kind.itemsize == 0
-        assert kind.nbytes(()) == max(1, kind.bits // 8)
+        assert nbytes * 8 - elements * kind.bits in range(8), kind.name
+        assert nbytes % kind.itemsize == 0, kind.name
+        assert kind.nbytes(()) == max(1, kind.bits // 8), kind.name
 
 
-@pytest.mark.parametrize("kind", [kind for kind in _ALL if kind.torch], ids=lambda kind: kind.name)
-def test_torch_agrees(kind: DType) -> None:
+def test_torch_agrees(subtests: pytest.Subtests) -> None:
     torch = pytest.importorskip("torch")
-    there = getattr(torch, kind.torch)
-    assert there.itemsize * 8 == (kind.bits if kind.bits >= 8 else 2 * kind.bits)
-    assert there.is_complex == (kind.kind == "complex")
-    if kind.kind != "raw":
-        assert there.is_floating_point == (kind.kind == "float")
+    for kind in [one for one in _ALL if one.torch]:
+        with subtests.test(kind=kind.name):
+            there = getattr(torch, kind.torch)
+            assert there.itemsize * 8 == (kind.bits if kind.bits >= 8 else 2 * kind.bits)
+            assert there.is_complex == (kind.kind == "complex")
+            if kind.kind != "raw":
+                assert there.is_floating_point == (kind.kind == "float")
 
 
 def test_names_are_those_of_safetensors() -> None:

@@ -7,6 +7,7 @@ import io
 import os
 import threading
 from collections.abc import Callable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -705,31 +706,32 @@ class TestAllowance:
         assert min(taken) == 64 << 10
 
 
-@pytest.mark.parametrize("kind", ["U8", "BF16", "F64", "C128", "F4"])
-@pytest.mark.parametrize("nbytes", [0, 16, CHUNK_BYTES - 16, CHUNK_BYTES, CHUNK_BYTES + 16])
-def test_held_and_spooled_tensors_read_the_same(kind: str, nbytes: int, tmp_path: Path) -> None:
-    data = (np.arange(nbytes, dtype=np.uint32) % 251).astype(np.uint8).tobytes()
-    count = nbytes * 8 // dtype(kind).bits
-    path = tmp_path / "file"
-    path.write_bytes(b"xyz" + data)
-    span = Span("a", dtype(kind), (count,), 3)
-    in_memory = ArrayTensor(dtype(kind), (count,), data)
-    tensor = HeldTensor(span)
-    assert tensor.fill(Content(Bytes(data))) == nbytes
-    with path.open("rb") as file:
-        spooled = FileTensor(span, file)
-        edge = CHUNK_BYTES // dtype(kind).itemsize
-        ranges = {(0, 0), (0, 1), (edge - 1, edge), (edge - 1, edge + 1), (0, in_memory.items)}
-        for start, stop in ranges:
-            if stop <= in_memory.items:
-                wanted = in_memory.read(start, stop)
-                for one in (tensor, spooled):
-                    out = np.zeros(stop - start, wanted.dtype)
-                    assert one.read(start, stop, out) is out
-                    assert np.array_equal(out, wanted)
-                    assert np.array_equal(one.read(start, stop), wanted)
-        assert tensor.digest() == spooled.digest()
-    tensor.release()
+def test_held_and_spooled_tensors_read_the_same(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    sizes = 0, 16, CHUNK_BYTES - 16, CHUNK_BYTES, CHUNK_BYTES + 16
+    for kind, nbytes in product(("U8", "BF16", "F64", "C128", "F4"), sizes):
+        with subtests.test(kind=kind, nbytes=nbytes):
+            data = (np.arange(nbytes, dtype=np.uint32) % 251).astype(np.uint8).tobytes()
+            count = nbytes * 8 // dtype(kind).bits
+            path = tmp_path / "file"
+            path.write_bytes(b"xyz" + data)
+            span = Span("a", dtype(kind), (count,), 3)
+            in_memory = ArrayTensor(dtype(kind), (count,), data)
+            tensor = HeldTensor(span)
+            assert tensor.fill(Content(Bytes(data))) == nbytes
+            with path.open("rb") as file:
+                spooled = FileTensor(span, file)
+                edge = CHUNK_BYTES // dtype(kind).itemsize
+                ranges = {(0, 0), (0, 1), (edge - 1, edge), (edge - 1, edge + 1), (0, in_memory.items)}
+                for start, stop in ranges:
+                    if stop <= in_memory.items:
+                        wanted = in_memory.read(start, stop)
+                        for one in (tensor, spooled):
+                            out = np.zeros(stop - start, wanted.dtype)
+                            assert one.read(start, stop, out) is out
+                            assert np.array_equal(out, wanted)
+                            assert np.array_equal(one.read(start, stop), wanted)
+                assert tensor.digest() == spooled.digest()
+            tensor.release()
 
 
 def test_a_spool_that_became_shorter_is_an_error(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import format_reader
 import numpy as np
 import pytest
 from blake3 import blake3
@@ -20,6 +21,7 @@ from format_reader.dtypes import BITS, width_of
 from format_reader.kinds import predict
 from format_reader.manifests import read_manifest
 from format_reader.residuals import corrected, from_gaps
+from update_fixtures import FOLDER, array_of, base_of, made_bits
 
 from git_theta import dtypes
 from git_theta.manifest import parse
@@ -28,16 +30,13 @@ from git_theta.settings import Settings
 from git_theta.updates import registry, residual
 from git_theta.values import from_float, to_float
 
-HERE = Path(__file__).parent
-PAGE = (HERE.parents[1] / "docs" / "format.md").read_text()
-FIXTURES = sorted((HERE / "fixtures" / "updates").glob("*.json"))
-sys.path.insert(0, str(HERE / "fixtures" / "updates"))
-from fixture import array_of, base_of, made_bits  # noqa: E402
+PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
+FIXTURES = sorted(FOLDER.glob("*.json"))
 
 
 def test_the_reader_imports_nothing_of_git_theta() -> None:
     used = set()
-    for path in (HERE / "format_reader").glob("*.py"):
+    for path in Path(format_reader.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 used |= {alias.name.split(".")[0] for alias in node.names}

@@ -1,15 +1,11 @@
 """What fuzzing began with and what it found, once more: `nox -s fuzz` goes on from here."""
 
-import sys
 from pathlib import Path
 
 import pytest
+from targets import TARGETS
 
 FUZZ = Path(__file__).parents[1] / "fuzz"
-sys.path.insert(0, str(FUZZ))
-
-from targets import TARGETS  # noqa: E402
-
 INPUTS = sorted((FUZZ / "corpus").glob("*/*"))
 
 

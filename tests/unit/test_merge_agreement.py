@@ -144,16 +144,18 @@ def test_agrees_with_its_definition(name, data, shape, seed):
     compare(name, options, shape, count, data.draw(st.sampled_from(["float32", "float64"])), seed)
 
 
-@pytest.mark.parametrize("dtype", sorted(DTYPES))
 @pytest.mark.parametrize("name", sorted(set(REFERENCES) - ON_GRID - {"arcee-fusion", "della-linear"}))
-def test_every_float_dtype(name, dtype):
-    compare(name, {}, (6, 10), 2, dtype, 5)
+def test_every_float_dtype(name, subtests):
+    for dtype in DTYPES:
+        with subtests.test(dtype=dtype):
+            compare(name, {}, (6, 10), 2, dtype, 5)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float8_e4m3fn"])
 @pytest.mark.parametrize("name", sorted(ON_GRID | {"della-linear"}))
-def test_strategies_that_jump_in_narrow_dtypes(name, dtype):
-    compare(name, {}, (6, 10), 2, dtype, 5)
+def test_strategies_that_jump_in_narrow_dtypes(name, subtests):
+    for dtype in ("bfloat16", "float16", "float8_e4m3fn"):
+        with subtests.test(dtype=dtype):
+            compare(name, {}, (6, 10), 2, dtype, 5)
 
 
 def test_names_of_references():
@@ -161,11 +163,12 @@ def test_names_of_references():
 
 
 @pytest.mark.parametrize("name", sorted(REFERENCES))
-@pytest.mark.parametrize("shape", [(0,), (0, 4), (4, 0)])
-def test_empty_tensors(name, shape):
-    strategy = registry.by_name(name)
-    options = strategy.options(fisher=("a", "b")) if name == "fisher" else strategy.options()
-    empty = torch.zeros(shape, dtype=torch.bfloat16)
-    merged = merge_tensors(strategy, empty, [empty, empty], options, statistics=[empty, empty])
-    assert merged.shape == shape
-    assert merged.dtype == torch.bfloat16
+def test_empty_tensors(name, subtests):
+    for shape in ((0,), (0, 4), (4, 0)):
+        with subtests.test(shape=shape):
+            strategy = registry.by_name(name)
+            options = strategy.options(fisher=("a", "b")) if name == "fisher" else strategy.options()
+            empty = torch.zeros(shape, dtype=torch.bfloat16)
+            merged = merge_tensors(strategy, empty, [empty, empty], options, statistics=[empty, empty])
+            assert merged.shape == shape
+            assert merged.dtype == torch.bfloat16

@@ -116,12 +116,13 @@ def test_a_change_and_its_revert_are_the_identity_up_to_rounding_once(
     assert (np.abs(returned - ours.astype(np.float64)) <= allowed).all()
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_signs_of_zero_and_infinities(dtype: str) -> None:
-    kind = dtype_of(dtype)
-    minus = 1 << (8 * kind.itemsize - 1)
-    base, ours, theirs = [minus, minus, 0, 0, 3], [minus, 0, minus, 0, 3], [minus, minus, 0, minus, 3]
-    assert applied(kind, base, ours, theirs) == ([minus, 0, minus, minus, 3], 0)
+def test_signs_of_zero_and_infinities(subtests: pytest.Subtests) -> None:
+    for dtype in FLOATS:
+        with subtests.test(dtype=dtype):
+            kind = dtype_of(dtype)
+            minus = 1 << (8 * kind.itemsize - 1)
+            base, ours, theirs = [minus, minus, 0, 0, 3], [minus, 0, minus, 0, 3], [minus, minus, 0, minus, 3]
+            assert applied(kind, base, ours, theirs) == ([minus, 0, minus, minus, 3], 0)
 
 
 def test_three_models() -> None:

@@ -139,16 +139,16 @@ def test_only_what_counts_is_read():
     assert [read.read_items for read in (one.base, *one.models)] == [0, one.elements, 0]
 
 
-@pytest.mark.parametrize("kind", FLOATS)
-def test_the_mean_of_two_is_the_rounded_mean(kind):
-    one = random_job(kind=kind)
-    ours, theirs = (to_float(model.bits, model.dtype).astype(np.float64) for model in one.models)
-    mean = (ours + theirs) / 2
-    expected = mean.astype(np.float32) if kind not in ("F32", "F64") else mean
-    assert result(one).tobytes() == from_float(expected, dtype(kind)).tobytes()
+def test_the_mean_of_two_is_the_rounded_mean(subtests):
+    for kind in FLOATS:
+        with subtests.test(kind=kind):
+            one = random_job(kind=kind)
+            ours, theirs = (to_float(model.bits, model.dtype).astype(np.float64) for model in one.models)
+            mean = (ours + theirs) / 2
+            expected = mean.astype(np.float32) if kind not in ("F32", "F64") else mean
+            assert result(one).tobytes() == from_float(expected, dtype(kind)).tobytes()
 
 
-@pytest.mark.parametrize("kind", FLOATS)
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -159,18 +159,20 @@ def test_the_mean_of_two_is_the_rounded_mean(kind):
         ("passthrough", {"scale": 1.1}),
     ],
 )
-def test_numpy_and_torch_give_the_same_bits(name, options, kind):
-    one = random_job(name, 3, kind=kind, **options)
-    coefficients = linear_coefficients(one.strategy, one.options, 3)
-    wide = torch.float32 if arithmetic_for([one.dtype]) == "f32" else torch.float64
-    total = None
-    for coefficient, source in zip(coefficients, (one.base, *one.models), strict=True):
-        if coefficient:
-            signed = torch.from_numpy(source.bits.copy().view(f"<i{source.dtype.itemsize}"))
-            term = signed.view(getattr(torch, source.dtype.torch)).to(wide) * coefficient
-            total = term if total is None else total + term
-    expected = total.to(getattr(torch, one.dtype.torch)).view(signed.dtype).numpy()
-    assert result(one).tobytes() == expected.tobytes()
+def test_numpy_and_torch_give_the_same_bits(name, options, subtests):
+    for kind in FLOATS:
+        with subtests.test(kind=kind):
+            one = random_job(name, 3, kind=kind, **options)
+            coefficients = linear_coefficients(one.strategy, one.options, 3)
+            wide = torch.float32 if arithmetic_for([one.dtype]) == "f32" else torch.float64
+            total = None
+            for coefficient, source in zip(coefficients, (one.base, *one.models), strict=True):
+                if coefficient:
+                    signed = torch.from_numpy(source.bits.copy().view(f"<i{source.dtype.itemsize}"))
+                    term = signed.view(getattr(torch, source.dtype.torch)).to(wide) * coefficient
+                    total = term if total is None else total + term
+            expected = total.to(getattr(torch, one.dtype.torch)).view(signed.dtype).numpy()
+            assert result(one).tobytes() == expected.tobytes()
 
 
 def test_linear_results_say_how_they_were_made():
@@ -271,38 +273,42 @@ def test_dtypes_may_differ():
 
 
 INF, NAN = np.inf, np.nan
+NOT_FINITE = [
+    *((0, -INF, -INF), (0, NAN, NAN), (0, NAN, 1), (0, 1, INF), (0, INF, -INF)),
+    *((INF, 1, 1), (NAN, 1, 2)),
+]
+"""Base, ours and theirs."""
 
 
 @pytest.mark.parametrize("name", registry.names())
-@pytest.mark.parametrize("kind", ["BF16", "F32", "F64", "F8_E5M2"])
-def test_what_is_not_finite(name, kind):
+def test_what_is_not_finite(name, subtests):
     """Where an input is NaN or infinite: our value if all models have the same, else NaN."""
-    one = random_job(name, shape=(6, 8), kind=kind, **options_for(name))
-    used = [*([one.base] if one.strategy.needs_base(one.options) else []), *one.models]
-    plain = result(one)
-    for place, (base, ours, theirs) in enumerate(
-        [(0, -INF, -INF), (0, NAN, NAN), (0, NAN, 1), (0, 1, INF), (0, INF, -INF), (INF, 1, 1), (NAN, 1, 2)]
-    ):
-        for source, value in zip((one.base, *one.models), (base, ours, theirs), strict=True):
-            bits = source.bits = source.bits.copy()
-            bits[place] = from_float(np.array([value], np.float32), source.dtype)[0]
-    [made] = merge([one])
-    bits, values = made.tensor.bits, numbers(made.tensor).reshape(-1)
-    if name in ("ours", "theirs", "base", "passthrough"):
-        source = {"theirs": one.models[1], "base": one.base}.get(name, one.models[0])
-        np.testing.assert_array_equal(values[:7], to_float(source.bits, source.dtype)[:7])
-        return
-    assert values[0] == -INF
-    assert np.isnan(values[1:5]).all()
-    assert made.not_finite == 3 + (len(used) == 3)
-    if len(used) == 3:
-        assert values[5] == 1
-        assert np.isnan(values[6])
-    else:
-        assert np.isfinite(values[5:]).all()
-    assert np.isfinite(values[7:]).all()
-    if name in ("average", "task-arithmetic", "magmax", "nearswap", "ram"):
-        assert bits[7:].tobytes() == plain[7:].tobytes()
+    for kind in ("BF16", "F32", "F64", "F8_E5M2"):
+        with subtests.test(kind=kind):
+            one = random_job(name, shape=(6, 8), kind=kind, **options_for(name))
+            used = [*([one.base] if one.strategy.needs_base(one.options) else []), *one.models]
+            plain = result(one)
+            for place, (base, ours, theirs) in enumerate(NOT_FINITE):
+                for source, value in zip((one.base, *one.models), (base, ours, theirs), strict=True):
+                    bits = source.bits = source.bits.copy()
+                    bits[place] = from_float(np.array([value], np.float32), source.dtype)[0]
+            [made] = merge([one])
+            bits, values = made.tensor.bits, numbers(made.tensor).reshape(-1)
+            if name in ("ours", "theirs", "base", "passthrough"):
+                source = {"theirs": one.models[1], "base": one.base}.get(name, one.models[0])
+                np.testing.assert_array_equal(values[:7], to_float(source.bits, source.dtype)[:7])
+                continue
+            assert values[0] == -INF
+            assert np.isnan(values[1:5]).all()
+            assert made.not_finite == 3 + (len(used) == 3)
+            if len(used) == 3:
+                assert values[5] == 1
+                assert np.isnan(values[6])
+            else:
+                assert np.isfinite(values[5:]).all()
+            assert np.isfinite(values[7:]).all()
+            if name in ("average", "task-arithmetic", "magmax", "nearswap", "ram"):
+                assert bits[7:].tobytes() == plain[7:].tobytes()
 
 
 @pytest.mark.parametrize(("kind", "values"), [("BF16", [NAN, NAN, NAN]), ("F32", [1, -1, NAN])])

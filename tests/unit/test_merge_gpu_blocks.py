@@ -58,18 +58,18 @@ def merged(name, base, models):
     return merge_tensors(strategy, base, models, options, name="w", statistics=statistics)
 
 
-@pytest.mark.parametrize(("dtype", "holes"), CASES)
 @pytest.mark.parametrize("name", BLOCKWISE)
-def test_the_same_as_on_the_cpu(name, dtype, holes, on_device):
-    base, models = inputs(dtype, holes)
-    expected = merged(name, base, models)
+def test_the_same_as_on_the_cpu(name, on_device, subtests):
+    on_the_cpu = [merged(name, *inputs(dtype, holes)) for dtype, holes in CASES]
     on_device()
-    found = merged(name, base, models)
-    if name in SUMMED and dtype == torch.float64:
-        torch.testing.assert_close(found, expected, rtol=1e-14, atol=1e-14, equal_nan=True)
-    else:
-        signed = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[found.element_size()]
-        assert torch.equal(found.view(signed), expected.view(signed))
+    for (dtype, holes), expected in zip(CASES, on_the_cpu, strict=True):
+        with subtests.test(dtype=dtype, holes=holes):
+            found = merged(name, *inputs(dtype, holes))
+            if name in SUMMED and dtype == torch.float64:
+                torch.testing.assert_close(found, expected, rtol=1e-14, atol=1e-14, equal_nan=True)
+            else:
+                signed = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[found.element_size()]
+                assert torch.equal(found.view(signed), expected.view(signed))
 
 
 def test_inputs_are_copied_once(on_device):

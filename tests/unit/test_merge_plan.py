@@ -105,10 +105,11 @@ def test_the_table_for_two_models_is_complete():
 
 
 @pytest.mark.parametrize("values", [row[0] for row in TABLE if row[1] != "conflict"])
-@pytest.mark.parametrize("chosen", [rules("average"), rules("ours"), rules("theirs"), rules(None, "*: ties")])
-def test_strategies_are_asked_only_where_sides_differ(values, chosen):
-    if values != "---":
-        assert one(values, chosen) == one(values)
+def test_strategies_are_asked_only_where_sides_differ(values, subtests):
+    for chosen in (rules("average"), rules("ours"), rules("theirs"), rules(None, "*: ties")):
+        with subtests.test(chosen=chosen):
+            if values != "---":
+                assert one(values, chosen) == one(values)
 
 
 @pytest.mark.parametrize(("values", "state"), [(row[0], row[3]) for row in TABLE if row[1] == "conflict"])
@@ -127,17 +128,16 @@ def test_a_rule_for_the_tensor(values, state):
 
 
 @pytest.mark.parametrize("values", [row[0] for row in TABLE if row[1] == "conflict"])
-@pytest.mark.parametrize(("strategy", "side"), [("ours", 1), ("base", 0), ("theirs", 2)])
-def test_taking_a_side_settles_every_conflict(values, strategy, side):
-    decision = one(values, rules(strategy))
-    if strategy == "theirs":
-        others = [place for place in range(2, len(values)) if values[place] != values[0]]
-        if len({values[place] for place in others}) > 1:
-            assert decision.action == "conflict"
-            return
-        side = others[0]
-    expected = "remove" if values[side] == "-" else "add" if values[0] == "-" else "take"
-    assert (decision.action, decision.side) == (expected, side)
+def test_taking_a_side_settles_every_conflict(values, subtests):
+    others = [place for place in range(2, len(values)) if values[place] != values[0]]
+    for strategy, side in (("ours", 1), ("base", 0), ("theirs", others[0])):
+        with subtests.test(strategy=strategy):
+            decision = one(values, rules(strategy))
+            if strategy == "theirs" and len({values[place] for place in others}) > 1:
+                assert decision.action == "conflict"
+                continue
+            expected = "remove" if values[side] == "-" else "add" if values[0] == "-" else "take"
+            assert (decision.action, decision.side) == (expected, side)
 
 
 def test_reasons_are_sentences():
@@ -184,14 +184,15 @@ def test_weights_of_those_who_take_part():
         one("abc", resolve([command_line("linear", ["weight=0.5,0.3,0.2"])]))
 
 
-@pytest.mark.parametrize("kind", [I64, dtype("BOOL"), dtype("C64"), dtype("F8_E8M0")])
-def test_numbers_that_are_no_floats(kind):
-    assert one("aab", kind=kind).action == "take"
-    for chosen in (rules("average"), rules(None, "w: average")):
-        decision = one("abc", chosen, kind=kind)
-        assert decision.action == "conflict"
-        assert f"{kind.name} is not merged by arithmetic" in decision.reason
-    assert one("abc", rules(None, "w: ours"), kind=kind).action == "take"
+def test_numbers_that_are_no_floats(subtests):
+    for kind in (I64, dtype("BOOL"), dtype("C64"), dtype("F8_E8M0")):
+        with subtests.test(kind=kind.name):
+            assert one("aab", kind=kind).action == "take"
+            for chosen in (rules("average"), rules(None, "w: average")):
+                decision = one("abc", chosen, kind=kind)
+                assert decision.action == "conflict"
+                assert f"{kind.name} is not merged by arithmetic" in decision.reason
+            assert one("abc", rules(None, "w: ours"), kind=kind).action == "take"
 
 
 def three(base, ours, theirs, chosen):

@@ -50,7 +50,6 @@ def merged(name, base, models, **options):
     return merge_tensors(strategy, base, models, strategy.options(**options), statistics=statistics)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize(
     ("name", "count"),
     [
@@ -60,13 +59,15 @@ def merged(name, base, models, **options):
         if count <= (registry.by_name(name).most or count)
     ],
 )
-def test_equal_models_give_that_model(name, count, dtype):
-    base, [model] = tensors(1, dtype)
-    result = merged(name, base, [model] * count)
-    if dtype == torch.float32 and name not in EXACT:
-        torch.testing.assert_close(result, model, rtol=1e-6, atol=1e-6)
-    else:
-        assert torch.equal(result, model)
+def test_equal_models_give_that_model(name, count, subtests):
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        with subtests.test(dtype=dtype):
+            base, [model] = tensors(1, dtype)
+            result = merged(name, base, [model] * count)
+            if dtype == torch.float32 and name not in EXACT:
+                torch.testing.assert_close(result, model, rtol=1e-6, atol=1e-6)
+            else:
+                assert torch.equal(result, model)
 
 
 @pytest.mark.parametrize("name", TASK_VECTORS)

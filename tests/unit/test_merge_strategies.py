@@ -143,20 +143,23 @@ BY_HAND = [
 
 
 @pytest.mark.parametrize(("text", "base", "models", "result"), BY_HAND)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_by_hand(text, base, models, result, dtype):
-    name, *pairs = text.split()
-    strategy = registry.by_name(name)
-    options = parse(strategy, dict(pair.split("=") for pair in pairs), "test")
-    merged = merge_tensors(
-        strategy,
-        None if base is None else torch.tensor(base, dtype=dtype),
-        [torch.tensor(model, dtype=dtype) for model in models],
-        options,
-    )
-    assert merged.dtype == dtype
-    expected = torch.tensor(result, dtype=dtype)
-    torch.testing.assert_close(merged, expected, rtol=4e-7 if dtype == torch.float32 else 1e-14, atol=1e-7)
+def test_by_hand(text, base, models, result, subtests):
+    for dtype in (torch.float32, torch.float64):
+        with subtests.test(dtype=dtype):
+            name, *pairs = text.split()
+            strategy = registry.by_name(name)
+            options = parse(strategy, dict(pair.split("=") for pair in pairs), "test")
+            merged = merge_tensors(
+                strategy,
+                None if base is None else torch.tensor(base, dtype=dtype),
+                [torch.tensor(model, dtype=dtype) for model in models],
+                options,
+            )
+            assert merged.dtype == dtype
+            expected = torch.tensor(result, dtype=dtype)
+            torch.testing.assert_close(
+                merged, expected, rtol=4e-7 if dtype == torch.float32 else 1e-14, atol=1e-7
+            )
 
 
 def test_every_strategy_has_an_answer_by_hand():

@@ -60,7 +60,6 @@ def test_plain_values_survive_reading_and_writing(value: Any, protocol: int) -> 
     assert pickle.loads(write_pickle(read_pickle(pickle.dumps(value, protocol)))) == value
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @pytest.mark.parametrize(
     "value",
     [
@@ -78,8 +77,10 @@ def test_plain_values_survive_reading_and_writing(value: Any, protocol: int) -> 
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_objects_survive_reading_and_writing(value: Any, protocol: int) -> None:
-    assert pickle.loads(write_pickle(read_pickle(pickle.dumps(value, protocol)))) == value
+def test_objects_survive_reading_and_writing(value: Any, subtests: pytest.Subtests) -> None:
+    for protocol in (2, 3, 4, 5):
+        with subtests.test(protocol=protocol):
+            assert pickle.loads(write_pickle(read_pickle(pickle.dumps(value, protocol)))) == value
 
 
 def test_objects_made_with_named_arguments_survive() -> None:

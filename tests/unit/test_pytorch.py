@@ -137,15 +137,16 @@ TORCH_DTYPES = (
 
 
 @pytest.mark.parametrize("protocol", [2, 5])
-@pytest.mark.parametrize("name", TORCH_DTYPES)
-def test_every_dtype(name: str, protocol: int) -> None:
-    dtype = getattr(torch, name)
-    tensor = torch.arange(48, dtype=torch.uint8).view(torch.bool if name == "bool" else dtype)
-    layout, spans, _ = laid_out({"w": tensor}, pickle_protocol=protocol)
-    (span,) = layout.spans
-    assert span.dtype.torch == name
-    assert span.shape == tuple(tensor.shape)
-    assert spans["w"] == bytes(range(48))
+def test_every_dtype(protocol: int, subtests: pytest.Subtests) -> None:
+    for name in TORCH_DTYPES:
+        with subtests.test(dtype=name):
+            dtype = getattr(torch, name)
+            tensor = torch.arange(48, dtype=torch.uint8).view(torch.bool if name == "bool" else dtype)
+            layout, spans, _ = laid_out({"w": tensor}, pickle_protocol=protocol)
+            (span,) = layout.spans
+            assert span.dtype.torch == name
+            assert span.shape == tuple(tensor.shape)
+            assert spans["w"] == bytes(range(48))
 
 
 def test_tied_and_strided_tensors_are_views_of_one_storage() -> None:
@@ -362,15 +363,16 @@ def test_torch_loads_what_is_written(tmp_path: Path, mmap: bool) -> None:
     assert all(span.offset % 64 == 0 for span in layout.spans)
 
 
-@pytest.mark.parametrize("name", TORCH_DTYPES)
-def test_every_dtype_is_written(name: str) -> None:
-    dtype = dtypes.from_torch(name)
-    assert dtype is not None
-    data = bytes(16) * 3 if name != "bool" else bytes(3)
-    count = len(data) * 8 // dtype.bits
-    read = loaded(written({"w": ArrayTensor(dtype, (count,), data)}), weights_only=True)["w"]
-    assert read.dtype == getattr(torch, name)
-    assert tuple(read.shape) == (count,)
+def test_every_dtype_is_written(subtests: pytest.Subtests) -> None:
+    for name in TORCH_DTYPES:
+        with subtests.test(dtype=name):
+            dtype = dtypes.from_torch(name)
+            assert dtype is not None
+            data = bytes(16) * 3 if name != "bool" else bytes(3)
+            count = len(data) * 8 // dtype.bits
+            read = loaded(written({"w": ArrayTensor(dtype, (count,), data)}), weights_only=True)["w"]
+            assert read.dtype == getattr(torch, name)
+            assert tuple(read.shape) == (count,)
 
 
 def test_writing_keeps_everything_but_the_tensors() -> None:

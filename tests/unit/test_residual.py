@@ -90,15 +90,16 @@ def test_any_bits_come_back(data: st.DataObject) -> None:
     round_trip(predicted, target, d, data.draw(st.booleans()))
 
 
-@pytest.mark.parametrize("name", ["BF16", "F16", "F32", "F64", "I8", "F8_E4M3"])
-def test_unrelated_tensors_fit_their_row(name: str) -> None:
-    d = dtype(name)
-    predicted, target = (
-        np.frombuffer(np.random.default_rng(seed).bytes(1 << 17), d.storage) for seed in (1, 2)
-    )
-    row = round_trip(predicted, target, d)
-    assert row is not None
-    assert len(row) < (1 << 17) * 1.01
+def test_unrelated_tensors_fit_their_row(subtests: pytest.Subtests) -> None:
+    for name in ("BF16", "F16", "F32", "F64", "I8", "F8_E4M3"):
+        with subtests.test(kind=name):
+            d = dtype(name)
+            predicted, target = (
+                np.frombuffer(np.random.default_rng(seed).bytes(1 << 17), d.storage) for seed in (1, 2)
+            )
+            row = round_trip(predicted, target, d)
+            assert row is not None
+            assert len(row) < (1 << 17) * 1.01
 
 
 def test_more_large_values_than_the_sample_shows_still_fit() -> None:
@@ -229,29 +230,30 @@ def test_no_room_is_told() -> None:
         Reader(b"", np.empty(0, np.uint8)).numbers("B")
 
 
-@pytest.mark.parametrize("name", ["F32", "BF16", "F16"])
-def test_groups_hold_one_exponent_each(name: str) -> None:
-    d = dtype(name)
-    count = 1 << 16
-    bits = random_items(d, count, 8)
-    exponent = (bits >> d.mantissa) & ((1 << d.exponent) - 1)
-    tagged = (1 << (exponent % 14)).astype(d.storage)
-    classes = grouping.choose(tagged, bits, d, "on")
-    assert classes is not None
-    codes = np.empty(count // 2, np.uint8)
-    counts = grouping.classify(bits, d, classes, codes)
-    sorted_ = np.empty_like(tagged)
-    kernels.gather(tagged, codes, grouping.order(counts), sorted_)
-    assert sum(counts) == count
-    start = 0
-    for members in grouping.lists(counts):
-        end = start + sum(counts[number] for number in members)
-        if len(members) == 1 and members[0] < classes.count - 1:
-            assert np.unique(sorted_[start:end]).size == 1
-        start = end
-    restored = np.empty_like(tagged)
-    kernels.scatter(sorted_, codes, grouping.order(counts), restored)
-    assert np.array_equal(restored, tagged)
+def test_groups_hold_one_exponent_each(subtests: pytest.Subtests) -> None:
+    for name in ("F32", "BF16", "F16"):
+        with subtests.test(kind=name):
+            d = dtype(name)
+            count = 1 << 16
+            bits = random_items(d, count, 8)
+            exponent = (bits >> d.mantissa) & ((1 << d.exponent) - 1)
+            tagged = (1 << (exponent % 14)).astype(d.storage)
+            classes = grouping.choose(tagged, bits, d, "on")
+            assert classes is not None
+            codes = np.empty(count // 2, np.uint8)
+            counts = grouping.classify(bits, d, classes, codes)
+            sorted_ = np.empty_like(tagged)
+            kernels.gather(tagged, codes, grouping.order(counts), sorted_)
+            assert sum(counts) == count
+            start = 0
+            for members in grouping.lists(counts):
+                end = start + sum(counts[number] for number in members)
+                if len(members) == 1 and members[0] < classes.count - 1:
+                    assert np.unique(sorted_[start:end]).size == 1
+                start = end
+            restored = np.empty_like(tagged)
+            kernels.scatter(sorted_, codes, grouping.order(counts), restored)
+            assert np.array_equal(restored, tagged)
 
 
 def test_a_residual_that_is_coded_in_a_later_way_is_not_called_damaged() -> None:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from git_theta.dtypes import _ALL, DType, dtype
+from git_theta.dtypes import _ALL, dtype
 from git_theta.tensors import CHUNK_BYTES, ArrayTensor, chunks, retyped
 
 
-@pytest.mark.parametrize("kind", _ALL, ids=lambda kind: kind.name)
-@pytest.mark.parametrize("shape", [(), (0,), (4, 0), (8,), (2, 4, 8)])
-def test_ranges_of_items(kind: DType, shape: tuple[int, ...]) -> None:
-    data = np.random.default_rng(0).bytes(kind.nbytes(shape))
-    tensor = ArrayTensor(kind, shape, data)
-    whole = np.frombuffer(data, kind.storage)
-    assert tensor.items == whole.size == len(data) // kind.itemsize
-    for start in range(0, tensor.items + 1, 5):
-        for stop in range(start, tensor.items + 1, 3):
-            assert np.array_equal(tensor.read(start, stop), whole[start:stop])
-            out = np.empty(stop - start, kind.storage)
-            assert tensor.read(start, stop, out) is out
-            assert np.array_equal(out, whole[start:stop])
+def test_ranges_of_items(subtests: pytest.Subtests) -> None:
+    for kind, shape in product(_ALL, [(), (0,), (4, 0), (8,), (2, 4, 8)]):
+        with subtests.test(kind=kind.name, shape=shape):
+            data = np.random.default_rng(0).bytes(kind.nbytes(shape))
+            tensor = ArrayTensor(kind, shape, data)
+            whole = np.frombuffer(data, kind.storage)
+            assert tensor.items == whole.size == len(data) // kind.itemsize
+            for start in range(0, tensor.items + 1, 5):
+                for stop in range(start, tensor.items + 1, 3):
+                    assert np.array_equal(tensor.read(start, stop), whole[start:stop])
+                    out = np.empty(stop - start, kind.storage)
+                    assert tensor.read(start, stop, out) is out
+                    assert np.array_equal(out, whole[start:stop])
 
 
 @pytest.mark.parametrize("buffer", [bytes, bytearray, memoryview, lambda data: np.frombuffer(data, np.uint8)])
@@ -33,16 +35,19 @@ def test_any_buffer_will_do(buffer: type) -> None:
     assert ArrayTensor(dtype("U16"), (0,), buffer(b"")).items == 0
 
 
-@pytest.mark.parametrize("name", ["U8", "BF16", "F32", "F64", "C128", "F4"])
-def test_chunks_cover_a_tensor_once(name: str) -> None:
-    kind = dtype(name)
-    for nbytes in (0, 16, CHUNK_BYTES - 16, CHUNK_BYTES, CHUNK_BYTES + 16, 3 * CHUNK_BYTES):
-        tensor = ArrayTensor(kind, (nbytes * 8 // kind.bits,), np.zeros(nbytes, np.uint8))
-        ranges = chunks(tensor)
-        assert [start for start, _ in ranges] == [0, *(stop for _, stop in ranges[:-1])][: len(ranges)]
-        assert sum(stop - start for start, stop in ranges) == tensor.items
-        assert all((stop - start) * kind.itemsize <= CHUNK_BYTES for start, stop in ranges)
-        assert len(ranges) == -(-nbytes // CHUNK_BYTES)
+def test_chunks_cover_a_tensor_once(subtests: pytest.Subtests) -> None:
+    for name in ("U8", "BF16", "F32", "F64", "C128", "F4"):
+        with subtests.test(kind=name):
+            kind = dtype(name)
+            for nbytes in (0, 16, CHUNK_BYTES - 16, CHUNK_BYTES, CHUNK_BYTES + 16, 3 * CHUNK_BYTES):
+                tensor = ArrayTensor(kind, (nbytes * 8 // kind.bits,), np.zeros(nbytes, np.uint8))
+                ranges = chunks(tensor)
+                assert [start for start, _ in ranges] == [0, *(stop for _, stop in ranges[:-1])][
+                    : len(ranges)
+                ]
+                assert sum(stop - start for start, stop in ranges) == tensor.items
+                assert all((stop - start) * kind.itemsize <= CHUNK_BYTES for start, stop in ranges)
+                assert len(ranges) == -(-nbytes // CHUNK_BYTES)
 
 
 SAME_BYTES = [("F64", 6), ("C64", 6), ("F32", 12), ("BF16", 24), ("U8", 48), ("F4", 96), ("C128", 3)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -68,22 +70,25 @@ def test_dense_has_no_residual() -> None:
 # cast
 
 
-@pytest.mark.parametrize("name", ["BF16", "F16", "F64", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "I8"])
-def test_cast_predicts_a_release_in_another_dtype(name: str) -> None:
+def test_cast_predicts_a_release_in_another_dtype(subtests: pytest.Subtests) -> None:
     torch = pytest.importorskip("torch")
-    source = number_tensor(np.random.default_rng(0).standard_normal((300, 200)) * 3, F32)
-    source.bits = source.bits.copy()
-    source.bits[:8] = [0x7F800000, 0xFF800000, 0, 1 << 31, 1, 0x80000001, 0x7F7FFFFF, 0xFF7FFFFF]
-    numbers = torch.from_numpy(source.bits[9:].view(np.float32))
-    d = dtype(name)
-    expected = numbers.to(getattr(torch, d.torch)) if d.kind == "float" else numbers.round().to(torch.int8)
-    bits = source.bits[:9].astype(d.storage)
-    raw = expected.contiguous().view(torch.uint8).numpy().view(d.storage)
-    target = tensor_of(np.concatenate([bits, raw]), d, (300, 200))
-    found = proposals("cast", target, weights(d, (300, 200)), source)
-    assert {one.parameters.values["from"] for one in found} == {"F32"}
-    assert max(exact_part(one, target) for one in found) > 0.9998
-    assert_same(Stored(found[0], Target("weight", target)), target)
+    for name in ("BF16", "F16", "F64", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "I8"):
+        with subtests.test(kind=name):
+            source = number_tensor(np.random.default_rng(0).standard_normal((300, 200)) * 3, F32)
+            source.bits = source.bits.copy()
+            source.bits[:8] = [0x7F800000, 0xFF800000, 0, 1 << 31, 1, 0x80000001, 0x7F7FFFFF, 0xFF7FFFFF]
+            numbers = torch.from_numpy(source.bits[9:].view(np.float32))
+            d = dtype(name)
+            expected = (
+                numbers.to(getattr(torch, d.torch)) if d.kind == "float" else numbers.round().to(torch.int8)
+            )
+            bits = source.bits[:9].astype(d.storage)
+            raw = expected.contiguous().view(torch.uint8).numpy().view(d.storage)
+            target = tensor_of(np.concatenate([bits, raw]), d, (300, 200))
+            found = proposals("cast", target, weights(d, (300, 200)), source)
+            assert {one.parameters.values["from"] for one in found} == {"F32"}
+            assert max(exact_part(one, target) for one in found) > 0.9998
+            assert_same(Stored(found[0], Target("weight", target)), target)
 
 
 def test_cast_of_saturated_and_of_lost_values() -> None:
@@ -113,24 +118,23 @@ def test_cast_of_complex_and_of_what_cannot_be_converted() -> None:
 # scale
 
 
-@pytest.mark.parametrize("d", WIDE, ids=lambda d: d.name)
-@pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("trained_in", ["BF16", "F32"])
-def test_scale_is_found_exactly(d: DType, axis: int, trained_in: str) -> None:
-    before = weights(d, (256, 192), 1)
-    random = np.random.default_rng(2)
-    vector = numbers_of(
-        number_tensor(1 + random.standard_normal(before.shape[axis]) * 0.3, dtype(trained_in))
-    )
-    product = numbers_of(before) * np.expand_dims(vector, 1 - axis).astype(numbers_of(before).dtype)
-    target = number_tensor(product, d)
-    proposal = only("scale", target, before)
-    assert proposal.parameters.values == {"axis": axis}
-    # The vector is found to 52 bits, like the products of 64-bit floats themselves.
-    assert exact_part(proposal, target) > (0.9999 if d != F64 else 0.1)
-    ranking = chooser.rank(Target("weight", target), [base(before)])
-    assert ranking.proposals[0].update == "scale"
-    assert Stored(proposal, Target("weight", target)).residual_bytes < 0.07 * d.nbytes(target.shape)
+def test_scale_is_found_exactly(subtests: pytest.Subtests) -> None:
+    for d, axis, trained_in in product(WIDE, (0, 1), ("BF16", "F32")):
+        with subtests.test(kind=d.name, axis=axis, trained_in=trained_in):
+            before = weights(d, (256, 192), 1)
+            random = np.random.default_rng(2)
+            vector = numbers_of(
+                number_tensor(1 + random.standard_normal(before.shape[axis]) * 0.3, dtype(trained_in))
+            )
+            scaled = numbers_of(before) * np.expand_dims(vector, 1 - axis).astype(numbers_of(before).dtype)
+            target = number_tensor(scaled, d)
+            proposal = only("scale", target, before)
+            assert proposal.parameters.values == {"axis": axis}
+            # The vector is found to 52 bits, like the products of 64-bit floats themselves.
+            assert exact_part(proposal, target) > (0.9999 if d != F64 else 0.1)
+            ranking = chooser.rank(Target("weight", target), [base(before)])
+            assert ranking.proposals[0].update == "scale"
+            assert Stored(proposal, Target("weight", target)).residual_bytes < 0.07 * d.nbytes(target.shape)
 
 
 def test_scale_leaves_what_is_not_finite() -> None:
@@ -271,15 +275,16 @@ def test_low_rank_is_found(d: DType, share: float, rank: int) -> None:
     assert stored.residual_bytes + arrays < share * d.nbytes(target.shape)
 
 
-@pytest.mark.parametrize("d", [BF16, F32], ids=lambda d: d.name)
-def test_low_rank_is_not_seen_in_full_or_sparse_changes(d: DType) -> None:
-    before = weights(d, (512, 384), 1)
-    random = np.random.default_rng(2)
-    step = random.standard_normal((512, 384)) * 1e-3
-    assert proposals("low-rank", number_tensor(numbers_of(before) + step, d), before) == []
-    sparse = np.where(random.random((512, 384)) < 0.01, step, 0)
-    assert proposals("low-rank", number_tensor(numbers_of(before) + sparse, d), before) == []
-    assert proposals("low-rank", before, before) == []
+def test_low_rank_is_not_seen_in_full_or_sparse_changes(subtests: pytest.Subtests) -> None:
+    for d in (BF16, F32):
+        with subtests.test(kind=d.name):
+            before = weights(d, (512, 384), 1)
+            random = np.random.default_rng(2)
+            step = random.standard_normal((512, 384)) * 1e-3
+            assert proposals("low-rank", number_tensor(numbers_of(before) + step, d), before) == []
+            sparse = np.where(random.random((512, 384)) < 0.01, step, 0)
+            assert proposals("low-rank", number_tensor(numbers_of(before) + sparse, d), before) == []
+            assert proposals("low-rank", before, before) == []
 
 
 def test_low_rank_products_are_exact_whatever_the_order() -> None:
@@ -312,22 +317,23 @@ def test_low_rank_keeps_nan_and_infinity_of_the_base() -> None:
 # combine
 
 
-@pytest.mark.parametrize("d", [*WIDE, dtype("C64"), dtype("F8_E5M2")], ids=lambda d: d.name)
-def test_the_mean_of_two_is_exact(d: DType) -> None:
-    parts = [weights(d, (64, 96), seed, 0.5) for seed in (1, 2)]
-    real = [
-        numbers_of(tensor_of(part.bits, dtype({"C64": "F32"}.get(d.name, d.name)), (part.items,)))
-        for part in parts
-    ]
-    mean = number_tensor(
-        (real[0].astype(np.float64) + real[1]) / 2, dtype({"C64": "F32"}.get(d.name, d.name))
-    )
-    target = tensor_of(mean.bits, d, (64, 96))
-    proposal = only("combine", target, *parts)
-    assert proposal.parameters.values["coefficients"] == [0.5, 0.5]
-    assert exact_part(proposal, target) == 1
-    ranking = chooser.rank(Target("weight", target), [base(part) for part in parts])
-    assert ranking.proposals[0].update == "combine"
+def test_the_mean_of_two_is_exact(subtests: pytest.Subtests) -> None:
+    for d in (*WIDE, dtype("C64"), dtype("F8_E5M2")):
+        with subtests.test(kind=d.name):
+            parts = [weights(d, (64, 96), seed, 0.5) for seed in (1, 2)]
+            real = [
+                numbers_of(tensor_of(part.bits, dtype({"C64": "F32"}.get(d.name, d.name)), (part.items,)))
+                for part in parts
+            ]
+            mean = number_tensor(
+                (real[0].astype(np.float64) + real[1]) / 2, dtype({"C64": "F32"}.get(d.name, d.name))
+            )
+            target = tensor_of(mean.bits, d, (64, 96))
+            proposal = only("combine", target, *parts)
+            assert proposal.parameters.values["coefficients"] == [0.5, 0.5]
+            assert exact_part(proposal, target) == 1
+            ranking = chooser.rank(Target("weight", target), [base(part) for part in parts])
+            assert ranking.proposals[0].update == "combine"
 
 
 @pytest.mark.parametrize("arithmetic", combine.ARITHMETICS)

@@ -23,51 +23,54 @@ def every_item(d: DType) -> np.ndarray:
     return np.arange(1 << (8 * d.itemsize)).astype(d.storage)
 
 
-@pytest.mark.parametrize("name", NARROW)
-def test_values_and_rounding_equal_torch(name: str) -> None:
+def test_values_and_rounding_equal_torch(subtests: pytest.Subtests) -> None:
     torch = pytest.importorskip("torch")
-    d = dtype(name)
-    kind = getattr(torch, d.torch)
-    items = every_item(d)
-    expected = torch.from_numpy(items).view(kind).float().numpy()
-    assert np.array_equal(values.to_float(items, d), expected, equal_nan=True)
+    for name in NARROW:
+        with subtests.test(kind=name):
+            d = dtype(name)
+            kind = getattr(torch, d.torch)
+            items = every_item(d)
+            expected = torch.from_numpy(items).view(kind).float().numpy()
+            assert np.array_equal(values.to_float(items, d), expected, equal_nan=True)
 
-    random = np.random.default_rng(0)
-    numbers = random.integers(0, 1 << 32, 200_000, dtype=np.uint32).view(np.float32)
-    scales = np.float32(10) ** random.integers(-45, 8, 200_000).astype(np.float32)
-    real = expected[np.isfinite(expected)].astype(np.float64)
-    between = (real[1:] + real[:-1]) / 2
-    normal = random.standard_normal(200_000, np.float32) * scales
-    numbers = np.concatenate([numbers, normal, between.astype(np.float32)])
-    saturates = name == "F8_E4M3" and torch.full((), 1e9).to(kind).float().isfinite()
-    ours = values.from_float(numbers, d, overflow="saturate" if saturates else "nan")
-    theirs = torch.from_numpy(numbers).to(kind).view(torch.uint8 if d.itemsize == 1 else torch.uint16)
-    number = ~np.isnan(numbers)
-    assert np.array_equal(ours[number], theirs.numpy()[number])
-
-
-@pytest.mark.parametrize("d", FLOATS, ids=lambda d: d.name)
-def test_floats_come_back(d: DType) -> None:
-    items = every_item(d) if d.itemsize <= 2 else np.random.default_rng(1).bytes(80_000)
-    items = np.frombuffer(bytes(items), d.storage)
-    numbers = values.to_float(items, d)
-    real = ~np.isnan(numbers)
-    assert np.array_equal(values.from_float(numbers, d)[real], items[real])
-    filled = np.empty(items.size, values.carrier(d))
-    assert values.to_float(items, d, filled) is filled
-    assert np.array_equal(filled, numbers, equal_nan=True)
+            random = np.random.default_rng(0)
+            numbers = random.integers(0, 1 << 32, 200_000, dtype=np.uint32).view(np.float32)
+            scales = np.float32(10) ** random.integers(-45, 8, 200_000).astype(np.float32)
+            real = expected[np.isfinite(expected)].astype(np.float64)
+            between = (real[1:] + real[:-1]) / 2
+            normal = random.standard_normal(200_000, np.float32) * scales
+            numbers = np.concatenate([numbers, normal, between.astype(np.float32)])
+            saturates = name == "F8_E4M3" and torch.full((), 1e9).to(kind).float().isfinite()
+            ours = values.from_float(numbers, d, overflow="saturate" if saturates else "nan")
+            theirs = torch.from_numpy(numbers).to(kind).view(torch.uint8 if d.itemsize == 1 else torch.uint16)
+            number = ~np.isnan(numbers)
+            assert np.array_equal(ours[number], theirs.numpy()[number])
 
 
-@pytest.mark.parametrize("name", NARROW)
-def test_nan_becomes_quiet_and_keeps_its_sign(name: str) -> None:
-    d = dtype(name)
-    patterns = np.array([0x7F800001, 0x7FC12345, 0xFF800001, 0xFFFFFFFF], np.uint32)
-    items = values.from_float(patterns.view(np.float32), d)
-    assert np.isnan(values.to_float(items, d)).all()
-    assert items[0] == items[1]
-    assert items[2] == items[3]
-    if not name.endswith("FNUZ"):
-        assert items[2] == items[0] | 1 << (8 * d.itemsize - 1)
+def test_floats_come_back(subtests: pytest.Subtests) -> None:
+    for d in FLOATS:
+        with subtests.test(kind=d.name):
+            items = every_item(d) if d.itemsize <= 2 else np.random.default_rng(1).bytes(80_000)
+            items = np.frombuffer(bytes(items), d.storage)
+            numbers = values.to_float(items, d)
+            real = ~np.isnan(numbers)
+            assert np.array_equal(values.from_float(numbers, d)[real], items[real])
+            filled = np.empty(items.size, values.carrier(d))
+            assert values.to_float(items, d, filled) is filled
+            assert np.array_equal(filled, numbers, equal_nan=True)
+
+
+def test_nan_becomes_quiet_and_keeps_its_sign(subtests: pytest.Subtests) -> None:
+    for name in NARROW:
+        with subtests.test(kind=name):
+            d = dtype(name)
+            patterns = np.array([0x7F800001, 0x7FC12345, 0xFF800001, 0xFFFFFFFF], np.uint32)
+            items = values.from_float(patterns.view(np.float32), d)
+            assert np.isnan(values.to_float(items, d)).all()
+            assert items[0] == items[1]
+            assert items[2] == items[3]
+            if not name.endswith("FNUZ"):
+                assert items[2] == items[0] | 1 << (8 * d.itemsize - 1)
 
 
 @pytest.mark.parametrize(
@@ -117,21 +120,22 @@ def test_bool_and_raw() -> None:
         values.from_float(np.zeros(1), dtype("F4"))
 
 
-@pytest.mark.parametrize("d", _ALL, ids=lambda d: d.name)
-def test_ordered_is_its_own_inverse_and_keeps_the_order(d: DType) -> None:
-    items = every_item(d) if d.itemsize <= 2 else np.random.default_rng(2).bytes(80_000)
-    items = np.frombuffer(bytes(items), d.storage)
-    integers = values.ordered(items, d)
-    assert np.array_equal(values.ordered(integers, d), items)
-    in_place = items.copy()
-    assert values.ordered(in_place, d, in_place) is in_place
-    assert np.array_equal(in_place, integers)
-    if d.kind in ("float", "complex"):
-        numbers = values.to_float(items, d)
-        real = np.isfinite(numbers)
-        by_integer = np.argsort(integers.view(f"<i{d.itemsize}")[real])
-        assert (np.diff(numbers[real][by_integer]) >= 0).all()
-        assert np.unique(integers[real]).size == np.unique(items[real]).size
+def test_ordered_is_its_own_inverse_and_keeps_the_order(subtests: pytest.Subtests) -> None:
+    for d in _ALL:
+        with subtests.test(kind=d.name):
+            items = every_item(d) if d.itemsize <= 2 else np.random.default_rng(2).bytes(80_000)
+            items = np.frombuffer(bytes(items), d.storage)
+            integers = values.ordered(items, d)
+            assert np.array_equal(values.ordered(integers, d), items)
+            in_place = items.copy()
+            assert values.ordered(in_place, d, in_place) is in_place
+            assert np.array_equal(in_place, integers)
+            if d.kind in ("float", "complex"):
+                numbers = values.to_float(items, d)
+                real = np.isfinite(numbers)
+                by_integer = np.argsort(integers.view(f"<i{d.itemsize}")[real])
+                assert (np.diff(numbers[real][by_integer]) >= 0).all()
+                assert np.unique(integers[real]).size == np.unique(items[real]).size
 
 
 @given(arrays(np.float64, 20, elements=st.floats(width=64)))

@@ -18,7 +18,7 @@ from git_theta.manifest import Manifest, StorageLine, TensorLine, ViewLine
 from git_theta.tensors import ArrayTensor, Tensor
 from git_theta.values import from_float
 
-GOLDEN = Path(__file__).parent / "golden" / "diff"
+GOLDEN = Path(__file__).parents[1] / "unit" / "golden" / "diff"
 
 Content = tuple[str, tuple[int, ...], bytes]
 """A tensor: the name of its dtype, its shape, its bytes."""
