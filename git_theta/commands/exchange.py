@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -147,12 +146,10 @@ def restore(repository: Repository) -> tuple[list[str], list[ThetaError]]:
 
 def _look_again(repository: Repository, paths: Sequence[str]) -> None:
     """Have git see that files are as it has them, though they have another size than it has noted."""
-    top = str(repository.work_tree.absolute())
-    wanted = {os.fsencode(path) for path in paths}
-    listed = repository.git("-C", top, "ls-files", "-s", "-z").split(b"\0")
-    rows = b"".join(row + b"\0" for row in listed if row.partition(b"\t")[2] in wanted)
-    repository.git("-C", top, "update-index", "-z", "--index-info", stdin=rows)
-    repository.run("-C", top, "update-index", "-q", "--refresh")
+    wanted = set(paths)
+    entries = (one for one in repository.index_entries() if one.path in wanted)
+    repository.update_index((one.mode, one.oid, one.path) for one in entries)
+    repository.run("-C", str(repository.work_tree.absolute()), "update-index", "-q", "--refresh")
 
 
 def is_text(file: Path, text: bytes) -> bool:
@@ -217,9 +214,8 @@ def resolve(repository: Repository, ref: str, remote: str) -> str:
         ThetaError: there is no such revision.
     """
     for name in (ref, f"{remote}/{ref}"):
-        found = repository.run("rev-parse", "-q", "--verify", f"{name}^{{}}")
-        if found.returncode == 0 and not name.startswith("-"):
-            return found.stdout.decode().strip()
+        if oid := repository.oid(f"{name}^{{}}"):
+            return oid
     if remote in repository.config.subsections("remote"):
         how = f"git fetch {shlex.quote(remote)}"
     else:  # a url: git keeps what it has fetched from there under this name

@@ -32,10 +32,10 @@ def redo(repository: Repository, revision: str, device: str, say: Say) -> int:
     Raises:
         ThetaError: the commit records no merge, or it cannot be repeated.
     """
-    found = repository.run("rev-list", "--parents", "-n1", revision, "--")
-    if found.returncode:
+    commit = repository.commit_of(revision)
+    if not commit:
         raise ThetaError(f"there is no commit {revision}", "git log --merges")
-    commit, *parents = found.stdout.decode().split()
+    parents = repository.parents_of(commit)
     recorded, computed_on, ancestor = trailers.read(repository, commit)
     device = computed_on if device == "auto" else device
     of_parents = {path: one for path, one in recorded.items() if not one.versions}

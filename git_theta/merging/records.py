@@ -61,12 +61,12 @@ class Records(Generic[AnyRecord]):
     def find(self, repository: Repository, path: str) -> AnyRecord | None:
         """The record of a path, if there is one and HEAD has not moved since."""
         found = self._read(self._file(repository, path))
-        return found if found and found.path == path and found.head == head(repository) else None
+        return found if found and found.path == path and found.head == repository.head else None
 
     def everything(self, repository: Repository) -> list[AnyRecord]:
         """All records since HEAD has moved, by path."""
         found = [record for _, record in self._all(repository) if record is not None]
-        current = head(repository) if found else ""
+        current = repository.head if found else ""
         return sorted((one for one in found if one.head == current), key=lambda one: one.path)
 
     def damaged(self, repository: Repository, paths: Callable[[], Iterable[str]]) -> dict[str, Path]:
@@ -103,11 +103,6 @@ class Records(Generic[AnyRecord]):
     def _file(self, repository: Repository, path: str) -> Path:
         name = sha256(path.encode(errors="surrogateescape")).hexdigest()[:40]
         return self._folder(repository) / f"{name}.json"
-
-
-def head(repository: Repository) -> str:
-    """The commit that HEAD is on; "" before the first one."""
-    return repository.run("rev-parse", "--verify", "-q", "HEAD").stdout.decode().strip()
 
 
 def _tupled(value: Any) -> Any:
