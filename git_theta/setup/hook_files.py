@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,6 +155,15 @@ def install(repository: Repository, names: tuple[str, ...] = HOOKS) -> Hooks:
     except OSError as error:
         raise cannot_write(folder, error) from None
     return look(repository, names)
+
+
+def complete(repository: Repository, say: Callable[[str], object]) -> None:
+    """A repository that was made without git-theta's template gets its hooks with the first command."""
+    if warning(repository):
+        hooks = install(repository)
+        say(LEFT_BEHIND + ("" if hooks.lacking else "; it has them now"))
+        for line in hooks.advice():
+            say(line)
 
 
 def uninstall(repository: Repository, names: tuple[str, ...] = (*HOOKS, *ON_SERVERS, WAKING)) -> list[str]:
