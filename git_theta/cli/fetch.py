@@ -19,7 +19,7 @@ def command(remote: str, refs: tuple[str, ...], everything: bool) -> None:
       git theta fetch origin v1.0 v2.0
       git theta fetch --all
     """
-    from git_theta.commands.exchange import fetch
+    from git_theta.commands.fetch import fetch
     from git_theta.git.repository import Repository
 
     fetch(Repository.here(), remote, refs, everything, click.echo)

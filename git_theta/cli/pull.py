@@ -15,7 +15,7 @@ def command(remote: str) -> None:
     Example:
       GIT_THETA_SKIP_SMUDGE=1 git clone URL folder && cd folder && git theta pull
     """
-    from git_theta.commands.exchange import pull
+    from git_theta.commands.pull import pull
     from git_theta.git.repository import Repository
 
     pull(Repository.here(), remote, click.echo)

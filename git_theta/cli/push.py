@@ -19,7 +19,7 @@ def command(remote: str, refs: tuple[str, ...], everything: bool, dry_run: bool)
       git theta push origin main
       git theta push --all backup
     """
-    from git_theta.commands.exchange import push
+    from git_theta.commands.push import push
     from git_theta.git.repository import Repository
 
     push(Repository.here(), remote, refs, everything, dry_run, click.echo)

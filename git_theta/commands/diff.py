@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from git_theta import files
 from git_theta.diffs.text import printable
 from git_theta.errors import ThetaError
+from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
 from git_theta.terminal import screen
 from git_theta.terminal.showing import pathspec, word
@@ -124,7 +125,7 @@ class _Run:
         sides = "".join(f" {word(one)}" for one in words)
         names = ", ".join(printable(change.path) for change in changes)
         plot, first = word(str(options.plot)), changes[0].path
-        only = f":/{word(first)}" if pathspec(first) == word(first) else word(f":(top,literal){first}")
+        only = f":/{word(first)}" if pathspec(first) == word(first) else word(literally(first))
         return ThetaError(
             f"a picture shows one checkpoint; these differ: {names}",
             f"name one: git theta diff --plot {plot}{sides} -- {only}",

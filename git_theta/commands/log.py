@@ -93,7 +93,7 @@ def _there(repository: Repository, step: Step, old: Place) -> set[str]:
     """The objects that all parents have, where that is more than the first one's version of the file."""
     if len(step.parents) < 2 and old.there:
         return set()
-    parents = repository.git("rev-parse", f"{step.version.commit}^@").decode().split()
+    parents = repository.parents_of(step.version.commit)
     return {
         oid for parent in parents for _, manifest in tracked(repository, parent) for oid in manifest.oids()
     }

@@ -11,7 +11,7 @@ from git_theta.git.repository import Repository
 from git_theta.merges.apply import Applied
 from git_theta.merging import trailers
 from git_theta.merging.checkpoint_merge import CheckpointMerge
-from git_theta.merging.chosen_base import Base
+from git_theta.merging.chosen_base import NONE, Base
 from git_theta.merging.entries import Head
 from git_theta.merging.merge import Merge
 from git_theta.merging.trailers import Recorded
@@ -32,22 +32,31 @@ def redo(repository: Repository, revision: str, device: str, say: Say) -> int:
     Raises:
         ThetaError: the commit records no merge, or it cannot be repeated.
     """
-    found = repository.run("rev-list", "--parents", "-n1", revision, "--")
-    if found.returncode:
+    commit = repository.commit_of(revision)
+    if not commit:
         raise ThetaError(f"there is no commit {revision}", "git log --merges")
-    commit, *parents = found.stdout.decode().split()
+    parents = repository.parents_of(commit)
     recorded, computed_on, ancestor = trailers.read(repository, commit)
     device = computed_on if device == "auto" else device
     of_parents = {path: one for path, one in recorded.items() if not one.versions}
     if of_parents and len(parents) < 2:
         raise ThetaError(f"{revision} is no merge", "git log --merges")
-    base = Base(ancestor)
+    base = _base(repository, revision, ancestor)
     results = _of_parents(repository, revision, parents, base, of_parents, device, say) if of_parents else {}
     for path, one in recorded.items():
         if one.versions:
             results[path] = _of_versions(repository, revision, path, one, device)
     same = [_compare(repository, commit, path, results.get(path), say) for path in sorted(recorded)]
     return 0 if all(same) else 1
+
+
+def _base(repository: Repository, revision: str, recorded: str) -> Base:
+    """What was taken for the common ancestor. Raises ThetaError where that is not here."""
+    if recorded not in ("", NONE) and not repository.commit_of(recorded):
+        raise ThetaError(
+            f"the base {recorded[:12]} of the merge {revision} is no commit here", "git fetch --all"
+        )
+    return Base(recorded)
 
 
 def _of_parents(

@@ -11,12 +11,13 @@ from git_theta.diffs import layers, text
 from git_theta.diffs.three_way import TaskRow
 from git_theta.dtypes import dtype
 from git_theta.errors import ThetaError
+from git_theta.git import operation
+from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
 from git_theta.merges import companions
 from git_theta.merges.rules import parse_rule
 from git_theta.merging import conflict_sides, conflicts
 from git_theta.merging.conflict_sides import STAGES, Open
-from git_theta.merging.conflict_view import THEIRS
 from git_theta.patterns import Pattern, read, written
 from git_theta.terminal.showing import printable
 from git_theta.versions.comparison import compare_three
@@ -74,7 +75,7 @@ def run(
 
 
 def _all(repository: Repository) -> list[str]:
-    found = [f":(top,literal){one.path}" for one in conflicts.everything(repository)]
+    found = [literally(one.path) for one in conflicts.everything(repository)]
     if not found:
         raise ThetaError("no checkpoint has a conflict", "git status lists the files that have one")
     return found
@@ -98,7 +99,7 @@ def _walk(repository: Repository, one: Open, ask: Ask, say: Say, patient: bool, 
     if not wanted.strategy and not wanted.rules:
         say(f"{printable(one.path)}: nothing was decided, nothing is changed")
         return False
-    return resolve(repository, [f":(top,literal){one.path}"], wanted, say)
+    return resolve(repository, [literally(one.path)], wanted, say)
 
 
 @dataclass(frozen=True)
@@ -230,11 +231,8 @@ def _table(layer: str, members: Sequence[Row]) -> Iterator[str]:
 
 def _context(repository: Repository, one: Open) -> Iterator[str]:
     """Who changed the file last on each side."""
-    theirs = next(
-        (head for head in THEIRS if not repository.run("rev-parse", "-q", "--verify", head).returncode),
-        "",
-    )
+    theirs = operation.other_head(repository)
     for name, head in zip(one.names[1:], ("HEAD", theirs), strict=True):
-        told = ["log", "-1", "--format=%h %an, %ar: %s", head, "--", f":(top,literal){one.path}"]
+        told = ["log", "-1", "--format=%h %an, %ar: %s", head, "--", literally(one.path)]
         line = repository.run(*told).stdout.decode(errors="replace").strip() if head else ""
         yield f"{name}: {line}" if line else name

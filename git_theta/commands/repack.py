@@ -84,8 +84,7 @@ def repack(
                 continue
             better = manifests.write(packer.repack(manifest))
             if better != text:
-                oid = repository.git("hash-object", "-t", "blob", "-w", "--stdin", stdin=better)
-                blobs[blob.oid] = oid.decode().strip()
+                blobs[blob.oid] = repository.write(better)
         rewriter.rewrite(commit)
     progress(len(commits), len(commits))
     packer.close()

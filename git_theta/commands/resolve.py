@@ -10,6 +10,7 @@ from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters import stand_ins
 from git_theta.git.blobs import lost
 from git_theta.git.operation import how_to_finish
+from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
 from git_theta.merges.decisions import Plan
 from git_theta.merges.narrowing import continued, device_of
@@ -17,7 +18,7 @@ from git_theta.merges.options import parse, parse_pairs
 from git_theta.merges.resolutions import of_conflicts
 from git_theta.merges.rules import Choice, Rule, Rules, check_matches, parse_rows, parse_rule, parse_strategy
 from git_theta.merges.skeletons import is_named_for
-from git_theta.merging import applied, conflict_sides, conflicts, provenance, records
+from git_theta.merging import applied, conflict_sides, conflicts, provenance
 from git_theta.merging.checkpoint_merge import CheckpointMerge
 from git_theta.merging.conflict_sides import STAGES, Open
 from git_theta.merging.conflicts import Conflict
@@ -86,7 +87,7 @@ def settle(repository: Repository, path: str, mode: str, text: bytes) -> None:
     Raises:
         ThetaError: git could not do that.
     """
-    oid = repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
+    oid = repository.write(text)
     top = str(repository.work_tree.absolute())
     with held_back():
         repository = repository.out_of_reach()
@@ -163,7 +164,7 @@ def _new_record(repository: Repository, one: Open) -> Conflict:
     """The record of a conflict that another program than our driver has left."""
     base, ours, theirs = (one.stages.get(stage, ("", ""))[1] for stage in (1, 2, 3))
     return Conflict(
-        records.head(repository),
+        repository.head,
         one.path,
         base,
         ours,
@@ -184,7 +185,7 @@ def _resolutions(typed: Sequence[Rule], some_open: bool) -> list[tuple[str, str]
 
 def _leave_open(repository: Repository, record: Conflict, plan: Plan, text: bytes) -> Conflict:
     """Write what has been merged by now into the work tree, and down for the next time."""
-    merged = repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
+    merged = repository.write(text)
     left = conflicts.still_open(record, plan, manifests.parse(text).root, merged)
     file = repository.work_tree / record.path
     with held_back():
@@ -199,7 +200,7 @@ def _take_whole(repository: Repository, one: Open, merge: CheckpointMerge, side:
     manifest = merge.manifests[STAGES[side] - 1]
     if manifest is None:
         top = str(repository.work_tree.absolute())
-        repository.git("-C", top, "rm", "-q", "-f", "--", f":(top,literal){one.path}")
+        repository.git("-C", top, "rm", "-q", "-f", "--", literally(one.path))
         conflicts.clear(repository, one.path)
         say(f"{printable(one.path)}: removed, as in {side}.")
         return

@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
-from git_theta.commands.exchange import is_text
 from git_theta.diffs.similarity import SimilarValues
 from git_theta.drivers.commit_check import staged
 from git_theta.errors import ThetaError
@@ -124,7 +123,7 @@ def status(repository: Repository) -> Status:
         if manifest and (absent := missing(repository, manifest.oids())):
             lacking[path] = len(absent)
         file = top / path
-        if file.is_file() and is_text(file, text):
+        if file.is_file() and stand_ins.is_manifest_file(file, text):
             left.append(path)
     return Status(
         installed=installed(repository),

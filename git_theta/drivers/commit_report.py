@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from git_theta.diffs.matching import match
 from git_theta.filters.stand_ins import parsed
+from git_theta.git import operation
 from git_theta.git.repository import Repository
 from git_theta.terminal.showing import printable
 from git_theta.versions.changes import costs, parse_raw, similar
 
-_REBASES = ("rebase-merge", "rebase-apply")
-
 
 def after_commit(repository: Repository) -> list[str]:
     """The lines for HEAD; none during a rebase, with theta.report=false, or where no checkpoint changed."""
-    if any((repository.git_dir / name).exists() for name in _REBASES):
+    if operation.rebasing(repository):
         return []
     report = repository.config.settings().report
     if report == "off":
         return []
-    _, *parents = repository.git("rev-list", "--parents", "-n", "1", "HEAD").decode().split()
+    parents = repository.parents_of("HEAD")
     trees = [parents[0], "HEAD"] if parents else ["--root", "HEAD"]
     listed = repository.git(
         "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-commit-id", *trees
@@ -50,6 +49,6 @@ def _tensors(repository: Repository, path: str) -> list[str]:
 
 def after_merge(repository: Repository) -> list[str]:
     """The lines for a merge commit; none after a fast-forward or a squash, which stored nothing."""
-    parents = repository.git("rev-list", "--parents", "-n", "1", "HEAD").decode().split()[1:]
-    before = repository.run("rev-parse", "-q", "--verify", "ORIG_HEAD").stdout.decode().strip()
-    return after_commit(repository) if len(parents) > 1 and parents[0] == before else []
+    parents = repository.parents_of("HEAD")
+    moved = len(parents) > 1 and parents[0] == repository.oid("ORIG_HEAD")
+    return after_commit(repository) if moved else []

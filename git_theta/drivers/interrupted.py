@@ -15,6 +15,7 @@ from pathlib import Path
 
 from git_theta.errors import ThetaError
 from git_theta.git.operation import merged_heads
+from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
 from git_theta.remotes.advice import Advice, advice
 from git_theta.terminal.showing import pathspec, word
@@ -105,7 +106,7 @@ def _unpatch(repository: Repository, command: Sequence[str], restore: str = "") 
     patches = command[1:] if restore else [str(patch)]
     listed = repository.run("apply", "--numstat", "-z", *patches).stdout.split(b"\0")
     paths = [os.fsdecode(row.split(b"\t", 2)[2]) for row in listed if row.count(b"\t") > 1]
-    known = {entry.path for entry in repository.index_entries(*paths)} if paths else set()
+    known = {entry.path for entry in repository.index_entries(*map(literally, paths))} if paths else set()
     top = repository.work_tree
     old = [str(top / path) for path in paths if path in known]
     new = [str(top / path) for path in paths if path not in known and (top / path).exists()]
@@ -163,20 +164,14 @@ def _goes_to_commit(repository: Repository, command: Sequence[str]) -> bool:
 
 
 def _is_commit(repository: Repository, name: str) -> bool:
-    for prefix in ("", "origin/"):  # git checkout BRANCH makes a branch that only the remote has
-        done = repository.run("rev-parse", "-q", "--verify", "--end-of-options", f"{prefix}{name}^{{commit}}")
-        if done.returncode == 0:
-            return True
-    return False
+    # git checkout BRANCH makes a branch that only the remote has.
+    return any(repository.commit_of(prefix + name) for prefix in ("", "origin/"))
 
 
 def _previous(repository: Repository) -> str:
     """The branch or commit that `-` means now: on the way back it will mean another one."""
-    for option in ("--abbrev-ref", "--verify"):
-        name = os.fsdecode(repository.run("rev-parse", "-q", option, "@{-1}").stdout).rstrip("\n")
-        if name not in ("", "HEAD"):
-            return name
-    return "-"
+    name = os.fsdecode(repository.run("rev-parse", "-q", "--abbrev-ref", "@{-1}").stdout).rstrip("\n")
+    return name if name not in ("", "HEAD") else repository.oid("@{-1}") or "-"
 
 
 def advised(failures: Mapping[str, ThetaError], what: Interrupted) -> ThetaError:

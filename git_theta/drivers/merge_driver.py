@@ -96,12 +96,12 @@ def _merge_versions(repository: Repository, call: Call) -> int:
     if settled:
         write()
     else:
-        merged = _stored(repository, applied.text)
+        merged = repository.write(applied.text)
         left = conflicts.still_open(record, plan, applied.manifest.root, merged)
         conflicts.leave(repository, record, left, write)
     for line in summary(call.path, plan, applied):
         _say(line)
-    if call.versions[BASE] is None and _is_shallow(repository):
+    if call.versions[BASE] is None and repository.shallow:
         _say(
             f"hint: {printable(call.path)}: this clone is shallow, and lacks the common ancestor: "
             "git fetch --deepen=100"
@@ -199,16 +199,8 @@ def _record(repository: Repository, call: Call, doing: Operation, head: str) -> 
     )
 
 
-def _is_shallow(repository: Repository) -> bool:
-    return repository.git("rev-parse", "--is-shallow-repository").strip() == b"true"
-
-
 def _oid(repository: Repository, file: Path) -> str:
     return repository.git("hash-object", "-w", "--no-filters", "--", str(file)).decode().strip()
-
-
-def _stored(repository: Repository, text: bytes) -> str:
-    return repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
 
 
 def _write(repository: Repository, file: Path, text: bytes) -> None:

@@ -103,6 +103,13 @@ def of_file(path: Path) -> StandIn | None:
     return recognise(whole)
 
 
+def is_manifest_file(path: Path, text: bytes) -> bool:
+    """Whether a file is this manifest, as attributes can have made it look in the work tree."""
+    if not len(text) <= path.stat().st_size <= 4 * len(text) + 4:
+        return False
+    return plain(path.read_bytes()) == plain(text)
+
+
 def plain(text: bytes) -> bytes:
     """A text with the line ends and in the encoding that manifests have in Git.
 

@@ -89,14 +89,8 @@ def in_tree(repository: Repository, revision: str) -> list[Blob]:
     Raises:
         ThetaError: there is no such tree.
     """
-    listed = repository.git("ls-tree", "-r", "-z", "-l", "--full-tree", revision)
-    found = []
-    for row in listed.split(b"\0")[:-1]:
-        head, _, path = row.partition(b"\t")
-        mode, _, oid, size = head.decode().split()
-        if mode in _REGULAR:
-            found.append(Blob(oid, int(size), os.fsdecode(path)))
-    return found
+    entries = repository.tree_entries(revision, sizes=True)
+    return [Blob(one.oid, one.size or 0, one.path) for one in entries if one.mode in _REGULAR]
 
 
 def in_index(repository: Repository, *pathspecs: str, merged: bool = False) -> list[Blob]:
@@ -105,19 +99,9 @@ def in_index(repository: Repository, *pathspecs: str, merged: bool = False) -> l
     Args:
         merged: leave out the paths that have a conflict; else all their stages are listed.
     """
-    listed = repository.git("-C", _top(repository), "ls-files", "-s", "-z", "--", *pathspecs)
-    named = []
-    for row in listed.split(b"\0")[:-1]:
-        head, _, path = row.partition(b"\t")
-        mode, oid, stage = head.decode().split()
-        if mode in _REGULAR and (stage == "0" or not merged):
-            named.append((oid, os.fsdecode(path)))
-    return sizes(repository, named)
-
-
-def _top(repository: Repository) -> str:
-    """Where paths are the same for git as for trees."""
-    return str((repository.git_dir if repository.bare else repository.work_tree).absolute())
+    entries = repository.index_entries(*pathspecs)
+    wanted = (one for one in entries if one.mode in _REGULAR and (one.stage == 0 or not merged))
+    return sizes(repository, [(one.oid, one.path) for one in wanted])
 
 
 def sizes(repository: Repository, named: Sequence[tuple[str, str]]) -> list[Blob]:

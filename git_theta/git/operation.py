@@ -12,7 +12,11 @@ from pathlib import Path
 from git_theta.git.favoured_side import Favoured, favoured_side
 from git_theta.git.repository import Repository
 
-_HEADS = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
+MERGE = "MERGE_HEAD"
+HEADS = (MERGE, "CHERRY_PICK_HEAD", "REVERT_HEAD")
+"""What Git calls the commit that is merged, picked or reverted until that is finished."""
+OTHERS = (*HEADS, "REBASE_HEAD")
+"""The same with what a rebase has stopped at: the other side of a conflict."""
 _REBASES = ("rebase-merge", "rebase-apply")
 _GITHEAD = "GITHEAD_"
 _SHORT = 10
@@ -45,7 +49,7 @@ def from_command(repository: Repository, command: Sequence[str]) -> Operation:
         command: subcommand and arguments; see callers.
     """
     name, favoured = command[0] if command else "", favoured_side(repository, command)
-    if name == "rebase" or (name == "am" and _rebasing(repository)):
+    if name == "rebase" or (name == "am" and rebasing(repository)):
         sides = "the new base", _rebased_branch(repository)
         return Operation(*sides, "git rebase --continue", favoured, applies=not _rebases_merge(repository))
     if name in _OTHERS:
@@ -60,7 +64,7 @@ def from_command(repository: Repository, command: Sequence[str]) -> Operation:
 
 def applies(repository: Repository) -> bool:
     """Whether the operation that is under way applies changes, or has left those of one that does."""
-    return not any((repository.git_dir / name).exists() for name in ("MERGE_HEAD", "SQUASH_MSG"))
+    return not any((repository.git_dir / name).exists() for name in (MERGE, "SQUASH_MSG"))
 
 
 def merged_heads() -> dict[str, str]:
@@ -81,19 +85,16 @@ def head_after(repository: Repository, command: Sequence[str]) -> str:
         for argument in reversed(command[1:]):
             names = [] if argument.startswith("-") and argument != "-" else [argument, f"origin/{argument}"]
             for name in ("@{-1}" if name == "-" else name for name in names):
-                found = repository.run(
-                    "rev-parse", "-q", "--verify", "--end-of-options", f"{name}^{{commit}}"
-                )
-                if found.returncode == 0:
-                    return found.stdout.decode().split()[-1]
-    return repository.run("rev-parse", "--verify", "-q", "HEAD").stdout.decode().strip()
+                if commit := repository.commit_of(name):
+                    return commit
+    return repository.head
 
 
 def how_to_finish(repository: Repository) -> str:
     """What to type once all conflicts of the operation that is under way are resolved."""
     if _applying(repository):
         return "git am --continue"
-    if _rebasing(repository):
+    if rebasing(repository):
         return "git rebase --continue"
     for head, command in (("CHERRY_PICK_HEAD", "cherry-pick"), ("REVERT_HEAD", "revert")):
         if (repository.git_dir / head).exists():
@@ -105,20 +106,33 @@ def how_to_abort(repository: Repository) -> str:
     """What to type to give up the operation that is under way, or conflicts that another command has left."""
     if _applying(repository):
         return "git am --abort"
-    if _rebasing(repository):
+    if rebasing(repository):
         return "git rebase --abort"
     for head, command in (("CHERRY_PICK_HEAD", "cherry-pick"), ("REVERT_HEAD", "revert")):
         if (repository.git_dir / head).exists():
             return f"git {command} --abort"
-    return "git theta merge --abort" if (repository.git_dir / "MERGE_HEAD").exists() else "git reset --merge"
+    return "git theta merge --abort" if merging(repository) else "git reset --merge"
+
+
+def merging(repository: Repository) -> list[str]:
+    """The commits that a merge waits to be finished of, besides HEAD's; none if there is no such merge."""
+    with suppress(OSError):
+        return (repository.git_dir / MERGE).read_text(errors="replace").split()
+    return []
+
+
+def other_head(repository: Repository) -> str:
+    """What Git calls the commit on the other side of conflicts; "" where none is known."""
+    return next((name for name in OTHERS if repository.oid(name)), "")
 
 
 def under_way(repository: Repository) -> bool:
     """Whether a merge, a rebase, a cherry-pick or a revert waits to be finished."""
-    return _rebasing(repository) or any((repository.git_dir / head).exists() for head in _HEADS)
+    return rebasing(repository) or any((repository.git_dir / head).exists() for head in HEADS)
 
 
-def _rebasing(repository: Repository) -> bool:
+def rebasing(repository: Repository) -> bool:
+    """Whether a rebase, or git am, waits to be finished."""
     return any((repository.git_dir / folder).is_dir() for folder in _REBASES)
 
 

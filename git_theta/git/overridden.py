@@ -72,7 +72,6 @@ def _matched(repository: Repository, folder: Path, pattern: str) -> list[str]:
     """The files in the index that a pattern in a folder matches, from the top."""
     here = str(folder.absolute())
     if "/" in pattern:
-        prefix = os.fsdecode(repository.git("-C", here, "rev-parse", "--show-prefix").removesuffix(b"\n"))
-        pattern = f"/{attributes.pattern_of(prefix)}{pattern.lstrip('/')}"
+        pattern = f"/{attributes.pattern_of(repository.prefix(here))}{pattern.lstrip('/')}"
     listed = repository.git("-C", here, "ls-files", "-z", "--full-name", "-c", "-i", "-x", pattern)
     return [os.fsdecode(name) for name in listed.split(b"\0")[:-1]]

@@ -11,15 +11,14 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from git_theta.errors import ThetaError
-from git_theta.git import version
 from git_theta.git.cat_file import CatFile
 from git_theta.git.config import Config
+from git_theta.git.plumbing import Plumbing, can_be_asked
 from git_theta.objects.index import Index
 from git_theta.objects.store import LocalStore
 
@@ -31,17 +30,7 @@ _GLOB = re.compile(r"[*?\[\\]|\A:")
 """What makes a pathspec more than a path."""
 
 
-@dataclass(frozen=True)
-class IndexEntry:
-    """An entry of Git's index: stage 0, or 1 (base), 2 (ours), 3 (theirs) while there is a conflict."""
-
-    mode: str
-    oid: str
-    stage: int
-    path: str
-
-
-class Repository:
+class Repository(Plumbing):
     """A repository and git-theta's data in it.
 
     Args:
@@ -54,9 +43,7 @@ class Repository:
     def __init__(
         self, folder: Path, environment: Mapping[str, str] | None = None, own_session: bool = False
     ) -> None:
-        self.folder = folder
-        self._own_session = own_session
-        self._environment = None if environment is None else dict(environment)
+        super().__init__(folder, environment, own_session)
         bare, git_dir, common_dir = self._look()
         self.git_dir = folder / git_dir
         self.common_dir = folder / common_dir
@@ -114,42 +101,6 @@ class Repository:
         """The same repository, for git commands that the terminal's Ctrl-C does not reach."""
         return Repository(self.folder, self._environment, own_session=True)
 
-    def git(self, *arguments: str, stdin: bytes | None = None, check: bool = True) -> bytes:
-        """Run git and return what it printed.
-
-        Raises:
-            ThetaError: git failed (with `check`), or is not installed.
-        """
-        done = self.run(*arguments, stdin=stdin)
-        if check and done.returncode:
-            said = done.stderr.decode(errors="replace").expandtabs().strip()
-            raise ThetaError(f"git {' '.join(arguments)} failed: {said}")
-        return done.stdout
-
-    def run(self, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-        """Run git and return how it ended and what it printed."""
-        try:
-            return subprocess.run(
-                ["git", *arguments],
-                cwd=self.folder,
-                env=self._environment,
-                input=b"" if stdin is None else stdin,  # our own is a pipe that git talks to us through
-                capture_output=True,
-                start_new_session=self._own_session,
-            )
-        except FileNotFoundError:
-            raise ThetaError("git is not installed, or not on the PATH", version.INSTALL) from None
-
-    def popen(self, arguments: Sequence[str], **pipes: Any) -> subprocess.Popen[bytes]:
-        """Start git, with the pipes of subprocess.Popen."""
-        return subprocess.Popen(
-            ["git", *arguments],
-            cwd=self.folder,
-            env=self._environment,
-            start_new_session=self._own_session,
-            **pipes,
-        )
-
     @cached_property
     def config(self) -> Config:
         """git's configuration, read once."""
@@ -182,15 +133,6 @@ class Repository:
             )
         )
 
-    def empty_tree(self) -> str:
-        """The oid of a tree with nothing in it."""
-        return self.git("hash-object", "-t", "tree", "--stdin", stdin=b"").decode().strip()
-
-    @property
-    def unborn(self) -> bool:
-        """Whether HEAD is a branch that has no commit yet."""
-        return self.run("rev-parse", "-q", "--verify", "HEAD").returncode != 0
-
     @cached_property
     def theta(self) -> Path:
         """The folder of git-theta's own data, shared by all work trees."""
@@ -210,16 +152,6 @@ class Repository:
 
         return Objects(self.store)
 
-    def index_entries(self, *paths: str) -> list[IndexEntry]:
-        """The index's entries for these paths (all paths if none are given), read anew each time."""
-        listed = self.git("--literal-pathspecs", "ls-files", "-s", "-z", "--full-name", "--", *paths)
-        entries = []
-        for row in listed.split(b"\0")[:-1]:
-            head, _, path = row.partition(b"\t")
-            mode, oid, stage = head.decode().split()
-            entries.append(IndexEntry(mode, oid, int(stage), os.fsdecode(path)))
-        return entries
-
     def blob(self, name: str) -> bytes | None:
         """The contents of a blob, by oid or as REV:PATH; None if there is none.
 
@@ -233,10 +165,9 @@ class Repository:
 
     def asked(self, name: str) -> str:
         """What to ask `git cat-file --batch`, which reads lines, for a name: paths can have line ends."""
-        if "\n" not in name and not name.endswith("\r"):
+        if "\n" not in name and not name.endswith("\r") and can_be_asked(name):
             return name
-        found = self.run("rev-parse", "-q", "--verify", "--end-of-options", name)
-        return found.stdout.decode().strip() if found.returncode == 0 else EMPTY
+        return self.oid(name) or EMPTY
 
     def close(self) -> None:
         """End the helper process, and let go of files."""

@@ -15,7 +15,6 @@ from blake3 import blake3
 
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
-from git_theta.merging import records
 from git_theta.merging.records import Records
 from git_theta.terminal.showing import operand, printable, word
 
@@ -53,7 +52,7 @@ def name_of(given: Sequence[Path], scale: float) -> str:
 
 def note(repository: Repository, path: str, update: str, result: IO[bytes]) -> None:
     """Write down what the file of a path is about to be."""
-    _records.write(repository, _Applied(records.head(repository), path, update, _digest(result)))
+    _records.write(repository, _Applied(repository.head, path, update, _digest(result)))
 
 
 def is_applied(repository: Repository, path: str, update: str, file: IO[bytes]) -> bool:

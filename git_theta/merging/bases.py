@@ -44,8 +44,7 @@ def common_ancestor(repository: Repository, heads: Sequence[Head]) -> str:
 def no_common_ancestor(repository: Repository, heads: Sequence[Head]) -> ThetaError:
     """The error for a merge of unrelated histories."""
     names = ", ".join(head.name for head in heads)
-    shallow = repository.git("rev-parse", "--is-shallow-repository").strip() == b"true"
-    if shallow:
+    if repository.shallow:
         return ThetaError(
             f"this clone is shallow and lacks the common ancestor of {names}",
             "git fetch --deepen=100 (or git fetch --unshallow), then merge again",

@@ -57,10 +57,10 @@ def chosen(repository: Repository, revision: str, unrelated: bool, heads: Sequen
         ThetaError: the revision is no commit.
     """
     if revision:
-        done = repository.run("rev-parse", "-q", "--verify", f"{revision}^{{commit}}")
-        if done.returncode:
+        commit = repository.commit_of(revision)
+        if not commit:
             raise ThetaError(f"{revision} is no commit to take as the base", "git branch --all")
-        return Base(done.stdout.decode().strip(), f"--base {shlex.quote(revision)} ")
+        return Base(commit, f"--base {shlex.quote(revision)} ")
     how = ["--octopus"] if len(heads) > 2 else []
     if unrelated and not repository.run("merge-base", *how, *(head.commit for head in heads)).stdout:
         return Base(NONE, "--allow-unrelated-histories ")
@@ -68,7 +68,7 @@ def chosen(repository: Repository, revision: str, unrelated: bool, heads: Sequen
 
 
 def _nothing(repository: Repository) -> str:
-    tree = repository.git("hash-object", "-w", "-t", "tree", "--stdin", stdin=b"").decode().strip()
+    tree = repository.write(b"", "tree")
     return repository.git("commit-tree", "-m", "no common ancestor", tree).decode().strip()
 
 

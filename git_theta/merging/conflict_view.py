@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from git_theta.errors import ThetaError
+from git_theta.git import operation
 from git_theta.git.repository import Repository
 from git_theta.merging import conflicts
 from git_theta.terminal.showing import pathspec, printable
@@ -14,8 +15,6 @@ from git_theta.versions.places import Place
 if TYPE_CHECKING:
     from git_theta.diffs.three_way import ThreeWay
     from git_theta.terminal.style import Style
-
-THEIRS = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD")
 
 
 def render(repository: Repository, path: str, style: Style, *, tensors: bool = False) -> str:
@@ -55,7 +54,5 @@ def _labels(repository: Repository, path: str) -> tuple[str, str, str]:
     record = conflicts.find(repository, path)
     if record is not None:
         return "base", record.ours_name, record.theirs_name
-    for name in THEIRS:
-        if repository.run("rev-parse", "-q", "--verify", name).returncode == 0:
-            return "base", "HEAD", name
-    return "base", "stage 2", "stage 3"
+    theirs = operation.other_head(repository)
+    return ("base", "HEAD", theirs) if theirs else ("base", "stage 2", "stage 3")

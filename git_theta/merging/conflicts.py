@@ -7,7 +7,6 @@ driver wrote. A record is void once HEAD has moved, or Git has forgotten the con
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING
 from git_theta.errors import ThetaError
 from git_theta.filters.stand_ins import parsed
 from git_theta.git import operation
-from git_theta.git.repository import IndexEntry, Repository
+from git_theta.git.plumbing import IndexEntry, Which, literally
+from git_theta.git.repository import Repository
 from git_theta.merging.records import Records
 from git_theta.terminal.showing import operand, pathspec, printable
 from git_theta.terminal.units import counted, joined, listed
@@ -84,7 +84,7 @@ write, find, everything, clear = _records.write, _records.find, _records.everyth
 
 def stages(repository: Repository, path: str) -> Stages:
     """The versions of a path (from the top) that has a conflict in the index; none where it has none."""
-    return _by_stage(_listed(repository, "-u", path))
+    return _by_stage(_listed(repository, "--unmerged", path))
 
 
 def resolved_stages(repository: Repository, path: str) -> Stages:
@@ -100,7 +100,7 @@ def applies(repository: Repository, path: str) -> bool:
 
 def staged(repository: Repository, path: str) -> IndexEntry | None:
     """What the index has for a path (from the top) without a conflict."""
-    return next((entry for entry in _listed(repository, "-s", path) if entry.stage == 0), None)
+    return next((entry for entry in _listed(repository, "--stage", path) if entry.stage == 0), None)
 
 
 def unsettled(repository: Repository) -> list[Conflict]:
@@ -137,9 +137,9 @@ def damaged(repository: Repository) -> list[ThetaError]:
 def _remembered(repository: Repository) -> list[str]:
     """The paths that have a conflict in the index, or had one, as far as Git remembers it."""
     found = set()
-    for option in ("-u", "--resolve-undo"):
-        listed = repository.git("ls-files", option, "-z", "--full-name", "--", ":(top)")
-        found |= {os.fsdecode(row.partition(b"\t")[2]) for row in listed.split(b"\0")[:-1]}
+    options: tuple[Which, ...] = "--unmerged", "--resolve-undo"
+    for option in options:
+        found |= {entry.path for entry in repository.index_entries(which=option)}
     return sorted(found)
 
 
@@ -233,15 +233,9 @@ def leave(repository: Repository, old: Conflict, left: Conflict, write_file: Cal
     write(repository, left)
 
 
-def _listed(repository: Repository, option: str, path: str) -> list[IndexEntry]:
-    listed = repository.git("ls-files", option, "-z", "--full-name", "--", f":(top,literal){path}")
-    found = []
-    for row in listed.split(b"\0")[:-1]:
-        about, _, name = row.partition(b"\t")
-        mode, oid, stage = about.decode().split()
-        if os.fsdecode(name) == path:
-            found.append(IndexEntry(mode, oid, int(stage), path))
-    return found
+def _listed(repository: Repository, which: Which, path: str) -> list[IndexEntry]:
+    entries = repository.index_entries(literally(path), which=which)
+    return [entry for entry in entries if entry.path == path]
 
 
 def _by_stage(entries: Sequence[IndexEntry]) -> Stages:

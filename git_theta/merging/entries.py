@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -46,12 +45,4 @@ def entries(repository: Repository, tree: str, paths: Sequence[str] | set[str]) 
     """Those of these paths that a tree has."""
     if not paths:
         return {}
-    listed = repository.git(
-        "--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", tree, "--", *sorted(paths)
-    )
-    found = {}
-    for row in listed.split(b"\0")[:-1]:
-        about, _, path = row.partition(b"\t")
-        mode, _, oid = about.decode().split()
-        found[os.fsdecode(path)] = mode, oid
-    return found
+    return {one.path: (one.mode, one.oid) for one in repository.tree_entries(tree, sorted(paths))}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from git_theta.errors import ThetaError
+from git_theta.git import operation
 from git_theta.git.repository import Repository
 from git_theta.merging.records import Records
 from git_theta.terminal.showing import word
@@ -42,7 +43,7 @@ def is_half_merged(repository: Repository) -> bool:
     begun = _records.find(repository, "")
     if begun is None and not _damaged(repository):
         return False
-    if (repository.git_dir / "MERGE_HEAD").exists():
+    if operation.merging(repository):
         end(repository)  # it was stopped after Git knew
         return False
     if begun is None:

@@ -22,7 +22,7 @@ def our_head(repository: Repository) -> Head:
     """
     if repository.bare:
         raise ThetaError("a bare repository has no branch to merge into", "git theta merge in a clone")
-    found = repository.run("rev-parse", "-q", "--verify", "HEAD^{commit}").stdout.decode().strip()
+    found = repository.commit_of("HEAD")
     if not found:
         raise ThetaError("there is no commit to merge into yet", "git merge --ff-only BRANCH")
     if operation.under_way(repository) or repository.git("ls-files", "-u"):
@@ -53,9 +53,8 @@ def heads_to_merge(repository: Repository, ours: Head, revisions: Sequence[str],
     """
     heads: dict[str, Head] = {}
     for revision in revisions:
-        done = repository.run("rev-parse", "-q", "--verify", f"{revision}^{{commit}}")
-        commit = done.stdout.decode().strip()
-        if done.returncode or not commit:
+        commit = repository.commit_of(revision)
+        if not commit:
             raise ThetaError(f"{revision} is not something we can merge", "git branch --all")
         heads.setdefault(commit, Head(revision, commit))
     independent = repository.git("merge-base", "--independent", ours.commit, *heads).decode().split()

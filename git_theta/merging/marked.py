@@ -12,7 +12,8 @@ import re
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
 from git_theta.filters.stand_ins import parsed
-from git_theta.git.repository import IndexEntry, Repository
+from git_theta.git.plumbing import IndexEntry
+from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST, is_manifest
 from git_theta.merging.conflicts import Stages, resolved_stages
 from git_theta.terminal.showing import pathspec, printable
@@ -77,7 +78,7 @@ def _text(repository: Repository, path: str, entry: IndexEntry | None) -> bytes 
 def _version(repository: Repository, path: str, part: bytes, remembered: str) -> str:
     """The blob of a side: the text's own part where that is whole, else the version that has its root."""
     if parsed(part) is not None or (not is_manifest(part) and stand_ins.recognise(part)):
-        return repository.git("hash-object", "-w", "--stdin", stdin=part).decode().strip()
+        return repository.write(part)
     root = _root(part)
     blob = repository.blob(remembered) if remembered else None
     manifest = parsed(blob) if blob is not None else None
@@ -101,5 +102,4 @@ def _base(repository: Repository, path: str, entry: IndexEntry | None, remembere
     merges = [past.commit for past in past_versions.of(repository, path) if oid and past.after == oid]
     names = [f"{merges[-1]}^1", f"{merges[-1]}^2"] if merges else ["HEAD", "MERGE_HEAD"]
     base = repository.run("merge-base", *names).stdout.decode().strip()
-    found = repository.run("rev-parse", "-q", "--verify", f"{base}:{path}") if base else None
-    return found.stdout.decode().strip() if found is not None else ""
+    return repository.oid(f"{base}:{path}") if base else ""

@@ -177,7 +177,7 @@ class Merge:
         entries = {}
         for one in self.checkpoints:
             text = results[one.about.path].text
-            oid = self._repository.git("hash-object", "-w", "--stdin", stdin=text).decode().strip()
+            oid = self._repository.write(text)
             entries[one.about.path] = one.about.mode, oid
         return with_blobs(self._repository, self.trees.tree, entries, self.scratch)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from git_theta import files
+from git_theta.git import operation
 from git_theta.git.repository import Repository
 from git_theta.merging import conflicts
 from git_theta.merging.conflicts import Conflict, Settings
@@ -97,8 +98,5 @@ def _is_staged(repository: Repository, one: Merged) -> bool:
 
 def _is_of_merge(repository: Repository, one: Merged) -> bool:
     """Whether a merge of two commits is what is being committed, and they have just these versions."""
-    heads = repository.git_dir / "MERGE_HEAD"
-    theirs = heads.read_text().split() if heads.exists() else []
-    names = [f"{commit}:{one.path}" for commit in ("HEAD", *theirs)]
-    found = [repository.run("rev-parse", "-q", "--verify", name).stdout.decode().strip() for name in names]
-    return found == list(one.versions[1:])
+    commits = "HEAD", *operation.merging(repository)
+    return [repository.oid(f"{commit}:{one.path}") for commit in commits] == list(one.versions[1:])

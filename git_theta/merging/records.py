@@ -61,12 +61,12 @@ class Records(Generic[AnyRecord]):
     def find(self, repository: Repository, path: str) -> AnyRecord | None:
         """The record of a path, if there is one and HEAD has not moved since."""
         found = self._read(self._file(repository, path))
-        return found if found and found.path == path and found.head == head(repository) else None
+        return found if found and found.path == path and found.head == repository.head else None
 
     def everything(self, repository: Repository) -> list[AnyRecord]:
         """All records since HEAD has moved, by path."""
         found = [record for _, record in self._all(repository) if record is not None]
-        current = head(repository) if found else ""
+        current = repository.head if found else ""
         return sorted((one for one in found if one.head == current), key=lambda one: one.path)
 
     def damaged(self, repository: Repository, paths: Callable[[], Iterable[str]]) -> dict[str, Path]:
@@ -108,7 +108,7 @@ class Records(Generic[AnyRecord]):
 def forget_void(repository: Repository) -> None:
     """Remove the records of all kinds that HEAD has moved away from. What is damaged stays, to be seen."""
     found = list((repository.git_dir / "theta").glob("*/*.json"))
-    current = head(repository) if found else ""
+    current = repository.head if found else ""
     for file in found:
         try:
             fields = opened(read_regular(file))
@@ -116,11 +116,6 @@ def forget_void(repository: Repository) -> None:
             continue
         if fields is not None and fields.get("head") != current:
             files.remove(file)
-
-
-def head(repository: Repository) -> str:
-    """The commit that HEAD is on; "" before the first one."""
-    return repository.run("rev-parse", "--verify", "-q", "HEAD").stdout.decode().strip()
 
 
 def _tupled(value: Any) -> Any:

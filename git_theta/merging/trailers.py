@@ -19,18 +19,24 @@ are not what was merged.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from git_theta.errors import ThetaError
+from git_theta.git.plumbing import can_be_asked
 from git_theta.git.repository import Repository
 from git_theta.merges import rule_sources
 from git_theta.merges.rule_sources import Layer
 from git_theta.merges.rules import Rules
+from git_theta.terminal.showing import printable
 
 _PREFIX = "Theta-"
 _PATH, _DEVICE, _BASE, _VERSIONS = "Path", "Device", "Base", "Versions"
 _NONE = "-"
+_OID = "[0-9a-f]{40}(?:[0-9a-f]{24})?"
+_WANTED = {_VERSIONS: re.compile(f"(?:{_NONE}|{_OID}) {_OID} {_OID}"), _BASE: re.compile(f"none|{_OID}")}
+"""What names objects of Git's: a commit can come from anybody, and its message say anything."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,10 @@ def read(repository: Repository, commit: str) -> tuple[dict[str, Recorded], str,
         if not key.startswith(_PREFIX):
             continue
         name = key.removeprefix(_PREFIX)
+        if (wanted := _WANTED.get(name)) and not wanted.fullmatch(value):
+            raise ThetaError(
+                f"the message of {commit} names no object with {printable(line)}", f"git log -1 {commit}"
+            )
         if name == _DEVICE:
             device = value
         elif name == _BASE:
@@ -153,6 +163,7 @@ def _quoted(path: str) -> str:
 
 def _unquoted(text: str) -> str:
     try:
-        return str(json.loads(text)) if text.startswith('"') else text
+        path = str(json.loads(text)) if text.startswith('"') else text
     except ValueError:
         return text
+    return path if can_be_asked(path) else text

@@ -79,11 +79,8 @@ def with_blobs(repository: Repository, tree: str, blobs: Mapping[str, Entry | No
         return tree
     apart = repository.with_environment({"GIT_INDEX_FILE": str(scratch.absolute() / "index")})
     apart.git("read-tree", tree)
-    rows = []
-    for path, entry in blobs.items():
-        mode, oid = entry or ("0", "0" * len(tree))
-        rows.append(f"{mode} {oid}\t".encode() + os.fsencode(path) + b"\0")
-    apart.git("update-index", "-z", "--index-info", stdin=b"".join(rows))
+    gone = "0", "0" * len(tree)
+    apart.update_index((*(entry or gone), path) for path, entry in blobs.items())
     return apart.git("write-tree").decode().strip()
 
 
@@ -131,7 +128,7 @@ def _several(
             conflicts.append(found)
         else:
             settled[path] = found[0]
-    tree = repository.git("rev-parse", f"{merged.commit}^{{tree}}").decode().strip()
+    tree = repository.tree_of(merged.commit)
     # A contested one may have been removed, or moved, by the merges of two sides each.
     settled |= {one.path: (one.mode, one.versions[0][1]) for one in contested}
     return MergedTrees(

@@ -31,12 +31,9 @@ class Unmerged:
 
 def everything(repository: Repository) -> list[Unmerged]:
     """All checkpoints with a conflict, and those that were staged as a merge had left them, by path."""
-    listed = repository.git(
-        "-C", str(repository.work_tree.absolute()), "ls-files", "-u", "-z", "--full-name", "--", ATTRIBUTED
-    )
-    rows = [row.partition(b"\t") for row in listed.split(b"\0")[:-1]]
-    others = {path for stage, _, path in rows if stage[:6].decode() in (SYMLINK, SUBMODULE)}
-    paths = {os.fsdecode(path) for _, _, path in rows if path not in others}
+    entries = repository.index_entries(ATTRIBUTED, which="--unmerged")
+    others = {entry.path for entry in entries if entry.mode in (SYMLINK, SUBMODULE)}
+    paths = {entry.path for entry in entries} - others
     paths |= {record.path for record in conflicts.unsettled(repository)}
     return [_unmerged(repository, path) for path in sorted(paths)]
 

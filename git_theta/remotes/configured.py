@@ -218,3 +218,20 @@ def _repository_at(path: Path) -> Repository:
 def _is_bundle(file: Path) -> bool:
     with file.open("rb") as opened:
         return re.match(rb"# v[0-9]+ git bundle\n", opened.read(64)) is not None
+
+
+def meant(repository: Repository, ref: str, remote: str) -> str:
+    """The oid that a revision means, be it of a branch that only the remote has.
+
+    Raises:
+        ThetaError: there is no such revision.
+    """
+    for name in (ref, f"{remote}/{ref}"):
+        if oid := repository.oid(f"{name}^{{}}"):
+            return oid
+    if remote in repository.config.subsections("remote"):
+        how = f"git fetch {shlex.quote(remote)}"
+    else:  # a url: git keeps what it has fetched from there under this name
+        where = shlex.quote(remote)
+        how = f"git fetch {where} {shlex.quote(ref)}; git theta fetch {where} FETCH_HEAD"
+    raise ThetaError(f"{ref} is not a revision of this repository", how)

@@ -1,7 +1,7 @@
 """git-theta's hooks in a repository: which are in place; installing them beside other tools'; removing them.
 
 A hook that is there already is never lost: it is kept as NAME.theta-chained, runs before ours, and comes back
-on removal. A folder of hooks that the user keeps under version control is not written to.
+on removal. A folder of hooks in the work tree, which others can share, is not written to.
 
 What comes from the template of new repositories (see template) counts as ours; `install` replaces it.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class Hooks:
         ours: names of hooks that are git-theta's script.
         called: names of other hooks that call git-theta.
         foreign: names of other hooks.
-        tracked: whether the folder is under version control, so that git-theta does not write to it.
+        shared: why git-theta does not write to the folder, of which that goes on to tell; "" where it does.
         disabled: whether `folder` cannot be one: core.hooksPath=/dev/null.
     """
 
@@ -62,7 +63,7 @@ class Hooks:
     ours: tuple[str, ...]
     called: tuple[str, ...]
     foreign: tuple[str, ...]
-    tracked: bool
+    shared: str
     disabled: bool
 
     @property
@@ -85,14 +86,10 @@ class Hooks:
             ]
         husky = is_husky(self.folder)
         names = [name for name in self.names if name not in self.called] if husky else self.lacking
-        if not names or not (husky or self.tracked):
+        if not names or not (husky or self.shared):
             return []
         folder = self.folder.parent if husky else self.folder
-        why = (
-            "husky writes its own folder anew with each npm install"
-            if husky
-            else "they are under version control"
-        )
+        why = "husky writes its own folder anew with each npm install" if husky else f"it {self.shared}"
         lines = [f"git-theta does not change the hooks in {folder} ({why}); add these lines there:"]
         return lines + [f'  {folder / name}:  git theta hook {name} "$@"' for name in names]
 
@@ -113,7 +110,7 @@ def look(repository: Repository, names: tuple[str, ...] = HOOKS) -> Hooks:
         ours=tuple(name for name in names if kinds[name] == "ours"),
         called=tuple(name for name in names if kinds[name] == "called"),
         foreign=tuple(name for name in names if kinds[name] == "foreign"),
-        tracked=not disabled and _is_tracked(repository, folder),
+        shared="" if disabled else _shared(repository, folder),
         disabled=disabled,
     )
 
@@ -135,7 +132,7 @@ def install(repository: Repository, names: tuple[str, ...] = HOOKS) -> Hooks:
         ThetaError: the folder cannot be written, or a hook would be lost.
     """
     hooks = look(repository, names)
-    if hooks.disabled or hooks.tracked:
+    if hooks.disabled or hooks.shared:
         return hooks
     folder = hooks.folder
     for name in hooks.lacking:
@@ -154,6 +151,15 @@ def install(repository: Repository, names: tuple[str, ...] = HOOKS) -> Hooks:
     except OSError as error:
         raise cannot_write(folder, error) from None
     return look(repository, names)
+
+
+def complete(repository: Repository, say: Callable[[str], object]) -> None:
+    """A repository that was made without git-theta's template gets its hooks with the first command."""
+    if warning(repository):
+        hooks = install(repository)
+        say(LEFT_BEHIND + ("" if hooks.lacking else "; it has them now"))
+        for line in hooks.advice():
+            say(line)
 
 
 def uninstall(repository: Repository, names: tuple[str, ...] = (*HOOKS, *ON_SERVERS, WAKING)) -> list[str]:
@@ -211,21 +217,23 @@ def _text(path: Path) -> bytes | None:
         return b""
 
 
-def _is_tracked(repository: Repository, folder: Path) -> bool:
-    """Whether the folder lies in the work tree and git does not ignore what is in it.
+def _shared(repository: Repository, folder: Path) -> str:
+    """Why a folder is not git-theta's to write to; "" where it is.
 
-    So does one beyond a link of the work tree, wherever that leads: it comes with the repository.
+    What is in the work tree comes with the repository, or goes with it. So does a link there, wherever it
+    leads, and what is beyond it can be anybody's.
     """
     if repository.bare:
-        return False
+        return ""
     ours = folder.absolute().is_relative_to(repository.common_dir.absolute())
     if not ours and files.is_beyond_link(folder, repository.work_tree):
-        return True
+        return "is reached by a symbolic link of the work tree"
     resolved = folder.resolve()
     inside = resolved.is_relative_to(repository.work_tree.resolve())
     if not inside or resolved.is_relative_to(repository.common_dir.resolve()):
-        return False
-    return repository.run("check-ignore", "-q", "--", str(resolved / HOOKS[0])).returncode != 0
+        return ""
+    ignored = repository.run("check-ignore", "-q", "--", str(resolved / HOOKS[0])).returncode == 0
+    return "" if ignored else "is in the work tree, and git does not ignore it"
 
 
 def _check_room(folder: Path, name: str) -> None:

@@ -49,7 +49,7 @@ def install_on_server() -> list[str]:
     hooks = hook_files.install(repository, hook_files.ON_SERVERS)
     (name,) = hook_files.ON_SERVERS
     if hooks.lacking:
-        why = "is no folder" if hooks.disabled else "is under version control"
+        why = "is no folder" if hooks.disabled else hooks.shared
         raise ThetaError(
             f"{hooks.folder}, where git looks for hooks, {why}, so {name} cannot be installed there",
             f'add this line to {name} there: git theta hook {name} "$@"; '

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from git_theta.git import attributes
+from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST, is_manifest
 from git_theta.versions.diff_sides import Side, Sides
@@ -63,21 +64,20 @@ def place_in(repository: Repository, side: Side, path: str) -> Place:
     if side.kind == "work tree":
         return _in_work_tree(repository, path, side.label)
     if side.kind == "index":
-        row = repository.git("ls-files", "-s", "-z", "--", f":(top,literal){path}")
-        mode, oid, stage = row.partition(b"\t")[0].decode().split(" ") if row else ("", "", "")
-        if stage not in ("", "0"):  # there is a conflict, and no version of which to say that it is staged
-            mode, oid = "", ""
+        # While there is a conflict, there is no version of which to say that it is staged.
+        staged = repository.index_entries(literally(path))
+        found = [(one.mode, one.oid) for one in staged if one.path == path and one.stage == 0]
     else:
-        row = repository.git("--literal-pathspecs", "ls-tree", "-z", "--full-tree", side.name, "--", path)
-        mode, _, oid = row.partition(b"\t")[0].decode().split(" ") if row else ("", "", "")
-    return Place(path, mode, oid, label=side.label)
+        listed = repository.tree_entries(side.name, [path])
+        found = [(one.mode, one.oid) for one in listed if one.path == path]
+    return Place(path, *(found[0] if found else ("", "")), label=side.label)
 
 
 def named_paths(repository: Repository, paths: Sequence[str]) -> set[str]:
     """Pathspecs as paths from the top of the work tree."""
     if not paths:
         return set()
-    prefix = os.fsdecode(repository.git("rev-parse", "--show-prefix").rstrip(b"\n"))
+    prefix = repository.prefix()
     plain = (path.removeprefix(":(literal)") for path in paths)
     return {posixpath.normpath(posixpath.join(prefix, path)) for path in plain}
 

@@ -182,8 +182,7 @@ def _head(repository: Repository) -> Side:
     found = find_revision(repository, "HEAD")
     if found is not None:
         return found
-    oid = repository.git("hash-object", "-t", "tree", "--stdin", stdin=b"").decode().strip()
-    return Side("nothing", "tree", oid)
+    return Side("nothing", "tree", repository.empty_tree())
 
 
 def _file(word: str) -> Place:

@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from git_theta.git.operation import HEADS
 from git_theta.git.repository import Repository
 from git_theta.remotes.pushed import check, pushed
 from git_theta.versions.rewriting import BACKUP
 
-_HEADS = ("HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
 _REBASES = ("rebase-merge/orig-head", "rebase-merge/onto", "rebase-apply/orig-head", "rebase-apply/onto")
 _REPLACED = "refs/replace/"
 
@@ -73,20 +73,22 @@ def _refs(repository: Repository) -> Iterator[Pin]:
             yield Pin(oid, name)
 
 
+def _names(repository: Repository, prefix: str) -> list[str]:
+    """The refs that begin like this."""
+    listed = repository.git("for-each-ref", "--format=%(refname)", prefix)
+    return [os.fsdecode(name) for name in listed.splitlines()]
+
+
 def _notes(repository: Repository) -> Iterator[Pin]:
     """What has notes: a note belongs to an oid."""
-    for ref in os.fsdecode(repository.git("for-each-ref", "--format=%(refname)", "refs/notes/")).split("\n")[
-        :-1
-    ]:
+    for ref in _names(repository, "refs/notes/"):
         for row in repository.git("notes", "--ref", ref, "list").decode().splitlines():
             yield Pin(row.split()[1], f"a note in {ref}")
 
 
 def _replaced(repository: Repository) -> Iterator[Pin]:
     """What is seen as something else here, which is by its oid, too."""
-    for name in os.fsdecode(repository.git("for-each-ref", "--format=%(refname)", _REPLACED)).split("\n")[
-        :-1
-    ]:
+    for name in _names(repository, _REPLACED):
         yield Pin(name.removeprefix(_REPLACED), name)
     with suppress(OSError):
         for line in (repository.common_dir / "info" / "grafts").read_text(errors="replace").splitlines():
@@ -106,9 +108,8 @@ def _work_trees(repository: Repository) -> Iterator[Pin]:
         if folder.resolve() == own:
             continue
         name = f"the work tree of {_path_of(folder)}"
-        for head in _HEADS:
-            oid = repository.run("rev-parse", "-q", "--verify", f"{prefix}{head}").stdout.decode().strip()
-            if oid:
+        for head in ("HEAD", *HEADS):
+            if oid := repository.oid(f"{prefix}{head}"):
                 yield Pin(oid, name)
         for file in _REBASES:
             with suppress(OSError):
@@ -133,6 +134,5 @@ def _superproject(repository: Repository) -> Iterator[Pin]:
     outer = Repository.elsewhere(top)
     path = repository.work_tree.resolve().relative_to(top.resolve()).as_posix()
     for name in (f":{path}", f"HEAD:{path}"):
-        oid = outer.run("rev-parse", "-q", "--verify", name).stdout.decode().strip()
-        if oid:
+        if oid := outer.oid(name):
             yield Pin(oid, f"the superproject {top}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from git_theta.errors import ThetaError
+from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
 from git_theta.terminal.showing import pathspec, printable
 from git_theta.versions import diff_changes
@@ -75,7 +76,7 @@ def place_of(repository: Repository, version: Version | None, path: str) -> Plac
 
 def _listed(repository: Repository, start: str, path: str) -> list[Step]:
     """The steps under one name; their parents are those that have changed the path."""
-    pathspec = f":(top,literal){path}"
+    pathspec = literally(path)
     options = ["--no-show-signature", "--parents", "--topo-order", "-z", _FORMAT]
     listed = repository.git("log", *options, start, "--", pathspec)
     found = []

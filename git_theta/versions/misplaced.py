@@ -10,6 +10,7 @@ from git_theta.filters import stand_ins
 from git_theta.filters.stand_ins import StandIn
 from git_theta.git import attributes
 from git_theta.git.blobs import Blob
+from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST, is_manifest
 from git_theta.terminal.showing import beside, fill, operand, pathspec, printable
@@ -21,7 +22,7 @@ ADD_AGAIN = "git add --renormalize "
 
 def blobs(repository: Repository, path: str) -> list[bytes]:
     """What Git has for a path, manifest or not: in the index and in HEAD."""
-    listed = [] if repository.bare else repository.index_entries(path)
+    listed = [] if repository.bare else repository.index_entries(literally(path))
     found = repository.blobs([*(entry.oid for entry in listed), f"HEAD:{path}"], LARGEST)
     return [blob for blob in found if blob is not None]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import find_manifests, reachable
+from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
 
 
@@ -30,7 +31,7 @@ def of(repository: Repository, path: str, *options: str) -> Iterator[Past]:
     form = ("--raw", "--no-abbrev", "--no-renames", "--format=%H")
     every = ("--all", "--date-order", "-m", "--full-history", *form)
     commit = ""
-    told = repository.run("log", *every, *options, "--", f":(top,literal){path}").stdout
+    told = repository.run("log", *every, *options, "--", literally(path)).stdout
     for line in told.decode(errors="replace").splitlines():
         if line.startswith(":"):
             _, _, before, after, _ = line.split(None, 4)

@@ -8,11 +8,11 @@ from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest
 from git_theta.filters import stand_ins
 from git_theta.filters.stand_ins import parsed
-from git_theta.git.operation import merged_heads
+from git_theta.git.operation import OTHERS, merged_heads
+from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 
-_SIDES = ("HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD")
 _STAGES = (0, 2, 3, 1)  # while there is a conflict: ours, theirs, base
 _LARGEST = 256 << 20  # bytes; a larger blob is a checkpoint that was committed without git-theta
 ATTRIBUTED = ":(top,attr:filter=theta)"
@@ -26,7 +26,7 @@ def recorded(repository: Repository, pathname: str) -> list[tuple[bytes, Manifes
     """
     if not pathname:
         return _read(repository, _tracked(repository))
-    listed = [] if repository.bare else repository.index_entries(pathname)
+    listed = [] if repository.bare else repository.index_entries(literally(pathname))
     entries = {entry.stage: entry.oid for entry in listed}
     staged = _read(repository, [entries[stage] for stage in _STAGES if stage in entries])
     return list({**dict(staged), **dict(beside_index(repository, pathname))}.items())
@@ -40,7 +40,7 @@ def beside_index(repository: Repository, pathname: str) -> list[tuple[bytes, Man
 
 def _beside(pathname: str) -> list[str]:
     """Names of the blobs of a path there. MERGE_HEAD does not exist while `git merge` runs hooks."""
-    return [f"{side}:{pathname}" for side in (*_SIDES, *merged_heads())]
+    return [f"{side}:{pathname}" for side in ("HEAD", *OTHERS, *merged_heads())]
 
 
 def _read(repository: Repository, names: Sequence[str]) -> list[tuple[bytes, Manifest]]:
@@ -60,8 +60,7 @@ def related(repository: Repository, base: str) -> list[Manifest]:
 
 def _tracked(repository: Repository) -> list[str]:
     """The blobs of all checkpoints in the index."""
-    listed = repository.run("ls-files", "-s", "-z", "--", ATTRIBUTED).stdout
-    return list(dict.fromkeys(row.split(b" ", 2)[1].decode() for row in listed.split(b"\0")[:-1]))
+    return list(dict.fromkeys(entry.oid for entry in repository.index_entries(ATTRIBUTED)))
 
 
 def problem(text: bytes) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 from git_theta.errors import ThetaError
+from git_theta.git import operation
+from git_theta.git.plumbing import WHOLE, IndexEntry, TreeEntry
 from git_theta.git.repository import Repository
 
 BACKUP = "refs/original/theta/"
@@ -39,8 +41,7 @@ def require_clean(repository: Repository) -> None:
     """Raises ThetaError where the index differs from HEAD, or an operation is under way."""
     if repository.unborn:
         raise ThetaError("there is no commit here yet", "git commit")
-    under_way = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
-    if any((repository.git_dir / name).exists() for name in under_way):
+    if operation.under_way(repository):
         raise ThetaError("a merge, rebase, cherry-pick or revert is under way", "finish or abort it first")
     if repository.run("diff-index", "--cached", "--quiet", "HEAD", "--").returncode:
         raise ThetaError("there are staged changes", "git commit, or git stash, then the same again")
@@ -54,7 +55,9 @@ class Rewriter:
         fixed: oids of trees that stay as they are.
     """
 
-    def __init__(self, repository: Repository, blobs: Mapping[str, str], fixed: Collection[str] = ()) -> None:
+    def __init__(
+        self, repository: Repository, blobs: Mapping[str, str], fixed: Set[str] = frozenset()
+    ) -> None:
         self._repository = repository
         self._blobs = blobs
         self._fixed = fixed
@@ -76,10 +79,7 @@ class Rewriter:
         made = b"\n".join(lines) + separator + message
         if made == b"\n".join(_without_signature(head)) + separator + message:
             return  # nothing of it changes: it stays, with its signature
-        oid = (
-            self._repository.git("hash-object", "-t", "commit", "-w", "--stdin", stdin=made).decode().strip()
-        )
-        self.commits[commit] = oid
+        self.commits[commit] = self._repository.write(made, "commit")
 
     def move_refs(self, reason: str) -> list[tuple[str, str]]:
         """Point branches and lightweight tags at the rewritten commits, all or none.
@@ -98,7 +98,7 @@ class Rewriter:
                 backup = BACKUP + name.removeprefix("refs/")
                 commands += [f"update {name} {self.commits[old]} {old}", f"update {backup} {old}"]
                 moved.append((name, backup))
-        head = self._repository.git("rev-parse", "HEAD").decode().strip()
+        head = self._repository.head
         if head in self.commits and self._repository.run("symbolic-ref", "-q", "HEAD").returncode:
             commands.append(f"update HEAD {self.commits[head]} {head}")
         self._repository.git(
@@ -108,36 +108,30 @@ class Rewriter:
 
     def update_index(self) -> None:
         """Put the new blobs into the index; the files of the work tree are the same."""
-        rows = self._repository.git("ls-files", "-s", "-z").split(b"\0")[:-1]
-        tagged = self._repository.git("ls-files", "-t", "-z").split(b"\0")[:-1]
-        self._feed(self._repository, rows, first_oid=1)
+        tagged = self._repository.git("ls-files", "-t", "-z", "--full-name", "--", WHOLE).split(b"\0")[:-1]
+        self._feed(self._repository, self._repository.index_entries())
         absent = b"".join(row[2:] + b"\0" for row in tagged if row.startswith(b"S "))
         if absent:  # a sparse checkout has no files for these entries
-            self._repository.git("update-index", "-z", "--skip-worktree", "--stdin", stdin=absent)
+            top = str(self._repository.work_tree.absolute())
+            self._repository.git("-C", top, "update-index", "-z", "--skip-worktree", "--stdin", stdin=absent)
 
     def _tree(self, tree: str) -> str:
         """A tree with the new blobs in it."""
-        rows = self._repository.git("ls-tree", "-r", "-t", "-z", "--full-tree", tree).split(b"\0")[:-1]
-        if tree in self._fixed or any(row.split(None, 3)[2].decode() in self._fixed for row in rows):
-            return tree
-        if not any(row.split(None, 3)[2].decode() in self._blobs for row in rows):
+        entries = self._repository.tree_entries(tree, trees=True)
+        oids = {tree, *(entry.oid for entry in entries)}
+        if not self._fixed.isdisjoint(oids) or oids.isdisjoint(self._blobs):
             return tree
         index = str(Path(self._folder.name) / "index")
         aside = self._repository.with_environment({"GIT_INDEX_FILE": index})
         aside.git("read-tree", tree)
-        self._feed(aside, rows, first_oid=2)
+        self._feed(aside, entries)
         return aside.git("write-tree").decode().strip()
 
-    def _feed(self, repository: Repository, rows: Iterable[bytes], first_oid: int) -> None:
-        changed = []
-        for row in rows:
-            head, _, path = row.partition(b"\t")
-            fields = head.split()
-            new = self._blobs.get(fields[first_oid].decode())
-            if new is not None:
-                changed.append(fields[0] + b" " + new.encode() + b" 0\t" + path + b"\0")
-        if changed:
-            repository.git("update-index", "-z", "--index-info", stdin=b"".join(changed))
+    def _feed(self, repository: Repository, entries: Iterable[IndexEntry | TreeEntry]) -> None:
+        """Put the new blobs of those entries that have one into an index."""
+        repository.update_index(
+            (one.mode, self._blobs[one.oid], one.path) for one in entries if one.oid in self._blobs
+        )
 
 
 def _without_signature(head: bytes) -> list[bytes]:

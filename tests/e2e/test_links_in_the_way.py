@@ -177,9 +177,15 @@ def test_in_place_of_the_folder_of_hooks(history: GitRepo, tmp_path: Path) -> No
     for command in (["install", "--local"], ["track", "*.bin"], ["fetch"]):
         history.theta(*command, check=False)
         assert [path.name for path in outside.iterdir()] == ["pre-push"]
-    assert "git theta hook" in history.theta("install", "--local").stdout  # by hand, whoever wants that
+    said = history.theta("install", "--local").stdout
+    assert f"in {history.path / '.githooks'} (it is reached by a symbolic link of the work tree)" in said
+    assert "git theta hook" in said  # by hand, whoever wants that
+    said = history.refused("git", "theta", "install", "--server")
+    assert "is reached by a symbolic link of the work tree, so pre-receive cannot be installed" in said
     (history.path / ".githooks").unlink()
     (history.path / ".githooks").mkdir()
+    said = history.theta("install", "--local").stdout
+    assert "(it is in the work tree, and git does not ignore it)" in said
     os.mkfifo(history.path / ".githooks" / "pre-push")
     assert history.theta("status", check=False).returncode <= 1
 

@@ -8,6 +8,10 @@ import pytest
 from git_repo import GitRepo, digest, does
 from merge_cases import MODEL, commit, diverge, model
 
+from git_theta.commands.merge_redo import redo
+from git_theta.errors import ThetaError
+from git_theta.git.repository import Repository
+
 SAME = f"{MODEL}: the same result"
 BASE, OURS, THEIRS = model(a=1, b=1), model(a=2, b=3), model(a=5, b=1)
 
@@ -212,3 +216,64 @@ def test_checkpoint_merged_by_hand_beside_one_by_rule(repo: GitRepo) -> None:
     said = again(repo)
     assert f"{other}: the commit does not say how it was merged" in said
     assert SAME in said
+
+
+HOSTILE = (
+    *("Base: --output=x", "Base: HEAD", "Base: -", f"Base: {'0' * 40}", "Base: \u202e", "Base: HEAD^{tree}"),
+    *("Versions: --output=x - -", "Versions: - - -", "Versions: HEAD:x", "Versions: :/x HEAD HEAD"),
+    *(f"Versions: - {'0' * 40} {'0' * 40}", f"Versions: {' '.join(['1' * 40] * 4)}"),
+    *("Device: --help", "Device: cuda:999999999999999999999", "Device: \x1b[2J"),
+    *("Strategy: --output=x", "Strategy: average weight=1e999999", "Strategy: fisher fisher=--output=x,-h"),
+    *("Strategy: fisher fisher=HEAD:none,:0:none", "Strategy: \\", 'Strategy: "'),
+    *("Rule: -*: --output=x", "Rule: [", "Rule: *", "Rename: -> ->", "Rename: x", "Rows: --all"),
+    *("One-sided: -h", "Resolution: x", "Resolution: *: none", "Unheard-of: --output=x", "Strict: true"),
+)
+
+
+def with_trailer(repo: GitRepo, line: str) -> str:
+    """HEAD again, with a trailer that somebody has made up, after that of a path."""
+    message = repo.git("log", "-1", "--format=%B").stdout.rstrip("\n")
+    kept = [one for one in message.split("\n") if not one.startswith(line.partition(":")[0])]
+    made = [word for parent in ("HEAD^1", "HEAD^2") for word in ("-p", parent)]
+    text = "\n".join([*kept, line, ""])
+    return repo.git("commit-tree", *made, "-m", text, "HEAD^{tree}").stdout.strip()
+
+
+def test_what_others_say_about_merges_is_no_command(forked: GitRepo, monkeypatch: pytest.MonkeyPatch) -> None:
+    forked.git("config", "theta.merge", "average")
+    forked.git("merge", "-q", "-m", "Merge", "theirs")
+    monkeypatch.chdir(forked.path)
+    before = sorted(forked.path.iterdir())
+    said: list[str] = []
+    refused: dict[str, ThetaError] = {}
+    for line in HOSTILE:
+        commit = with_trailer(forked, f"Theta-{line}")
+        try:
+            redo(Repository.here(), commit, "auto", said.append)
+        except ThetaError as error:
+            refused[line] = error
+    assert [line for line, error in refused.items() if not error.remedy] == []
+    assert [line for line, error in refused.items() if error.message.startswith("git ")] == []
+    assert {line for line in HOSTILE if line.startswith(("Base", "Versions"))} <= refused.keys()
+    for name in ('"a\\u0000b"', '"\\ud800"', '""', "../../x", "--output=x", '"'):
+        commit = with_trailer(forked, f"Theta-Path: {name}")
+        assert redo(Repository.here(), commit, "auto", said.append) == 1
+    assert sorted(forked.path.iterdir()) == before
+
+
+def test_bases_that_are_none(forked: GitRepo) -> None:
+    forked.git("config", "theta.merge", "average")
+    forked.git("merge", "-q", "-m", "Merge", "theirs")
+    commit = with_trailer(forked, "Theta-Base: --output=x")
+    said = forked.refused("git", "theta", "merge", "--redo", commit)
+    assert "names no object with Theta-Base: --output=x" in said
+    assert "--output=x" in forked.remedy(said, f"git log -1 {commit}").stdout
+    other = forked.clone("other", source=str(forked.path))
+    other.write("text", b"text")
+    base = other.commit()
+    commit = with_trailer(forked, f"Theta-Base: {base}")
+    said = forked.refused("git", "theta", "merge", "--redo", commit)
+    assert f"the base {base[:12]} of the merge {commit} is no commit here" in said
+    forked.git("remote", "add", "other", str(other.path))
+    forked.remedy(said, "git fetch --all")
+    assert "another result" in forked.theta("merge", "--redo", commit, check=False).stdout

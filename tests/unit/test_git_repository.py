@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from git_theta.errors import ThetaError
+from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
 from git_theta.versions.recorded import recorded, related
 
@@ -106,7 +107,7 @@ def test_blobs_by_odd_names(folder: Path, repository: Repository) -> None:
     commit(folder)
     for number, name in enumerate(ODD):
         assert repository.blob(f"HEAD:{name}") == f"{number}".encode()
-        (entry,) = repository.index_entries(name)
+        (entry,) = repository.index_entries(literally(name))
         assert (entry.path, entry.stage, entry.mode) == (name, 0, "100644")
         assert repository.blob(entry.oid) == f"{number}".encode()
     names = ["HEAD:folder", "HEAD", "HEAD:none", "none:a b", "HEAD:x  blob 7", "", "HEAD:folder/file"]
@@ -121,7 +122,7 @@ def test_names_that_are_no_utf8(folder: Path, repository: Repository) -> None:
     name = os.fsdecode(b"caf\xe9.pt")
     (folder / name).write_text("x")
     commit(folder)
-    assert [entry.path for entry in repository.index_entries(name)] == [name]
+    assert [entry.path for entry in repository.index_entries(literally(name))] == [name]
     assert repository.blob(f"HEAD:{name}") == b"x"
     repository.close()
 
@@ -186,11 +187,11 @@ def test_threads_ask_in_turn(folder: Path, repository: Repository) -> None:
 
 
 def test_the_index_is_read_anew_each_time(folder: Path, repository: Repository) -> None:
-    assert repository.index_entries("file") == []
+    assert repository.index_entries(literally("file")) == []
     for text in ("one", "two"):
         (folder / "file").write_text(text)
         git(folder, "add", "file")
-        (entry,) = repository.index_entries("file")
+        (entry,) = repository.index_entries(literally("file"))
         assert repository.blob(entry.oid) == text.encode()
     repository.close()
 
@@ -205,7 +206,7 @@ def test_conflicts_have_stages(folder: Path, repository: Repository) -> None:
     (folder / "file").write_text("ours")
     commit(folder)
     subprocess.run(["git", "merge", "side"], cwd=folder, capture_output=True, check=False)
-    found = {entry.stage: repository.blob(entry.oid) for entry in repository.index_entries("file")}
+    found = {entry.stage: repository.blob(entry.oid) for entry in repository.index_entries(literally("file"))}
     assert found == {1: b"base", 2: b"ours", 3: b"theirs"}
     repository.close()
 
