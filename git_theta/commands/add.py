@@ -95,8 +95,7 @@ class Guided:
                 name: guide.apply(FileTensor(spans[name], file)) for name, guide in self._guides.items()
             }
             everything = {name: made.get(name) or FileTensor(span, file) for name, span in spans.items()}
-            with formats.calling(form):
-                skeleton = form.patch(_outside(file, layout), layout, everything)
+            skeleton = form.patch(_outside(file, layout), layout, everything)
             top, aside = repository.work_tree, repository.store.temporary
             with files.replacing(self._path, top=top, aside=aside) as target:
                 file.seek(0)
@@ -174,8 +173,7 @@ class Guided:
                 f"git add {pathspec(str(self._path))}",
             )
         try:
-            with formats.calling(form):
-                return form, checked(form.layout(content), content.size)
+            return form, checked(form.layout(content), content.size)
         except ThetaError as error:
             error.message = f"{printable(str(self._path))}: {error.message}"
             raise

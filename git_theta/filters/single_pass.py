@@ -12,7 +12,6 @@ from blake3 import blake3
 
 from git_theta import manifest as manifests
 from git_theta import scratch
-from git_theta.checkpoints import registry
 from git_theta.checkpoints.checks import checked
 from git_theta.checkpoints.layout import Format, Layout, Span
 from git_theta.checkpoints.registry import OPAQUE
@@ -125,9 +124,8 @@ class SinglePass:
         if form is None:
             return self._opaque("no known checkpoint format; stored whole, compressed")
         try:
-            with registry.calling(form):
-                layout = checked(form.layout(self._content), self._content.size)
-                self._expected = form.expected_size(layout, self._content.head)
+            layout = checked(form.layout(self._content), self._content.size)
+            self._expected = form.expected_size(layout, self._content.head)
             if self._content.size is not None:
                 self._check_size(self._content.size)
         except DamagedCheckpoint as error:

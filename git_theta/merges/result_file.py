@@ -86,13 +86,12 @@ class Frame:
         with self._objects.store.spool() as file:
             target = cast("BinaryIO", file)
             named = [(name, opened[name]) for name in order]
-            with registry.calling(checkpoint_format):
-                if isinstance(checkpoint_format, Divisible):
-                    number = self._plan.skeleton.side
-                    several = self._skeletons(side.format)
-                    checkpoint_format.write_merged(target, named, several, number, self._chosen())
-                else:
-                    checkpoint_format.write(target, named, bytes(like))
+            if isinstance(checkpoint_format, Divisible):
+                number = self._plan.skeleton.side
+                several = self._skeletons(side.format)
+                checkpoint_format.write_merged(target, named, several, number, self._chosen())
+            else:
+                checkpoint_format.write(target, named, bytes(like))
             file.flush()
             recorded = [(manifests.write(side), side) for side in self._sides.known]
             cleaner = Cleaner(self._objects, lambda _: self._stock, self._settings, _say_nothing)
@@ -165,8 +164,7 @@ class Frame:
         pieces, between = skeleton.pieces(side, stored)
         opened = _Opened(changed, self._ledger, self._objects)
         checkpoint_format = registry.by_name(side.format)
-        with registry.calling(checkpoint_format):
-            patched = checkpoint_format.patch(bytes(between), _layout(side, pieces), opened)
+        patched = checkpoint_format.patch(bytes(between), _layout(side, pieces), opened)
         if patched == between:
             return side.skeleton
         whole = stored[: len(stored) - len(between)] + patched
