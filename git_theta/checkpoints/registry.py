@@ -123,9 +123,9 @@ _RESULTS: Mapping[str, Callable[[Any], Any]] = {
     "recognises": bool,
     "layout": _layout,
     "expected_size": one_of(int, type(None)),
-    "patch": one_of(bytes),
-    "write": one_of(type(None)),
+    "patch": one_of(bytes, bytearray),
+    "write": bool,
     "remainder": one_of(Remainder),
-    "write_merged": one_of(type(None)),
+    "write_merged": bool,
 }
 _registry: Registry[Format] = Registry(GROUP, "checkpoint format", _flaw, _RESULTS, (ThetaError, OSError))
