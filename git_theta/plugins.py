@@ -1,9 +1,6 @@
 """Finding plug-ins: the built-in ones and those of other packages, of which some may be broken.
 
-All are entry points. Importing importlib.metadata and asking it for every installed package costs tens of
-milliseconds, in a process that Git starts for every `git add`. So git-theta's own entry points are read
-from the one file that lists them, and other packages are only looked at when these have no answer; their
-files are read here as well, because one that cannot be read must not hide the others.
+All are entry points; other packages than git-theta are only looked at when its own have no answer.
 
 Whoever asks for a plug-in by its name gets it, or an error that says what to do about its package. Whoever
 asks which plug-ins there are gets those that work; a line on standard error names each of the others, once.
@@ -12,47 +9,20 @@ asks which plug-ins there are gets those that work; a line on standard error nam
 from __future__ import annotations
 
 import re
+import reprlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property, wraps
 from importlib import import_module
-from pathlib import Path
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from git_theta import __version__
+from git_theta.entry_points import Entry, other_entry_points, own_entry_points
 from git_theta.errors import BrokenPlugin, ThetaError, too_little_memory
 
 _T = TypeVar("_T")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
-_GROUPS = b"git_theta.plugins"
-_PACKAGE = "git-theta"
-_OWN = re.compile(r"git_theta[-.]")
-_NAME_LINE = re.compile(r"^Name:[ \t]*(\S+)", re.MULTILINE)
-_INFO = {".dist-info": "METADATA", ".egg-info": "PKG-INFO"}
-"""Endings of the folders in which installed packages describe themselves, and the file with the name."""
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """An entry point.
-
-    Attributes:
-        value: MODULE:CLASS.
-        removal: what to type to be rid of its package.
-    """
-
-    group: str
-    name: str
-    value: str
-    package: str = _PACKAGE
-    removal: str = ""
-
-    @property
-    def built_in(self) -> bool:
-        return self.package == _PACKAGE
 
 
 class Registry(Generic[_T]):
@@ -63,12 +33,26 @@ class Registry(Generic[_T]):
         what: what a plug-in is, for messages.
         flaw: how an object of the class breaks the rules of its interface, in words; "" if it does not. That
             it has the name of its entry point, in kebab-case, is checked here.
+        results: by methods of the interface, what makes of that which such a method gives what is handed on.
+            It raises TypeError for what the method must not give. From a plug-in of another package these
+            methods raise BrokenPlugin for that, and for all that they must not raise: whoever calls them
+            needs no `calling`.
+        expected: what these methods may raise.
     """
 
-    def __init__(self, group: str, what: str, flaw: Callable[[_T], str]) -> None:
+    def __init__(
+        self,
+        group: str,
+        what: str,
+        flaw: Callable[[_T], str],
+        results: Mapping[str, Callable[[Any], Any]],
+        expected: tuple[type[Exception], ...] = (ThetaError,),
+    ) -> None:
         self.group = group
         self._what = what
         self._flaw = flaw
+        self._results = results
+        self._expected = expected
         self._loaded: dict[str, _T] = {}
         self._broken: dict[str, tuple[str, str]] = {}
 
@@ -116,7 +100,7 @@ class Registry(Generic[_T]):
             plugin = self.usable(name)
             try:
                 with self.calling(plugin):
-                    yes = plugin is not None and question(plugin)
+                    yes = plugin is not None and bool(question(plugin))
             except BrokenPlugin as error:
                 warn(error)
                 continue
@@ -173,7 +157,8 @@ class Registry(Generic[_T]):
             raise
         except (Exception, SystemExit) as error:
             name = getattr(plugin, "name", "")
-            if name in self._own or name not in self._all or too_little_memory(error):
+            known = name not in self._own and name in self._all
+            if isinstance(error, BrokenPlugin) or not known or too_little_memory(error):
                 raise
             raise self._fault(self._all[name][0], f"has failed: {error!r}") from error
 
@@ -187,21 +172,21 @@ class Registry(Generic[_T]):
                 warn(self._taken(other, entry))
 
     @cached_property
-    def _own(self) -> Mapping[str, tuple[_Entry, ...]]:
-        return {entry.name: (entry,) for entry in _own_entry_points() if entry.group == self.group}
+    def _own(self) -> Mapping[str, tuple[Entry, ...]]:
+        return {entry.name: (entry,) for entry in own_entry_points() if entry.group == self.group}
 
     @cached_property
-    def _all(self) -> Mapping[str, tuple[_Entry, ...]]:
+    def _all(self) -> Mapping[str, tuple[Entry, ...]]:
         """The entry points by name: more than one where packages want the same name."""
         found = dict(self._own)
-        others = [entry for entry in _other_entry_points() if entry.group == self.group]
+        others = [entry for entry in other_entry_points() if entry.group == self.group]
         for entry in sorted(others, key=lambda entry: (entry.name, entry.value)):
             before = found.get(entry.name, ())
             if entry.value not in [one.value for one in before]:  # else it is a package that is there twice
                 found[entry.name] = (*before, entry)
         return found
 
-    def _load(self, entry: _Entry) -> _T:
+    def _load(self, entry: Entry) -> _T:
         if entry.name in self._broken:
             raise BrokenPlugin(*self._broken[entry.name])
         if entry.name not in self._loaded:
@@ -213,7 +198,7 @@ class Registry(Generic[_T]):
                 raise
         return self._loaded[entry.name]
 
-    def _made(self, entry: _Entry) -> _T:
+    def _made(self, entry: Entry) -> _T:
         module, _, attribute = entry.value.partition(":")
         try:
             plugin: _T = getattr(import_module(module), attribute)()
@@ -227,15 +212,37 @@ class Registry(Generic[_T]):
             raise self._fault(entry, f"breaks the interface's rules: {error!r}") from error
         if flaw:
             raise self._fault(entry, f"breaks the interface's rules: {flaw}")
+        if not entry.built_in:
+            self._guard(entry, plugin)
         return plugin
 
-    def _fault(self, entry: _Entry, why: str) -> BrokenPlugin:
+    def _guard(self, entry: Entry, plugin: _T) -> None:
+        """Have the methods of a plug-in name its package where they fail; see `results`."""
+        for name, made in self._results.items():
+            if (method := getattr(plugin, name, None)) is None:
+                continue  # not every plug-in needs all
+            try:
+                object.__setattr__(plugin, name, self._guarded(plugin, method, made))
+            except AttributeError:
+                raise self._fault(entry, "breaks the interface's rules: it has __slots__") from None
+
+    def _guarded(
+        self, plugin: _T, method: Callable[..., Any], made: Callable[[Any], Any]
+    ) -> Callable[..., Any]:
+        @wraps(method)
+        def guarded(*arguments: Any, **named: Any) -> Any:
+            with self.calling(plugin, *self._expected):
+                return made(method(*arguments, **named))
+
+        return guarded
+
+    def _fault(self, entry: Entry, why: str) -> BrokenPlugin:
         remedy = f"pip install --upgrade {entry.package}, or {entry.removal}"
         if not entry.removal.startswith("pip"):
             remedy = entry.removal
         return BrokenPlugin(f"the {self._what} {entry.name!r} of package {entry.package} {why}", remedy)
 
-    def _taken(self, entry: _Entry, by: _Entry) -> BrokenPlugin:
+    def _taken(self, entry: Entry, by: Entry) -> BrokenPlugin:
         return BrokenPlugin(
             f"the {self._what} {entry.name!r} of package {entry.package} has a name that is taken, "
             f"by package {by.package}",
@@ -247,6 +254,18 @@ def lacking(plugin: object, *methods: str) -> str:
     """What a plug-in has not of the methods that it needs, in words; "" if it has all."""
     absent = [name for name in methods if not callable(getattr(plugin, name, None))]
     return f"it has no method {', '.join(absent)}" if absent else ""
+
+
+def one_of(*types: type) -> Callable[[Any], Any]:
+    """What `results` says of a method that gives an object of one of these types."""
+
+    def made(found: Any) -> Any:
+        if not isinstance(found, types):
+            kinds = " or ".join("nothing" if one is type(None) else one.__name__ for one in types)
+            raise TypeError(f"it gave {reprlib.repr(found)}, not {kinds}")
+        return found
+
+    return made
 
 
 def warn(error: BrokenPlugin) -> None:
@@ -263,91 +282,3 @@ def warn(error: BrokenPlugin) -> None:
 
 _told: set[str] = set()
 _lock = Lock()
-
-
-@cache
-def _own_entry_points() -> tuple[_Entry, ...]:
-    # The file that pip wrote when it installed git-theta. Its place is known but for the folder; where that
-    # fails (an unusual kind of installation), importlib.metadata finds it.
-    for folder in sys.path:
-        path = Path(folder, f"git_theta-{__version__}.dist-info", "entry_points.txt")
-        try:
-            rows, _ = _rows(path.read_text(encoding="utf-8"))
-        except OSError:
-            continue
-        return tuple(_Entry(*row) for row in rows)
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    try:
-        points = distribution(_PACKAGE).entry_points
-    except PackageNotFoundError:
-        raise ThetaError("git-theta is not installed as a package", "pip install git-theta") from None
-    return tuple(_Entry(point.group, point.name, point.value) for point in points)
-
-
-def _other_entry_points() -> Iterator[_Entry]:
-    """What other packages bring; of those that are there twice, the one that Python would import."""
-    seen = set()
-    for folder in map(Path, sys.path):
-        packages: list[tuple[str, Sequence[_Entry]]] = []
-        with suppress(Exception):  # what cannot be read has no packages for Python either
-            is_archive = folder.is_file() or folder.suffix == ".egg"
-            packages += _archived(folder) if is_archive else _installed(folder)
-        for package, entries in packages:
-            name = re.sub(r"[-_.]+", "-", package).lower()
-            if name != _PACKAGE and name not in seen:
-                seen.add(name)
-                yield from entries
-
-
-def _installed(folder: Path) -> Iterator[tuple[str, Sequence[_Entry]]]:
-    """Packages in a folder that have plug-ins of git-theta, and their entry points."""
-    for info in sorted(folder.iterdir()):
-        if info.suffix not in _INFO or _OWN.match(info.name):
-            continue
-        try:
-            written = (info / "entry_points.txt").read_bytes()
-        except OSError:
-            continue
-        if _GROUPS in written:
-            yield _described(info, written)
-
-
-def _described(info: Path, written: bytes) -> tuple[str, Sequence[_Entry]]:
-    rows, sound = _rows(written.decode(errors="backslashreplace"))
-    try:
-        match = _NAME_LINE.search((info / _INFO[info.suffix]).read_text(encoding="utf-8"))
-        written.decode()
-    except (OSError, ValueError):
-        match = None
-    package = match[1] if match else info.name.partition("-")[0]
-    if match and sound:
-        return package, [_Entry(*row, package, f"pip uninstall {package}") for row in rows]
-    from git_theta.terminal.showing import word
-
-    # pip does not get by what it cannot read either.
-    return package, [_Entry(*row, package, f"rm -r {word(str(info))}") for row in rows]
-
-
-def _archived(path: Path) -> Iterator[tuple[str, Sequence[_Entry]]]:
-    """The same of an archive, which importlib.metadata can read."""
-    from importlib.metadata import distributions
-
-    for found in distributions(path=[str(path)]):
-        text = found.read_text("entry_points.txt") or ""
-        if _GROUPS.decode() in text:
-            package = found.metadata["Name"] or path.name
-            yield package, [_Entry(*row, package, f"pip uninstall {package}") for row in _rows(text)[0]]
-
-
-def _rows(text: str) -> tuple[list[tuple[str, str, str]], bool]:
-    """Group, name and value of each entry point in such a file, and whether all of its lines are sound."""
-    section, found, sound = "", [], True
-    for line in map(str.strip, text.splitlines()):
-        if line.startswith("["):
-            section = line.strip("[] \t")
-        elif line and not line.startswith("#"):
-            name, equals, value = line.partition("=")
-            sound = sound and bool(equals)
-            found.append((section, name.strip(), value.strip()))
-    return found, sound

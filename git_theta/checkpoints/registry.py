@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from git_theta.checkpoints.layout import Format
+from git_theta.checkpoints.layout import Format, Layout, Span, View
+from git_theta.checkpoints.remainder import Remainder
+from git_theta.dtypes import DType
 from git_theta.errors import BrokenPlugin, ThetaError
-from git_theta.plugins import Registry, lacking
+from git_theta.plugins import Registry, lacking, one_of
 
 GROUP = "git_theta.plugins.checkpoints"
 OPAQUE = "opaque"
@@ -68,11 +70,6 @@ def names() -> tuple[str, ...]:
     return _registry.names()
 
 
-def calling(form: Format) -> AbstractContextManager[None]:
-    """Where a format of another package is called: raises BrokenPlugin for what it raises by mistake."""
-    return _registry.calling(form, ThetaError, OSError)
-
-
 def broken(heads: Iterable[bytes]) -> list[BrokenPlugin]:
     """What is wrong with the formats of other packages.
 
@@ -109,4 +106,26 @@ def _flaw(form: Format) -> str:
     return absent
 
 
-_registry: Registry[Format] = Registry(GROUP, "checkpoint format", _flaw)
+def _layout(found: Any) -> Any:
+    """A layout, of which `checks.checked` can say whether the file has it. Raises TypeError for others."""
+    one_of(Layout)(found)
+    for one in (*found.spans, *found.views):
+        one_of(Span, View)(one)
+        texts = (one.name, one.of) if isinstance(one, View) else (one.name,)
+        numbers = (one.offset, *one.shape, *(one.strides if isinstance(one, View) else ()))
+        sound = isinstance(one.dtype, DType) and all(isinstance(text, str) for text in texts)
+        if not sound or not all(isinstance(number, int) for number in numbers):
+            raise TypeError(f"it gave {one!r}")
+    return found
+
+
+_RESULTS: Mapping[str, Callable[[Any], Any]] = {
+    "recognises": bool,
+    "layout": _layout,
+    "expected_size": one_of(int, type(None)),
+    "patch": one_of(bytes, bytearray),
+    "write": bool,
+    "remainder": one_of(Remainder),
+    "write_merged": bool,
+}
+_registry: Registry[Format] = Registry(GROUP, "checkpoint format", _flaw, _RESULTS, (ThetaError, OSError))

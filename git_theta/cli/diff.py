@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-_SORTS = ("relative", "norm", "changed", "name")
-_METRICS = ("relative", "norm", "rms", "max", "cosine", "changed", "rank")
+from git_theta.diffs.change import METRICS, sorts
+
 _PATHS = "git_theta.paths"
+_COLUMNS = f"Which columns: {', '.join(METRICS)}."
 
 
 class _AsGitDoes(click.Command):
@@ -25,8 +26,8 @@ class _AsGitDoes(click.Command):
 def _metrics(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     names = [name for words in value for name in words.split(",") if name]
     for name in names:
-        if name not in _METRICS:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(_METRICS)}")
+        if name not in METRICS:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(METRICS)}")
     return tuple(dict.fromkeys(names))
 
 
@@ -44,10 +45,10 @@ def _plot(context: click.Context, option: click.Parameter, value: Path | None) -
 @click.option("--tensor", metavar="GLOB", help="Only tensors with names like this.")
 @click.option("--stat", is_flag=True, help="One line a tensor, without reading values.")
 @click.option("--json", is_flag=True, help="Print JSON (docs/diffing.md has the schema).")
-@click.option("--sort", type=click.Choice(_SORTS), help="What the rows are sorted by.")
+@click.option("--sort", type=click.Choice(sorts()), help="What the rows are sorted by.")
 @click.option("--top", type=click.IntRange(0), metavar="N", help="How many rows to show.")
 @click.option("--all", "everything", is_flag=True, help="Show all rows.")
-@click.option("--metric", "metrics", multiple=True, callback=_metrics, metavar="NAME", help="Which columns.")
+@click.option("--metric", "metrics", multiple=True, callback=_metrics, metavar="NAME", help=_COLUMNS)
 @click.option(
     "--plot",
     type=click.Path(path_type=Path),
@@ -61,8 +62,6 @@ def command(context: click.Context, /, **options: object) -> int:
     """Without A, compares the work tree with the index; with A, with that revision; with A and B (or A..B, or
     A...B), these two. A and B can also be files: REV:PATH, or REV:PATH and a file of the work tree, of any
     format. Of a path that has a conflict, shows what both sides of the merge changed.
-
-    Metrics: relative, norm, rms, max, cosine, changed, rank.
 
     \b
     Examples:

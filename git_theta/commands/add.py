@@ -24,7 +24,6 @@ from git_theta.merging import applied_updates
 from git_theta.objects.writer import TensorWriter
 from git_theta.regular import read_regular
 from git_theta.storing.keeper import Keeper
-from git_theta.storing.known import Known
 from git_theta.tensors import Tensor
 from git_theta.terminal.showing import operand, pathspec, printable
 from git_theta.updates import registry as kinds
@@ -35,6 +34,7 @@ from git_theta.updates.peft_config import ELSEWHERE
 from git_theta.versions.checkpoint import from_file
 from git_theta.versions.recorded import recorded, related
 from git_theta.versions.recovery import named
+from git_theta.versions.stock import stock
 
 _CONFIG = "adapter_config.json"
 _PIECE = 1 << 20
@@ -95,8 +95,7 @@ class Guided:
                 name: guide.apply(FileTensor(spans[name], file)) for name, guide in self._guides.items()
             }
             everything = {name: made.get(name) or FileTensor(span, file) for name, span in spans.items()}
-            with formats.calling(form):
-                skeleton = form.patch(_outside(file, layout), layout, everything)
+            skeleton = form.patch(_outside(file, layout), layout, everything)
             top, aside = repository.work_tree, repository.store.temporary
             with files.replacing(self._path, top=top, aside=aside) as target:
                 file.seek(0)
@@ -118,22 +117,20 @@ class Guided:
             settings = self._repository.config.settings()
             versions = [manifest for _, manifest in recorded(self._repository, self._pathname)]
             repository = self._repository
-            known = Known(
-                versions, lambda: related(repository, settings.base), repository.index, repository.objects
-            )
-            keeper = Keeper(known, TensorWriter(repository.store, threads, settings.grouping), settings)
+            there = stock(repository, versions, lambda: related(repository, settings.base))
+            keeper = Keeper(there, TensorWriter(repository.store, threads, settings.grouping), settings)
             digests = []
             for span in layout.spans:
                 if self._guides and span.name not in self._guides:
                     continue
                 tensor = FileTensor(span, file)
                 target, digest = Target(span.name, tensor), tensor.digest()
-                bases = list(known.bases(span.name, span.dtype, span.shape, settings.max_chain_depth))
+                bases = list(there.bases.find(span.name, span.dtype, span.shape, settings.max_chain_depth))
                 proposal = next((one for base in bases for one in self._proposals(target, base)), None)
                 keeper.gather(keeper.keep(target, digest, proposal))
                 digests.append(digest)
             keeper.finish()
-            known.record(known.storage(digests))
+            there.ledger.record(there.ledger.storage(digests))
         return len(digests)
 
     def _proposals(self, target: Target, base: Base) -> Sequence[Proposal]:
@@ -176,8 +173,7 @@ class Guided:
                 f"git add {pathspec(str(self._path))}",
             )
         try:
-            with formats.calling(form):
-                return form, checked(form.layout(content), content.size)
+            return form, checked(form.layout(content), content.size)
         except ThetaError as error:
             error.message = f"{printable(str(self._path))}: {error.message}"
             raise

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from git_theta.diffs import layers, text
-from git_theta.diffs.columns import METRICS
+from git_theta.diffs.change import METRICS
 from git_theta.diffs.entries import Entry, entries
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository

@@ -21,7 +21,7 @@ from git_theta.versions.diff_changes import Change
 from git_theta.versions.diff_sides import Side, Sides
 
 if TYPE_CHECKING:
-    from git_theta.diffs.report import Report, Sort
+    from git_theta.diffs.report import Report
     from git_theta.diffs.three_way import ThreeWay
     from git_theta.terminal.style import Style
 
@@ -45,7 +45,7 @@ class Options:
     tensor: str | None = None
     stat: bool = False
     json: bool = False
-    sort: Sort | None = None
+    sort: str | None = None
     top: int | None = None
     everything: bool = False
     metrics: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from git_theta.diffs import text
-from git_theta.diffs.columns import METRICS
+from git_theta.diffs.change import METRICS
 from git_theta.diffs.entries import entries
 from git_theta.diffs.report import Report, Row, ordered
 from git_theta.diffs.summary import stored
@@ -103,7 +103,7 @@ def _amount(report: Report, style: Style) -> str:
     """48 of 290 tensors changed, ‖Δ‖/‖w‖ 0.01, 5.6 MB stored (48 low-rank)."""
     relative = METRICS["relative"]
     parts = [report.amount.text()]
-    if cell := relative.show(report.totals):
+    if cell := relative.show(report.totals.change):
         parts.append(f"{style.sign(relative.title, relative.plain)} {cell}")
     if report.totals.unknown:
         parts.append(f"{report.totals.unknown} unknown")

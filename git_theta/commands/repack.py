@@ -8,21 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from git_theta import manifest as manifests
-from git_theta.dtypes import BYTES
 from git_theta.errors import DamagedManifest
 from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import find_manifests, in_tree, reachable
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest, StorageLine, TensorLine
-from git_theta.manifest.chains import closure, costs, room
+from git_theta.manifest.chains import closure, costs
 from git_theta.objects.writer import Payload, TensorWriter
 from git_theta.remotes.fetching import missing
 from git_theta.settings import Grouping
-from git_theta.storing.known import SKELETON
+from git_theta.storing.bases import Bases
 from git_theta.updates import chooser
 from git_theta.updates.interface import Base, Target
 from git_theta.versions.fixed import naming, pins
 from git_theta.versions.rewriting import Rewriter, boundary, free, require_clean
+from git_theta.versions.stock import stock
 
 _WORTH = 0.97
 """A new update must take less than this part of what is stored."""
@@ -124,14 +124,14 @@ class _Packer:
             self._remember(manifest, manifest.storage)
 
     def _remember(self, manifest: Manifest, storage: Mapping[str, StorageLine]) -> None:
-        self._seen += [(line, storage) for line in (*manifest.tensors, _skeleton(manifest))]
+        self._seen += [(line, storage) for line in (*manifest.tensors, manifest.skeleton_line)]
 
     def repack(self, manifest: Manifest) -> Manifest:
         """The manifest with the lines of what is stored better now."""
         storage = dict(manifest.storage)
         for digest in manifest.storage.keys() & self.lines.keys():
             storage.update(self._chains[digest])
-        for line in (*manifest.tensors, _skeleton(manifest)):
+        for line in (*manifest.tensors, manifest.skeleton_line):
             self._improve(line, storage)
         try:
             storage = closure(manifest.digests(), storage)
@@ -147,17 +147,15 @@ class _Packer:
         self._tried.add(line.digest)
         before = self._stored_bytes(old)
         tensor = self._repository.objects.tensor(line.digest, storage, line.dtype, line.shape)
-        bases, sources = self._bases(line, storage)
-        ranking = chooser.rank(Target(line.name, tensor), bases)
+        bases = stock(self._repository, ()).bases
+        ranking = chooser.rank(Target(line.name, tensor), self._earlier(line, bases))
         best: tuple[int, StorageLine] | None = None
         for proposal in ranking.proposals:
             if proposal.update == "dense":
                 continue
-            chain = {d: s for base in proposal.bases for d, s in sources[base.digest].items()}
             limit = int(_WORTH * (best[0] if best else before))
-            digests = [base.digest for base in proposal.bases]
-            ratio = self._settings.max_chain_ratio
-            limit = min(limit, room(digests, chain, self._stored_bytes, ranking.dense_bytes, ratio))
+            room = bases.room(line.digest, proposal.bases, ranking.dense_bytes, self._settings)
+            limit = min(limit, room)
             made = (
                 self._writer.attempt(Target(line.name, tensor), line.digest, proposal, limit)
                 if limit > 0
@@ -165,7 +163,7 @@ class _Packer:
             )
             if made is not None:
                 best = self._stored(made)
-                self._chains[line.digest] = {**chain, line.digest: best[1]}
+                self._chains[line.digest] = {**bases.lines(best[1].bases), line.digest: best[1]}
             if best and not self._aggressive:
                 break
         if best is not None:
@@ -180,37 +178,27 @@ class _Packer:
     def _stored_bytes(self, line: StorageLine) -> int:
         return self._repository.objects.member(line).stored_bytes()
 
-    def _bases(
-        self, line: TensorLine, storage: Mapping[str, StorageLine]
-    ) -> tuple[list[Base], dict[str, dict[str, StorageLine]]]:
-        """Earlier tensors that are not predicted from this one, newest first, and the lines of each."""
+    def _earlier(self, line: TensorLine, bases: Bases) -> list[Base]:
+        """Earlier tensors to predict from, newest first."""
         kind = line.dtype, line.shape
         alike = [
-            (one, known)
-            for one, known in reversed(self._seen)
+            (one, storage)
+            for one, storage in reversed(self._seen)
             if one.name == line.name or (self._aggressive and (one.dtype, one.shape) == kind)
         ]
-        bases: list[Base] = []
-        sources: dict[str, dict[str, StorageLine]] = {}
-        for one, known in alike:
-            if len(bases) >= _BASES and not self._aggressive:
+        found: dict[str, Base] = {}
+        for one, storage in alike:
+            if len(found) >= _BASES and not self._aggressive:
                 break
-            if one.digest in sources or one.digest == line.digest:
+            if one.digest in found or one.digest == line.digest:
                 continue
-            lines = closure([one.digest], known)
-            if (
-                line.digest in lines
-                or costs([one.digest], lines)[one.digest].depth >= self._settings.max_chain_depth
-            ):
+            lines = closure([one.digest], storage)
+            full = costs([one.digest], lines)[one.digest].depth >= self._settings.max_chain_depth
+            if line.digest in lines or full:
                 continue
-            sources[one.digest] = lines
             tensor = self._repository.objects.tensor(one.digest, lines, one.dtype, one.shape)
-            bases.append(Base(one.name, one.digest, tensor))
-        return bases, sources
-
-
-def _skeleton(manifest: Manifest) -> TensorLine:
-    return TensorLine(SKELETON, BYTES, (manifest.skeleton_size,), manifest.skeleton)
+            found[one.digest] = bases.opened(one.name, one.digest, lines, tensor)
+        return list(found.values())
 
 
 def _objects_of(repository: Repository, fixed: Sequence[str]) -> set[str]:

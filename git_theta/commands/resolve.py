@@ -14,7 +14,8 @@ from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
 from git_theta.merges.decisions import Plan
 from git_theta.merges.narrowing import continued, device_of
-from git_theta.merges.options import parse, parse_pairs
+from git_theta.merges.options import parse_pairs
+from git_theta.merges.registry import parse
 from git_theta.merges.resolutions import of_conflicts
 from git_theta.merges.rules import Choice, Rule, Rules, check_matches, parse_rows, parse_rule, parse_strategy
 from git_theta.merges.skeletons import is_named_for

@@ -138,8 +138,8 @@ def _cell(rows: Sequence[Row], still: Sequence[str]) -> Cell | None:
         return Cell("unchanged", 0.0, tuple(still)) if still else None
     names = tuple(row.name for row in rows)
     totals = total(rows)
-    if totals.norm is not None:
-        value = totals.relative_norm
+    if totals.change is not None and totals.change.norm is not None:
+        value = totals.change.relative_norm
         return Cell("changed", value if value is not None and math.isfinite(value) else None, names)
     state: State = "changed"
     if any(row.unknown for row in rows):

@@ -1,7 +1,7 @@
 """A comparison as one HTML file: heat map, histogram and a table that sorts, with nothing to download.
 
 The page works by mouse and by keyboard, in light and dark, and without scripts (then it does not sort).
-`#sort=norm` after its address, with any column of `columns.METRICS` or `name`, opens it sorted.
+`#sort=norm` after its address, with any column of `change.METRICS` or `name`, opens it sorted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from html import escape
 from importlib.resources import files
 
 from git_theta.diffs import text
-from git_theta.diffs.columns import METRICS
+from git_theta.diffs.change import METRICS
 from git_theta.diffs.heat import Bars, Cell, HeatMap, bars, heat_map
 from git_theta.diffs.notes import kind, notes
 from git_theta.diffs.report import Report, Row, ordered
@@ -170,7 +170,7 @@ def _histogram(counts: Bars) -> str:
 
 def _table(rows: Sequence[Row]) -> str:
     heads = [("name", "tensor", ""), ("status", "status", ""), ("kind", "dtype and shape", "")]
-    heads += [(name, metric.title, metric.explanation) for name, metric in METRICS.items()]
+    heads += [(name, metric.title, metric.meaning) for name, metric in METRICS.items()]
     cells = "".join(
         f'<th scope="col" data-column="{name}" title="{escape(explanation)}"{_number_class(name)}>'
         f'<button type="button">{escape(title)}</button></th>'

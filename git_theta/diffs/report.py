@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from git_theta.diffs import layers
 from git_theta.diffs.amount import Amount, amount
-from git_theta.diffs.change import Change, cosine
+from git_theta.diffs.change import METRICS, Change, together
 from git_theta.diffs.matching import Status
-
-Sort = Literal["norm", "relative", "name", "changed"]
-SORTS: tuple[Sort, ...] = ("relative", "norm", "changed", "name")
 
 
 @dataclass(frozen=True)
@@ -86,43 +82,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Totals:
-    """Several rows taken together, as if their tensors were one vector.
+    """Several rows taken together.
 
     Attributes:
         tensors, parameters: how many, and their elements; tied tensors count once.
-        compared, changed: elements whose values were compared, and those that differ.
-        norm, old_norm: 2-norms over the rows that have them; None where none has.
-        max_abs, cosine: as in Change.
-        nans, infinities: elements that became NaN, or infinite.
+        change: of all whose values were compared, as if they were one vector; None where none was.
         unknown: rows whose values could not be compared.
     """
 
     tensors: int = 0
     parameters: int = 0
-    compared: int = 0
-    changed: int = 0
-    norm: float | None = None
-    old_norm: float | None = None
-    max_abs: float | None = None
-    cosine: float | None = None
-    nans: int = 0
-    infinities: int = 0
+    change: Change | None = None
     unknown: int = 0
-
-    @property
-    def relative_norm(self) -> float | None:
-        """norm / old_norm, over the tensors that changed."""
-        if self.norm is None or not self.old_norm:
-            return 0.0 if self.norm == 0 else None
-        return self.norm / self.old_norm
-
-    @property
-    def rms(self) -> float | None:
-        return None if self.norm is None else self.norm / math.sqrt(max(1, self.compared))
-
-    @property
-    def changed_fraction(self) -> float | None:
-        return self.changed / self.compared if self.compared else None
 
 
 @dataclass(frozen=True)
@@ -208,25 +179,16 @@ class Report:
 def total(rows: Sequence[Row]) -> Totals:
     """Rows taken together."""
     counted = [row for row in rows if not row.view_of]
-    changes = [row.change for row in counted if row.change is not None]
-    normed = [change for change in changes if change.norm is not None]
     return Totals(
         tensors=len(counted),
         parameters=sum(row.elements for row in counted),
-        compared=sum(change.elements for change in changes),
-        changed=sum(change.changed for change in changes),
-        norm=math.hypot(*(change.norm or 0.0 for change in normed)) if normed else None,
-        old_norm=math.hypot(*(change.old_norm or 0.0 for change in normed)) if normed else None,
-        max_abs=max((change.max_abs or 0.0 for change in normed), default=None),
-        cosine=_cosine(normed),
-        nans=sum(change.nans for change in changes),
-        infinities=sum(change.infinities for change in changes),
+        change=together([row.change for row in counted if row.change is not None]),
         unknown=sum(bool(row.unknown) for row in rows),
     )
 
 
-def ordered(rows: Iterable[Row], by: Sort) -> list[Row]:
-    """Rows in the order asked for: the largest first, or by name.
+def ordered(rows: Iterable[Row], by: str) -> list[Row]:
+    """Rows in the order asked for (see change.sorts): the largest first, or by name.
 
     Tensors that came or went, and those that are unknown, stand before numbers.
     """
@@ -241,17 +203,11 @@ def ordered(rows: Iterable[Row], by: Sort) -> list[Row]:
     return sorted(rows, key=key)
 
 
-def _measure(row: Row, by: Sort) -> float | None:
+def _measure(row: Row, by: str) -> float | None:
     if row.change is None:
         return None
-    if by == "norm":
-        value = row.change.norm
-    elif by == "relative":
-        value = row.change.relative_norm
-        if value is None and row.change.norm:  # from zero to something
-            value = math.inf
-    else:
-        value = row.change.changed_fraction
+    order = METRICS[by].order
+    value = order(row.change) if order is not None else None
     if value is None:
         return row.change.changed_fraction
     return math.inf if math.isnan(value) else value
@@ -269,15 +225,3 @@ def _layers(rows: Sequence[Row], unchanged: Sequence[str]) -> tuple[Layer, ...]:
         Layer(name, tuple(grouped[name]), len(grouped[name]) + still.get(name, 0), total(grouped[name]))
         for name in sorted(grouped, key=layers.natural)
     )
-
-
-def _cosine(changes: Sequence[Change]) -> float | None:
-    """The cosine of all old and all new values, each seen as one vector."""
-    known = [change for change in changes if change.old_norm is not None and change.new_norm is not None]
-    old, new, moved = (
-        math.hypot(*(getattr(change, name) for change in known)) for name in ("old_norm", "new_norm", "norm")
-    )
-    products = (
-        (change.cosine or 0.0) * (change.old_norm or 0.0) * (change.new_norm or 0.0) for change in known
-    )
-    return cosine(old, new, moved, math.fsum(products))

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from git_theta.diffs.agreement import Agreement, Weights
-from git_theta.diffs.report import Layer, Report, Row, Side, Sort, Totals, ordered
+from git_theta.diffs.change import Change, Metric, of_rows, of_totals
+from git_theta.diffs.report import Layer, Report, Row, Side, Totals, ordered
 from git_theta.diffs.three_way import TaskRow, ThreeWay
 
 SCHEMA = "git-theta diff 1"
@@ -19,16 +20,13 @@ SCHEMA = "git-theta diff 1"
 
 THREE_WAY_SCHEMA = "git-theta three-way 1"
 
-_SHARED = ("norm", "relative_norm", "rms", "max_abs", "cosine", "changed_fraction")
-_FIELDS = (*_SHARED, "rank")
 
-
-def dump(report: Report, *, sort: Sort = "name", top: int | None = None) -> str:
+def dump(report: Report, *, sort: str = "name", top: int | None = None) -> str:
     """One JSON object, indented, with a last newline."""
     return json.dumps(as_dict(report, sort=sort, top=top), indent=2, allow_nan=False) + "\n"
 
 
-def as_dict(report: Report, *, sort: Sort = "name", top: int | None = None) -> dict[str, Any]:
+def as_dict(report: Report, *, sort: str = "name", top: int | None = None) -> dict[str, Any]:
     """The object that `dump` writes."""
     return {
         "schema": SCHEMA,
@@ -60,14 +58,15 @@ def _side(side: Side | None) -> dict[str, Any] | None:
 
 
 def _totals(totals: Totals) -> dict[str, Any]:
+    change = totals.change
     return {
         "tensors": totals.tensors,
         "parameters": totals.parameters,
-        "parameters_compared": totals.compared,
-        "parameters_changed": totals.changed,
-        **_numbers(totals, _SHARED),
-        "nan_appeared": totals.nans,
-        "inf_appeared": totals.infinities,
+        "parameters_compared": change.elements if change else 0,
+        "parameters_changed": change.changed if change else 0,
+        **_numbers(change, of_totals()),
+        "nan_appeared": change.nans if change else 0,
+        "inf_appeared": change.infinities if change else 0,
         "unknown": totals.unknown,
     }
 
@@ -83,7 +82,7 @@ def _row(row: Row) -> dict[str, Any]:
         "status": row.status,
         "dtype": row.dtype,
         "shape": None if row.shape is None else list(row.shape),
-        **_numbers(change, _FIELDS),
+        **_numbers(change, of_rows()),
         "nan_appeared": change.nans if change else None,
         "inf_appeared": change.infinities if change else None,
         "old_norm": _finite(change.old_norm if change else None),
@@ -101,8 +100,8 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def _numbers(measured: object, fields: tuple[str, ...]) -> Mapping[str, float | None]:
-    return {field: _finite(getattr(measured, field, None)) for field in fields}
+def _numbers(change: Change | None, metrics: Iterable[Metric]) -> Mapping[str, float | None]:
+    return {metric.field: _finite(metric.value(change)) for metric in metrics}
 
 
 def _finite(value: float | None) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from git_theta.diffs import text
-from git_theta.diffs.report import Report, Row, Sort, ordered
+from git_theta.diffs.report import Report, Row, ordered
 from git_theta.diffs.summary import stored
 from git_theta.terminal.style import Style
 from git_theta.terminal.units import human_size
@@ -15,7 +15,7 @@ _MOST_OF_WIDTH = 0.5
 _SIGNS = {"added": ("+", "32"), "removed": ("-", "31")}
 
 
-def render(report: Report, style: Style, *, sort: Sort = "name", top: int | None = None) -> str:
+def render(report: Report, style: Style, *, sort: str = "name", top: int | None = None) -> str:
     """The text to print, with its last newline: names, what happened, a bar as long as the bytes stored.
 
     Where the stored bytes are not known, tensors that share an object for one, parameters stand for them.

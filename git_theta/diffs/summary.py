@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from git_theta.diffs import text
-from git_theta.diffs.columns import METRICS
+from git_theta.diffs.change import of_totals
 from git_theta.diffs.notes import Note
 from git_theta.diffs.report import Report, Side
 from git_theta.terminal.style import Style
@@ -40,10 +40,11 @@ def facts(report: Report, style: Style) -> Iterator[Note]:
     if numbers:
         yield Note(numbers)
     totals = report.totals
-    if totals.nans or totals.infinities:
+    change = totals.change
+    if change is not None and change.nans + change.infinities:
         names = [row.name for row in report.rows if row.change and row.change.nans + row.change.infinities]
-        infinite = counted(totals.infinities, "infinite entry", "infinite entries")
-        words = f"! new: {totals.nans} NaN, {infinite}, in {listed(names)}"
+        infinite = counted(change.infinities, "infinite entry", "infinite entries")
+        words = f"! new: {change.nans} NaN, {infinite}, in {listed(names)}"
         yield Note(words, "alarm")
     if totals.unknown:
         reason = next(row.unknown for row in report.rows if row.unknown)
@@ -75,10 +76,9 @@ def _amount(report: Report) -> str:
 
 def _numbers(report: Report, style: Style) -> str:
     parts = []
-    for name in ("norm", "relative", "rms", "max", "cosine", "changed"):
-        cell = METRICS[name].show(report.totals)
-        if cell:
-            parts.append(f"{style.sign(METRICS[name].title, METRICS[name].plain)} {cell}".replace(" ", _TIED))
+    for metric in of_totals():
+        if cell := metric.show(report.totals.change):
+            parts.append(f"{style.sign(metric.title, metric.plain)} {cell}".replace(" ", _TIED))
     return ", ".join(parts)
 
 

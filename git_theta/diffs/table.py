@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from git_theta.diffs import text
-from git_theta.diffs.columns import BY_IMPORTANCE, METRICS, Metric
+from git_theta.diffs.change import METRICS, Metric, by_importance
 from git_theta.diffs.notes import kind, notes
-from git_theta.diffs.report import Layer, Report, Row, Sort, ordered
+from git_theta.diffs.report import Layer, Report, Row, ordered
 from git_theta.diffs.summary import summary
 from git_theta.terminal.style import Style
 from git_theta.terminal.units import and_more, counted
@@ -34,7 +34,7 @@ def render(
     report: Report,
     style: Style,
     *,
-    sort: Sort = "relative",
+    sort: str = "relative",
     top: int | None = FOLDED,
     metrics: Sequence[str] | None = None,
     hint: str = "git theta diff --all",
@@ -43,7 +43,7 @@ def render(
 
     Args:
         top: how many rows to show; None for all.
-        metrics: names of columns (see columns.METRICS); by default those that there is room for.
+        metrics: names of columns (see change.METRICS); by default those that there is room for.
         hint: the command that shows all rows.
     """
     rows = ordered(report.rows, sort)
@@ -128,7 +128,7 @@ class _Grid:
             return list(metrics), room >= 2 + self._kind_width
         chosen: list[str] = []
         kinds = not has_values
-        for name in BY_IMPORTANCE if has_values else ():
+        for name in by_importance() if has_values else ():
             if self._widths[name] and 2 + self._widths[name] <= room:
                 chosen.append(name)
                 room -= 2 + self._widths[name]
@@ -142,14 +142,14 @@ class _Grid:
         cells = [metric.show(row.change) for row in rows]
         if not any(cells):
             return 0
-        cells += [metric.show(layer.totals) for layer in heads]
+        cells += [metric.show(layer.totals.change) for layer in heads]
         return max(text.width(self._title(metric)), *map(len, cells))
 
     def _title(self, metric: Metric) -> str:
         return self._style.sign(metric.title, metric.plain)
 
     def _heading(self, layer: Layer) -> str:
-        cells = {name: METRICS[name].show(layer.totals) for name in self._columns}
+        cells = {name: METRICS[name].show(layer.totals.change) for name in self._columns}
         line = self._line("", text.printable(layer.name), _part(layer), "", cells)
         return self._style.paint(line.rstrip(), "1")
 

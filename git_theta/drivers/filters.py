@@ -21,13 +21,13 @@ from git_theta.manifest import Manifest
 from git_theta.manifest.chains import closure
 from git_theta.merging import conflicts
 from git_theta.settings import Settings
-from git_theta.storing.known import Known
+from git_theta.storing.stock import Stock
 from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import printable
 from git_theta.versions import mending, misplaced
-from git_theta.versions.known import known
 from git_theta.versions.recorded import recorded, related
 from git_theta.versions.recovery import named
+from git_theta.versions.stock import stock
 
 _ELSEWHERE = (["archive"], ["cat-file"], ["show"])
 """Commands that write the bytes of files to their output, not into the work tree, where filters are run."""
@@ -61,7 +61,7 @@ class Filters:
         self._smudger = Smudger(repository.objects)
         target = None if caller.command[:1] in _ELSEWHERE else Path.cwd()
         self._expansion = Expansion(settings.max_expansion, target)
-        self._cleaner = Cleaner(repository.objects, self._known, settings, warn)
+        self._cleaner = Cleaner(repository.objects, self._stock, settings, warn)
         repository.store.clean_up()
         handoff.clean_up(repository.store)
 
@@ -107,9 +107,9 @@ class Filters:
             {digest: closure([digest], manifest.storage) for digest in manifest.digests()}
         )
 
-    def _known(self, request: Request) -> Known:
+    def _stock(self, request: Request) -> Stock:
         recorded = [manifest for _, manifest in request.recorded]
-        return known(self._repository, recorded, request.related, self._may_store)
+        return stock(self._repository, recorded, request.related, self._may_store)
 
 
 def _size(pathname: str) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from git_theta import manifest as manifests
 from git_theta import plugins
 from git_theta.checkpoints import registry
-from git_theta.checkpoints.layout import Format, Layout
+from git_theta.checkpoints.layout import Format
 from git_theta.checkpoints.registry import PROBE
 from git_theta.errors import BrokenPlugin, NewerManifest
 from git_theta.filters import remains, stand_ins
@@ -21,7 +21,9 @@ from git_theta.manifest import Manifest
 from git_theta.objects.reader import Objects
 from git_theta.objects.writer import TensorWriter
 from git_theta.settings import Settings
-from git_theta.storing.known import Known
+from git_theta.storing.keeper import Keeper
+from git_theta.storing.ledger import Ledger
+from git_theta.storing.stock import Stock
 from git_theta.terminal.showing import printable
 from git_theta.threads import cores
 
@@ -61,19 +63,19 @@ class Cleaner:
 
     Args:
         objects: of the local store.
-        known: makes the record of what is stored for a request.
+        stock: what there is for the tensors of a request.
         warn: shows a line to the user.
     """
 
     def __init__(
         self,
         objects: Objects,
-        known: Callable[[Request], Known],
+        stock: Callable[[Request], Stock],
         settings: Settings,
         warn: Callable[[str], None],
     ) -> None:
         self._objects = objects
-        self._known = known
+        self._stock = stock
         self._settings = settings
         self._warn = warn
         workers = cores()
@@ -97,8 +99,8 @@ class Cleaner:
         if request.stores and (encoding := request.encoding()):
             raise stand_ins.recoded(encoding)
         with ExitStack() as stack:
-            form, known = registry.detect(head, request.pathname), self._known(request)
-            recorded = self._as_recorded(content, request, known, form, stack)
+            form, stock = registry.detect(head, request.pathname), self._stock(request)
+            recorded = self._as_recorded(content, request, stock.ledger, form, stack)
             if recorded is not None:
                 return recorded
             if form is None and request.stores and not self._settings.allow_damaged:
@@ -106,55 +108,40 @@ class Cleaner:
                 registry.check_unrecognised(head, request.pathname, (one.format for one in earlier))
                 remains.check(content, earlier, self._objects, stack)
             try:
-                return self._pass(content, request, known, form, stack)
+                return self._pass(content, request, stock, form, stack)
             except BrokenPlugin as error:
-                return self._without_format(content, request, known, error, stack)
-
-    def identify(self, content: Content, pathname: str) -> tuple[Manifest, Layout]:
-        """The identity of a file that is no manifest, and its layout; nothing is stored."""
-        request = Request(pathname, (), tuple, looks_only=True)
-        with ExitStack() as stack:
-            means = self._means(request, self._known(request), quiet=False)
-            one = SinglePass(means, content, stack)
-            try:
-                layout = one.read(registry.detect(content.head(PROBE), pathname))
-            except BrokenPlugin as error:
-                means.warn(error.message)
-                one = SinglePass(means, content, stack)
-                layout = one.read(None)
-            return one.identity(layout), layout
+                return self._without_format(content, request, stock, error, stack)
 
     def _pass(
-        self, content: Content, request: Request, known: Known, form: Format | None, stack: ExitStack
+        self, content: Content, request: Request, stock: Stock, form: Format | None, stack: ExitStack
     ) -> bytes:
-        means = self._means(request, known, quiet=request.looks_only)
-        one = SinglePass(means, content, stack)
+        one = SinglePass(self._means(request, stock), content, stack)
         identity = one.identity(one.read(form))
         for blob, recorded in request.recorded:
             if recorded.root != identity.root or not recorded.storage or one.stored_anew:
                 continue
             # What it names may be lost, and the tensors stored in other objects since.
-            if request.looks_only or means.known.trusts(recorded.storage):
-                means.known.record(recorded.storage)
+            if request.looks_only or stock.ledger.trusts(recorded.storage):
+                stock.ledger.record(recorded.storage)
                 return blob
         if request.looks_only:
             return manifests.write(identity)
-        storage = means.known.storage(identity.digests())
-        means.known.record(storage)
+        storage = stock.ledger.storage(identity.digests())
+        stock.ledger.record(storage)
         return manifests.write(identity.with_storage(storage))
 
     def _without_format(
-        self, content: Content, request: Request, known: Known, error: BrokenPlugin, stack: ExitStack
+        self, content: Content, request: Request, stock: Stock, error: BrokenPlugin, stack: ExitStack
     ) -> bytes:
         """As if nobody knew the format of a file: its plug-in has failed. Raises `error` if that matters."""
-        recorded = self._as_recorded(content, request, known, None, stack)
+        recorded = self._as_recorded(content, request, stock.ledger, None, stack)
         if recorded is None and request.stores and not self._settings.allow_damaged:
             raise error
         plugins.warn(error)
-        return self._pass(content, request, known, None, stack) if recorded is None else recorded
+        return self._pass(content, request, stock, None, stack) if recorded is None else recorded
 
     def _as_recorded(
-        self, content: Content, request: Request, known: Known, form: Format | None, stack: ExitStack
+        self, content: Content, request: Request, ledger: Ledger, form: Format | None, stack: ExitStack
     ) -> bytes | None:
         """The recorded manifest of this very file, where it was read as another format than it would be now.
 
@@ -169,20 +156,17 @@ class Cleaner:
         if others and content.size is None:
             content.spool(stack.enter_context(self._objects.store.spool()))
         for blob, manifest in others:
-            if known.trusts(manifest.storage) and holds(content, manifest, self._objects):
+            if ledger.trusts(manifest.storage) and holds(content, manifest, self._objects):
                 return blob
         return None
 
-    def _means(self, request: Request, known: Known, quiet: bool) -> Means:
+    def _means(self, request: Request, stock: Stock) -> Means:
+        store, settings = self._objects.store, self._settings
+        if request.looks_only:
+            return Means(store, None, settings, self._tensors, lambda line: None)
         about = f"{printable(request.pathname)}: " if request.pathname else ""
-        return Means(
-            self._objects.store,
-            None if request.looks_only else self._writer,
-            known,
-            self._settings,
-            self._tensors,
-            (lambda line: None) if quiet else (lambda line: self._warn(about + line)),
-        )
+        keeper = Keeper(stock, self._writer, settings)
+        return Means(store, keeper, settings, self._tensors, lambda line: self._warn(about + line))
 
 
 def _text(text: bytes, request: Request) -> bytes:

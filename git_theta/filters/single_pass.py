@@ -12,7 +12,6 @@ from blake3 import blake3
 
 from git_theta import manifest as manifests
 from git_theta import scratch
-from git_theta.checkpoints import registry
 from git_theta.checkpoints.checks import checked
 from git_theta.checkpoints.layout import Format, Layout, Span
 from git_theta.checkpoints.registry import OPAQUE
@@ -21,12 +20,11 @@ from git_theta.errors import DamagedCheckpoint
 from git_theta.filters import skeleton
 from git_theta.filters.file_tensors import Allowance, FileTensor, HeldTensor
 from git_theta.filters.source import Content
-from git_theta.manifest import Manifest, TensorLine, ViewLine
+from git_theta.manifest import SKELETON, Manifest, TensorLine, ViewLine
 from git_theta.objects.store import LocalStore
-from git_theta.objects.writer import Payload, TensorWriter
+from git_theta.objects.writer import Payload
 from git_theta.settings import Settings
 from git_theta.storing.keeper import Keeper
-from git_theta.storing.known import SKELETON, Known
 from git_theta.tensors import ArrayTensor
 from git_theta.updates.interface import Target
 
@@ -40,15 +38,13 @@ class Means:
     """What a pass works with.
 
     Attributes:
-        writer: None where nothing is to be stored: then nothing is refused either.
-        known: what is stored already.
-        threads: where whole tensors are handled; others than those that the writer uses.
+        keeper: stores tensors; None where nothing is to be stored: then nothing is refused either.
+        threads: where whole tensors are handled; others than those that the keeper uses.
         warn: shows a line to the user.
     """
 
     store: LocalStore
-    writer: TensorWriter | None
-    known: Known
+    keeper: Keeper | None
     settings: Settings
     threads: Executor
     warn: Callable[[str], None]
@@ -58,8 +54,7 @@ class SinglePass:
     """Reads one file from front to back."""
 
     def __init__(self, means: Means, content: Content, stack: ExitStack) -> None:
-        writer = means.writer
-        self._keeper = Keeper(means.known, writer, means.settings) if writer is not None else None
+        self._keeper = means.keeper
         self._means = means
         self._content = content
         self._stack = stack
@@ -90,7 +85,7 @@ class SinglePass:
                 self._check_size(self._size)
         except DamagedCheckpoint as error:
             self._drop_waiting()
-            if self._means.writer is not None:
+            if self._keeper is not None:
                 raise DamagedCheckpoint(error.message, error.remedy or _SUGGESTION) from None
             # Which tensors were finished is a matter of chance; what is shown should not be.
             self._lines, self._gaps, self._skeleton = [], [], bytearray()
@@ -129,9 +124,8 @@ class SinglePass:
         if form is None:
             return self._opaque("no known checkpoint format; stored whole, compressed")
         try:
-            with registry.calling(form):
-                layout = checked(form.layout(self._content), self._content.size)
-                self._expected = form.expected_size(layout, self._content.head)
+            layout = checked(form.layout(self._content), self._content.size)
+            self._expected = form.expected_size(layout, self._content.head)
             if self._content.size is not None:
                 self._check_size(self._content.size)
         except DamagedCheckpoint as error:

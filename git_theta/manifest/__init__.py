@@ -1,6 +1,6 @@
 """The manifest: the small text that Git stores in place of a checkpoint."""
 
-from git_theta.manifest.lines import Lines, Manifest, StorageLine, TensorLine, ViewLine
+from git_theta.manifest.lines import SKELETON, Lines, Manifest, StorageLine, TensorLine, ViewLine
 from git_theta.manifest.text import (
     LARGEST,
     MAGIC,
@@ -21,6 +21,7 @@ from git_theta.manifest.text import (
 __all__ = [
     "LARGEST",
     "MAGIC",
+    "SKELETON",
     "TEXT_MAGIC",
     "VERSION",
     "Lines",

@@ -111,6 +111,21 @@ def room(
     return max(0, min(dense_bytes, int(ratio * copy) - heaviest))
 
 
+def merged(sources: Iterable[tuple[str, Mapping[str, StorageLine]]]) -> dict[str, StorageLine]:
+    """The lines of these digests and of their bases, each pair's from its own source.
+
+    Where sources differ, the line that costs the fewest reads in its source is taken. Reads fall with every
+    step along a chain, whichever sources the steps come from: so there are no circles, and no tensor costs
+    more than it did in its source.
+    """
+    found: dict[str, tuple[int, StorageLine]] = {}
+    for digest, lines in sources:
+        for key, cost in costs([digest], lines).items():
+            if key not in found or cost.reads < found[key][0]:
+                found[key] = cost.reads, lines[key]
+    return {digest: line for digest, (_, line) in found.items()}
+
+
 def met_again(wanted: Iterable[tuple[Iterable[str], Mapping[str, StorageLine]]]) -> set[str]:
     """The digests, with bases, that reading all these decodes more than once.
 

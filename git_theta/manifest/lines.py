@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from git_theta.dtypes import DType
+from git_theta.dtypes import BYTES, DType
+
+SKELETON = ""
+"""The name under which the skeletons of earlier versions are found: that of no tensor."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,11 @@ class Manifest:
     def tensor(self, name: str) -> TensorLine | None:
         """The stored tensor of that name, or None."""
         return next((line for line in self.tensors if line.name == name), None)
+
+    @property
+    def skeleton_line(self) -> TensorLine:
+        """The skeleton as if it were a tensor, which it is stored like."""
+        return TensorLine(SKELETON, BYTES, (self.skeleton_size,), self.skeleton)
 
     def digests(self) -> list[str]:
         """Every digest that the file itself needs, the skeleton last, each once."""

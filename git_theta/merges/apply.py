@@ -27,7 +27,7 @@ from git_theta.objects.reader import Objects
 from git_theta.objects.writer import SMALL_BYTES, TensorWriter
 from git_theta.settings import Settings
 from git_theta.storing.keeper import Keeper
-from git_theta.storing.known import Known
+from git_theta.storing.stock import Stock
 from git_theta.tensors import Tensor
 from git_theta.threads import cores
 from git_theta.updates.interface import Parameters, Proposal, Target
@@ -39,14 +39,14 @@ class Means:
 
     Attributes:
         objects: of the local store.
-        known: what is recorded for the file: its recorded manifests are those of the sides.
+        stock: what there is for the file: its recorded manifests are those of the sides.
         device: where to compute; see engine.merge, as for `threads`, `progress` and `warn`.
         open_statistics: see jobs.job.
         checked_out: whether the result is checked out next, for which computed tensors are kept.
     """
 
     objects: Objects
-    known: Known
+    stock: Stock
     settings: Settings
     device: str = "auto"
     threads: int | None = None
@@ -100,7 +100,7 @@ class _Application:
         self._plan = plan
         self._sides = sides
         self._means = means
-        self._keeper = Keeper(means.known, writer, means.settings)
+        self._keeper = Keeper(means.stock, writer, means.settings)
 
     def run(self, pathname: str) -> Applied:
         tensors, views = self._taken()
@@ -125,7 +125,7 @@ class _Application:
         combined: list[TensorLine],
         pathname: str,
     ) -> tuple[Manifest, bytes]:
-        frame = Frame(self._plan, self._sides, self._means.objects, self._means.known, self._means.settings)
+        frame = Frame(self._plan, self._sides, self._means.objects, self._means.stock, self._means.settings)
         content = sorted([*tensors, *combined], key=_name), sorted(views, key=_name)
         if self._plan.skeleton.action == "write":
             return frame.written(*content, pathname)
@@ -138,7 +138,7 @@ class _Application:
         for decision in self._plan.decisions:
             line = decision.line
             if isinstance(line, TensorLine):
-                self._means.known.take(line.digest, self._sides.lines(line.digest))
+                self._means.stock.ledger.take(line.digest, self._sides.lines(line.digest))
                 tensors.append(replace(line, name=decision.name))
             elif isinstance(line, ViewLine):
                 views.append(replace(line, name=decision.name, of=decision.of))
@@ -236,8 +236,8 @@ class _Application:
         for _, line in used:
             if not isinstance(line, TensorLine) or (line.dtype, line.shape) != decision.form:
                 return None
-            lines = self._sides.lines(line.digest)
-            bases.append(self._means.known.base(line.name, line.digest, lines, self._sides.tensor(line)))
+            lines, tensor = self._sides.lines(line.digest), self._sides.tensor(line)
+            bases.append(self._means.stock.bases.opened(line.name, line.digest, lines, tensor))
         values = {
             "arithmetic": linear.arithmetic,
             "coefficients": [coefficient for coefficient, _ in used],

@@ -8,7 +8,7 @@ from git_theta.manifest import TensorLine
 from git_theta.merges import rows
 from git_theta.merges.compared import Compared, Lines
 from git_theta.merges.decisions import BASE, OURS, Combination, Help
-from git_theta.merges.options import fit
+from git_theta.merges.registry import fit
 from git_theta.merges.rules import Choice
 
 Obstacle = tuple[str, Help]

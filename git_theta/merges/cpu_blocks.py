@@ -15,7 +15,16 @@ import numpy as np
 
 from git_theta import kernels, scratch
 from git_theta.merges.arithmetic import Linear, float_type
-from git_theta.merges.inputs import Holes, Inputs, Job, number_type, read_tensors, unit_length, write_result
+from git_theta.merges.inputs import (
+    Holes,
+    Inputs,
+    Job,
+    flat,
+    number_type,
+    read_tensors,
+    unit_length,
+    write_result,
+)
 from git_theta.merges.interface import Block
 from git_theta.merges.workers import Crew
 from git_theta.updates.arithmetic import in_kernels, weighted_sum, widened
@@ -138,7 +147,7 @@ class HostBlocks:
         def task(start: int, stop: int) -> int:
             bad = 0
             for block, holes, last in self._blocks(start, stop, 1):
-                values = function(block).reshape(-1).numpy()
+                values = flat(function(block), last - block.start).numpy()
                 bad += write_result(values, holes, self.inputs.result, out[block.start : last])
             self._crew.advance((stop - start) * out.itemsize)
             return bad

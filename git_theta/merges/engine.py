@@ -277,8 +277,7 @@ class _Writable(Blocks, Protocol):
 
 
 def _fixed(job: Job) -> Coefficients | None:
-    with registry.calling(job.strategy):
-        return job.strategy.coefficients(job.options, len(job.models))
+    return job.strategy.coefficients(job.options, len(job.models))
 
 
 def _models(job: Job) -> tuple[str, Any, tuple[int, ...], int]:

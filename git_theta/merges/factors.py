@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from git_theta.manifest import TensorLine
 from git_theta.merges.decisions import BASE, OURS, Action, Combination, Decision, Line, Pair, Plan
-from git_theta.merges.options import fit
+from git_theta.merges.registry import fit
 from git_theta.merges.rules import Choice, Rules
 from git_theta.terminal.units import joined
 

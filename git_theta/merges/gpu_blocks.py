@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from git_theta.dtypes import DType
-from git_theta.merges.inputs import Inputs, Job, nan_bits, number_type, read_tensors, unit_length
+from git_theta.merges.inputs import Inputs, Job, flat, nan_bits, number_type, read_tensors, unit_length
 from git_theta.merges.interface import Block
 from git_theta.merges.workers import Crew
 from git_theta.tensors import CHUNK_BYTES, Tensor
@@ -88,7 +88,7 @@ class DeviceBlocks:
         """As HostBlocks.write."""
         bad = 0
         for block, holes, stop in self._blocks(1):
-            result = _rounded(function(block).reshape(-1), self._job.dtype)
+            result = _rounded(flat(function(block), stop - block.start), self._job.dtype)
             bits = result.view(_integer(result))
             finite = result.to(self._kind).isfinite()
             if holes is not None:

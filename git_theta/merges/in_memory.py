@@ -10,7 +10,7 @@ from git_theta.errors import ThetaError
 from git_theta.merges.engine import merge
 from git_theta.merges.inputs import Job
 from git_theta.merges.interface import Strategy
-from git_theta.merges.options import fit
+from git_theta.merges.registry import fit
 from git_theta.tensors import ArrayTensor
 
 if TYPE_CHECKING:

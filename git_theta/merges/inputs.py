@@ -17,6 +17,7 @@ from git_theta.updates.arithmetic import widened
 from git_theta.values import from_float, to_float
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
     from git_theta.tensors import Bits
@@ -229,6 +230,13 @@ def unit_length(unit: Unit, shape: tuple[int, ...], elements: int) -> int:
     if unit == "row" and len(shape) > 1:
         return elements // shape[0]
     return elements
+
+
+def flat(result: torch.Tensor, elements: int) -> torch.Tensor:
+    """What a strategy has made of a block, in a row. Raises TypeError if it is no such thing."""
+    if not result.is_floating_point() or result.numel() != elements:
+        raise TypeError(f"combine gave {list(result.shape)} of {result.dtype} for {elements} elements")
+    return result.reshape(-1)
 
 
 def write_result(values: Floats, holes: Holes | None, dtype: DType, out: Bits) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from functools import cache
-from typing import Any
+from math import isfinite
+from typing import Any, get_args
 
 from git_theta.errors import BrokenPlugin, ThetaError
-from git_theta.merges.interface import Strategy
+from git_theta.merges import options as of_strategies
+from git_theta.merges.interface import BaseUse, Coefficients, Strategy, Unit
 from git_theta.merges.options import canonical, describe
-from git_theta.plugins import Registry
+from git_theta.plugins import Registry, one_of
 
 APPLY = "apply"
 """What operations that apply a change use."""
@@ -58,8 +61,23 @@ def usable(name: str) -> Strategy[Any] | None:
 
 
 def calling(strategy: Strategy[Any]) -> AbstractContextManager[None]:
-    """Where a strategy of another package is called: raises BrokenPlugin for what it raises by mistake."""
+    """Where a strategy of another package computes: raises BrokenPlugin for what it raises by mistake.
+
+    Its other methods are guarded wherever they are called.
+    """
     return _registry.calling(strategy, ThetaError, OSError)
+
+
+def parse(strategy: Strategy[Any], values: Mapping[str, str], origin: str) -> Any:
+    """As merges.options.parse, of a strategy that may be of another package."""
+    with _registry.calling(strategy, ThetaError):
+        return of_strategies.parse(strategy, values, origin)
+
+
+def fit(strategy: Strategy[Any], options: Any, count: int, chosen: Sequence[int] | None = None) -> Any:
+    """As merges.options.fit, of a strategy that may be of another package."""
+    with _registry.calling(strategy, ThetaError):
+        return of_strategies.fit(strategy, options, count, chosen)
 
 
 def broken() -> list[BrokenPlugin]:
@@ -80,9 +98,42 @@ def _flaw(strategy: Strategy[Any]) -> str:
     absent = [name for name in _DESCRIPTION if not hasattr(strategy, name)]
     if absent:
         return f"it does not say its {', '.join(absent)}"
+    wrong = [name for name in _DESCRIPTION[:-1] if not isinstance(getattr(strategy, name), str)]
+    if wrong:
+        return f"its {', '.join(wrong)} is no text"
+    if strategy.base not in get_args(BaseUse):
+        return f"its base is {strategy.base!r}, and not one of {', '.join(get_args(BaseUse))}"
+    most = strategy.least if strategy.most is None else strategy.most
+    if not (isinstance(strategy.least, int) and isinstance(most, int) and 1 <= strategy.least <= most):
+        return f"it merges from {strategy.least!r} to {strategy.most!r} models"
+    if strategy.takes is not None and not isinstance(strategy.takes, str):
+        return f"it takes {strategy.takes!r}"
     describe(strategy)
+    if strategy.statistics and not hasattr(strategy.options, strategy.statistics):
+        return f"it has no option {strategy.statistics}, which its statistics are to come from"
+    with suppress(ThetaError):  # there may be some that must be given
+        hash(strategy.options())
     return ""
 
 
+def _unit(found: Any) -> Any:
+    if found not in get_args(Unit):
+        raise TypeError(f"it gave {found!r}, not one of {', '.join(get_args(Unit))}")
+    return found
+
+
+def _coefficients(found: Any) -> Any:
+    one_of(Coefficients, type(None))(found)
+    if found is not None and not all(map(isfinite, found.values)):
+        raise TypeError(f"it gave {found!r}")
+    return found
+
+
 _DESCRIPTION = ("summary", "formula", "reference", "use", "options")
-_registry: Registry[Strategy[Any]] = Registry(GROUP, "merge strategy", _flaw)
+_RESULTS = {
+    "needs_base": one_of(bool),
+    "unit": _unit,
+    "surveys": one_of(bool),
+    "coefficients": _coefficients,
+}
+_registry: Registry[Strategy[Any]] = Registry(GROUP, "merge strategy", _flaw, _RESULTS)

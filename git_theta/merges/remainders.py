@@ -45,8 +45,7 @@ def read_remainder(manifest: Manifest, objects: Objects) -> Remainder:
         return found
     _, between = skeleton.pieces(manifest, skeleton.read(manifest, objects))
     try:
-        with registry.calling(checkpoint_format):
-            return checkpoint_format.remainder(bytes(between))
+        return checkpoint_format.remainder(bytes(between))
     except DamagedCheckpoint:
         return found
 

@@ -18,14 +18,15 @@ from git_theta.errors import ThetaError
 from git_theta.filters import skeleton
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.source import Content
-from git_theta.manifest import Manifest, TensorLine, ViewLine
+from git_theta.manifest import SKELETON, Manifest, TensorLine, ViewLine
 from git_theta.merges import remainders
 from git_theta.merges.decisions import Decision, Plan
 from git_theta.merges.sides import Sides
 from git_theta.objects.reader import Objects
 from git_theta.settings import Settings
 from git_theta.storing.keeper import Keeper
-from git_theta.storing.known import SKELETON, Known
+from git_theta.storing.ledger import Ledger
+from git_theta.storing.stock import Stock
 from git_theta.tensors import ArrayTensor, Tensor
 from git_theta.terminal.showing import printable
 from git_theta.updates.interface import Target
@@ -36,11 +37,12 @@ _NOWHERE = -1
 class Frame:
     """Makes the manifest of a result whose tensors are all stored."""
 
-    def __init__(self, plan: Plan, sides: Sides, objects: Objects, known: Known, settings: Settings) -> None:
+    def __init__(self, plan: Plan, sides: Sides, objects: Objects, stock: Stock, settings: Settings) -> None:
         self._plan = plan
         self._sides = sides
         self._objects = objects
-        self._known = known
+        self._stock = stock
+        self._ledger = stock.ledger
         self._settings = settings
 
     def taken(
@@ -59,7 +61,7 @@ class Frame:
         if changed and side.format != OPAQUE:
             digest = self._patched(side, changed, keeper)
         if digest == side.skeleton:
-            self._known.take(digest, self._sides.lines(digest))
+            self._ledger.take(digest, self._sides.lines(digest))
         identity = replace(side, tensors=tuple(tensors), views=tuple(views), skeleton=digest, storage={})
         return self._complete(manifests.with_root(identity), keeper.stored_anew)
 
@@ -78,22 +80,21 @@ class Frame:
         side = self._side(self._plan.skeleton.side)
         checkpoint_format = registry.by_name(side.format)
         pieces, like = skeleton.pieces(side, skeleton.read(side, self._objects))
-        opened = _Opened(tensors, self._known, self._objects)
+        opened = _Opened(tensors, self._ledger, self._objects)
         first = self._names_in_result([piece.tensor.name for piece in pieces if piece.tensor is not None])
         order = dict.fromkeys([*(name for name in first if name in opened), *opened])
         with self._objects.store.spool() as file:
             target = cast("BinaryIO", file)
             named = [(name, opened[name]) for name in order]
-            with registry.calling(checkpoint_format):
-                if isinstance(checkpoint_format, Divisible):
-                    number = self._plan.skeleton.side
-                    several = self._skeletons(side.format)
-                    checkpoint_format.write_merged(target, named, several, number, self._chosen())
-                else:
-                    checkpoint_format.write(target, named, bytes(like))
+            if isinstance(checkpoint_format, Divisible):
+                number = self._plan.skeleton.side
+                several = self._skeletons(side.format)
+                checkpoint_format.write_merged(target, named, several, number, self._chosen())
+            else:
+                checkpoint_format.write(target, named, bytes(like))
             file.flush()
             recorded = [(manifests.write(side), side) for side in self._sides.known]
-            cleaner = Cleaner(self._objects, lambda _: self._known, self._settings, _say_nothing)
+            cleaner = Cleaner(self._objects, lambda _: self._stock, self._settings, _say_nothing)
             text = cleaner.clean(Content.of(file), Request(pathname, recorded, tuple, looks_only=False))
         manifest = manifests.parse(text)
         if (manifest.tensors, manifest.views) != (tuple(tensors), tuple(views)):
@@ -161,10 +162,9 @@ class Frame:
         """The digest of the side's skeleton with checksums for other tensors, which is stored."""
         stored = skeleton.read(side, self._objects)
         pieces, between = skeleton.pieces(side, stored)
-        opened = _Opened(changed, self._known, self._objects)
+        opened = _Opened(changed, self._ledger, self._objects)
         checkpoint_format = registry.by_name(side.format)
-        with registry.calling(checkpoint_format):
-            patched = checkpoint_format.patch(bytes(between), _layout(side, pieces), opened)
+        patched = checkpoint_format.patch(bytes(between), _layout(side, pieces), opened)
         if patched == between:
             return side.skeleton
         whole = stored[: len(stored) - len(between)] + patched
@@ -186,8 +186,8 @@ class Frame:
         for recorded in self._sides.known:
             if recorded.root == identity.root and recorded.storage and not stored_anew:
                 return recorded, manifests.write(recorded)
-        storage = self._known.storage(identity.digests())
-        self._known.record(storage)
+        storage = self._ledger.storage(identity.digests())
+        self._ledger.record(storage)
         text = manifests.write(identity.with_storage(storage))
         return manifests.parse(text), text
 
@@ -195,14 +195,14 @@ class Frame:
 class _Opened(Mapping[str, Tensor]):
     """The tensors of a result by name, opened when they are asked for."""
 
-    def __init__(self, lines: Sequence[TensorLine], known: Known, objects: Objects) -> None:
+    def __init__(self, lines: Sequence[TensorLine], ledger: Ledger, objects: Objects) -> None:
         self._lines = {line.name: line for line in lines}
-        self._known = known
+        self._ledger = ledger
         self._objects = objects
 
     def __getitem__(self, name: str) -> Tensor:
         line = self._lines[name]
-        storage = self._known.storage([line.digest])
+        storage = self._ledger.storage([line.digest])
         return self._objects.tensor(line.digest, storage, line.dtype, line.shape)
 
     def __contains__(self, name: object) -> bool:

@@ -22,7 +22,7 @@ from fnmatch import fnmatchcase
 
 from git_theta.errors import ThetaError
 from git_theta.merges import registry
-from git_theta.merges.options import canonical, has_option, parse, parse_pairs
+from git_theta.merges.options import canonical, has_option, parse_pairs
 from git_theta.merges.rules import (
     Choice,
     Rules,
@@ -216,8 +216,8 @@ def _default(layers: Sequence[Layer], deciding: int) -> Choice:
             _check_names(layer)
             values |= {key: value for key, value in layer.values.items() if has_option(strategy, key)}
         if place == deciding:
-            parse(strategy, values, layer.origin)  # so that its own mistakes are named as such
-    options = parse(strategy, values, layers[0].origin)
+            registry.parse(strategy, values, layer.origin)  # so that its own mistakes are named as such
+    options = registry.parse(strategy, values, layers[0].origin)
     origin = layers[deciding].origin
     return Choice(
         strategy,

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from git_theta.errors import ThetaError
 from git_theta.merges import registry
 from git_theta.merges.interface import Strategy
-from git_theta.merges.options import parse, parse_pairs, render
+from git_theta.merges.options import parse_pairs, render
 from git_theta.patterns import QUOTED, Pattern, read, written
 from git_theta.terminal.showing import operand, printable
 
@@ -231,7 +231,8 @@ def parse_rule(text: str, origin: str) -> Rule:
     quoted, spaced, tight, words = match.groups()
     strategy, values, rows = parse_strategy(words, place)
     one_sided = parse_one_sided(values.pop("one-sided", ""), place)
-    choice = Choice(strategy, parse(strategy, values, place), parse_rows(rows, place), True, place, one_sided)
+    options = registry.parse(strategy, values, place)
+    choice = Choice(strategy, options, parse_rows(rows, place), True, place, one_sided)
     meant = read(quoted or spaced or tight)
     return Rule(meant.text, choice, meant.literal)
 

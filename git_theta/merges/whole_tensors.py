@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
-from git_theta.merges.inputs import Inputs, Job, number_type, read_tensors, write_result
+from git_theta.merges.inputs import Inputs, Job, flat, number_type, read_tensors, write_result
 from git_theta.merges.interface import Block
 from git_theta.merges.workers import Crew
 from git_theta.tensors import Tensor
@@ -44,7 +44,7 @@ class WholeBlocks:
     def write(self, function: Callable[[Block], torch.Tensor], out: Bits) -> int:
         """As HostBlocks.write."""
         [result] = self.map(function)
-        values = result.reshape(-1).cpu().numpy()
+        values = flat(result, self.elements).cpu().numpy()
 
         def task(start: int, stop: int) -> int:
             bad = write_result(values[start:stop], None, self.inputs.result, out[start:stop])

@@ -34,9 +34,9 @@ from git_theta.terminal.progress import Progress
 from git_theta.versions import checkpoint, mending
 from git_theta.versions.changes import parse_raw
 from git_theta.versions.checkpoint import Checkpoint
-from git_theta.versions.known import known
 from git_theta.versions.recovery import missing as missing_error
 from git_theta.versions.recovery import named
+from git_theta.versions.stock import stock
 
 _HEAD = 64  # bytes that tell a manifest
 
@@ -138,7 +138,7 @@ class CheckpointMerge:
                 self.sides,
                 Means(
                     self._repository.objects,
-                    known(self._repository, self.sides.known),
+                    stock(self._repository, self.sides.known),
                     self._settings,
                     device=device,
                     progress=progress,
@@ -180,7 +180,7 @@ class CheckpointMerge:
     def _stored(self, version: bytes | Path, recorded: Sequence[tuple[bytes, Manifest]]) -> bytes:
         cleaner = Cleaner(
             self._repository.objects,
-            lambda request: known(self._repository, [manifest for _, manifest in request.recorded]),
+            lambda request: stock(self._repository, [manifest for _, manifest in request.recorded]),
             replace(self._settings, allow_damaged=True),  # as it is in Git already, it must be storable
             lambda line: None,
         )

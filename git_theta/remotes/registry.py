@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from git_theta.errors import BrokenPlugin, ThetaError
 from git_theta.objects.store import LocalStore
-from git_theta.plugins import Registry, lacking
+from git_theta.plugins import Registry, lacking, one_of
 from git_theta.remotes.interface import Advance, Remote, Transport
 
 GROUP = "git_theta.plugins.remotes"
@@ -24,8 +25,7 @@ def open_by_transport(name: str, url: str) -> Remote | None:
         ThetaError: there is nothing at that url, or the transport has failed.
     """
     for transport in _registry.find(lambda one: one.serves(url)):
-        with _calling(transport):
-            return _Called(transport, transport.open(name, url))
+        return _Called(transport, transport.open(name, url))
     return None
 
 
@@ -43,15 +43,20 @@ class _Called:
 
     @property
     def name(self) -> str:
-        return self.remote.name
+        with _calling(self.transport):
+            name: str = _text(self.remote.name)
+            return name
 
     @property
     def place(self) -> str:
-        return self.remote.place
+        with _calling(self.transport):
+            place: str = _text(self.remote.place)
+            return place
 
     def has(self, objects: Mapping[str, int]) -> set[str]:
         with _calling(self.transport):
-            return self.remote.has(objects)
+            found: set[str] = _set(self.remote.has(objects))
+            return found
 
     def upload(self, objects: Mapping[str, int], source: LocalStore, advance: Advance) -> None:
         with _calling(self.transport):
@@ -59,7 +64,8 @@ class _Called:
 
     def download(self, objects: Mapping[str, int], target: LocalStore, advance: Advance) -> dict[str, str]:
         with _calling(self.transport):
-            return self.remote.download(objects, target, advance)
+            reasons: dict[str, str] = _mapping(self.remote.download(objects, target, advance))
+            return reasons
 
 
 def _calling(transport: Transport) -> AbstractContextManager[None]:
@@ -70,4 +76,12 @@ def _flaw(transport: Transport) -> str:
     return lacking(transport, "serves", "open")
 
 
-_registry: Registry[Transport] = Registry(GROUP, "transport", _flaw)
+def _remote(found: Remote) -> Remote:
+    if absent := lacking(found, "has", "upload", "download"):
+        raise TypeError(f"it opened no remote: {absent}")
+    return found
+
+
+_text, _set, _mapping = one_of(str), one_of(set, frozenset), one_of(dict)
+_RESULTS: Mapping[str, Callable[[Any], Any]] = {"serves": bool, "open": _remote}
+_registry: Registry[Transport] = Registry(GROUP, "transport", _flaw, _RESULTS)

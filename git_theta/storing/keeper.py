@@ -8,8 +8,8 @@ from threading import Lock
 from git_theta.manifest import StorageLine
 from git_theta.objects.writer import Bundle, Payload, TensorWriter
 from git_theta.settings import Settings
-from git_theta.storing.known import Known
 from git_theta.storing.search_limit import Prospects
+from git_theta.storing.stock import Stock
 from git_theta.updates import chooser
 from git_theta.updates.interface import Base, Proposal, Target
 from git_theta.updates.sampling import dense_bytes
@@ -25,9 +25,10 @@ class Keeper:
         stored_anew: whether something was not stored before.
     """
 
-    def __init__(self, known: Known, writer: TensorWriter, settings: Settings) -> None:
+    def __init__(self, stock: Stock, writer: TensorWriter, settings: Settings) -> None:
         self.stored_anew = False
-        self._known = known
+        self._ledger = stock.ledger
+        self._bases = stock.bases
         self._writer = writer
         self._settings = settings
         self._claimed: set[str] = set()
@@ -36,14 +37,14 @@ class Keeper:
         self._prospects = Prospects()
 
     def keep_in_turn(self, number: int, target: Target, digest: str) -> Payload | None:
-        """As `keep`, for the tensors of a file, which are numbered; see filters.prospects.
+        """As `keep`, for the tensors of a file, which are numbered; see Prospects.
 
         Whatever comes of it, `passed` is to be called then.
         """
         if not self._is_new(target, digest):
             return None
         searched = self._prospects.good(number)
-        bases = self._bases(target) if searched else []
+        bases = self._found(target) if searched else []
         result = self._store(target, digest, self._ranked(target, digest, bases) if searched else ())
         update = result.member.update if isinstance(result, Payload) else result.update
         if bases and (update != "dense" or not isinstance(result, Payload)):
@@ -74,13 +75,13 @@ class Keeper:
         # Reading a chain of updates for a norm would cost far more; measured here, it adds a hundredth. To
         # storing large dense data it would add a tenth, and they are read as fast as anything.
         if isinstance(result, Payload) or result.update != "dense":
-            self._known.measure(target, digest)
+            self._ledger.measure(target, digest)
         return result
 
     def _added(self, result: StorageLine | Payload) -> Payload | None:
         if isinstance(result, Payload):
             return result
-        self._known.add(result)
+        self._note(result)
         return None
 
     def keep_computed(self, target: Target, digest: str, proposal: Proposal) -> Payload | None:
@@ -89,11 +90,11 @@ class Keeper:
         It is stored by another update only where the chain would become too long.
         """
         dense = dense_bytes(target.tensor)
-        if not self._known.room(digest, proposal.bases, dense, self._settings):
+        if not self._bases.room(digest, proposal.bases, dense, self._settings):
             return self.keep(target, digest)
         if not self._is_new(target, digest):
             return None
-        self._known.measure(target, digest)
+        self._ledger.measure(target, digest)
         return self._writer.computed(digest, target.dtype, target.shape, proposal)
 
     def gather(self, payload: Payload | None) -> None:
@@ -107,15 +108,18 @@ class Keeper:
         """Write what was gathered."""
         if self._bundle.payloads:
             for line in self._writer.write(self._bundle.payloads):
-                self._known.add(line)
+                self._note(line)
         self._bundle = Bundle()
+
+    def _note(self, line: StorageLine) -> None:
+        self._ledger.add(line, self._bases.lines(line.bases))
 
     def _is_new(self, target: Target, digest: str) -> bool:
         with self._lock:
             if digest in self._claimed:
                 return False
             self._claimed.add(digest)
-        if self._known.has(digest, target.tensor):
+        if self._ledger.has(digest, target.tensor):
             return False
         self.stored_anew = True
         return True
@@ -125,19 +129,18 @@ class Keeper:
     ) -> Iterator[tuple[Proposal, int]]:
         """What to try, best first, and how many bytes each may take."""
         if first is not None:
-            room = self._known.room(digest, first.bases, dense_bytes(target.tensor), self._settings)
+            room = self._bases.room(digest, first.bases, dense_bytes(target.tensor), self._settings)
             if room:
                 yield first, room
-        yield from self._ranked(target, digest, self._bases(target))
+        yield from self._ranked(target, digest, self._found(target))
 
-    def _bases(self, target: Target) -> list[Base]:
-        return list(
-            self._known.bases(target.name, target.dtype, target.shape, self._settings.max_chain_depth)
-        )
+    def _found(self, target: Target) -> list[Base]:
+        deepest = self._settings.max_chain_depth
+        return list(self._bases.find(target.name, target.dtype, target.shape, deepest))
 
     def _ranked(self, target: Target, digest: str, bases: list[Base]) -> Iterator[tuple[Proposal, int]]:
         ranking = chooser.rank(target, bases)
         for proposal in ranking.proposals:
-            room = self._known.room(digest, proposal.bases, ranking.dense_bytes, self._settings)
+            room = self._bases.room(digest, proposal.bases, ranking.dense_bytes, self._settings)
             if room:
                 yield proposal, room

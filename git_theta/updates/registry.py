@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from git_theta.errors import UPGRADE, BrokenPlugin, NewerObject, ThetaError
 from git_theta.plugins import Registry, lacking, warn
-from git_theta.updates.interface import Parameters, Predictor, Update
+from git_theta.updates.interface import Base, Parameters, Predictor, Proposal, Update
 
 if TYPE_CHECKING:
     from git_theta.dtypes import DType
@@ -113,4 +114,25 @@ def _flaw(kind: Update) -> str:
     return lacking(kind, "propose", "predictor")
 
 
-_registry: Registry[Update] = Registry(GROUP, "update kind", _flaw)
+def _proposals(found: Iterable[Proposal]) -> list[Proposal]:
+    """What a kind proposes. Raises TypeError where it is nothing that can be stored."""
+    proposals = list(found)
+    for one in proposals:
+        bases, parameters = one.bases, one.parameters
+        if not (isinstance(one.update, str) and all(isinstance(base, Base) for base in bases)):
+            raise TypeError(f"it proposed {one.update!r} from {bases!r}")
+        json.dumps(parameters.values)
+        for name, array in parameters.arrays.items():
+            if array.ndim != 1 or array.dtype.kind not in "iu":
+                raise TypeError(f"it proposed the array {name!r} of {array.dtype} and shape {array.shape}")
+    return proposals
+
+
+def _predictor(found: Predictor) -> Predictor:
+    if absent := lacking(found, "predict"):
+        raise TypeError(f"it gave no prediction: {absent}")
+    return found
+
+
+_RESULTS: Mapping[str, Callable[[Any], Any]] = {"propose": _proposals, "predictor": _predictor}
+_registry: Registry[Update] = Registry(GROUP, "update kind", _flaw, _RESULTS)

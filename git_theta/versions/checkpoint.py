@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from git_theta import manifest as manifests
@@ -17,7 +16,6 @@ from git_theta.manifest.chains import closure
 from git_theta.regular import open_regular
 from git_theta.remotes.fetching import fetch_missing
 from git_theta.remotes.interface import Advance
-from git_theta.settings import Settings
 from git_theta.tensors import Tensor
 from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import printable
@@ -212,27 +210,21 @@ def _missing(oids: Sequence[str], reasons: Mapping[str, str]) -> MissingObject:
 def _from_file(
     repository: Repository | None, label: str, path: Path, pathname: str, stack: ExitStack
 ) -> Checkpoint:
-    from git_theta.filters.clean import Cleaner  # these need NumPy, which manifests do not
-    from git_theta.filters.file_tensors import FileTensor
+    from git_theta.filters.file_tensors import FileTensor  # these need NumPy, which manifests do not
+    from git_theta.filters.identify import identify
     from git_theta.filters.source import Content
-    from git_theta.objects.index import Index
-    from git_theta.objects.reader import Objects
     from git_theta.objects.store import LocalStore
-    from git_theta.storing.known import Known
 
-    objects = repository.objects if repository else Objects(LocalStore(Path(os.devnull)))
-    nothing = Known((), tuple, Index(objects.store.root / "index.sqlite"), objects)
-    settings = replace(Settings(), allow_damaged=True)
+    store = repository.store if repository else LocalStore(Path(os.devnull))
     notes: list[str] = []
-    cleaner = Cleaner(objects, lambda request: nothing, settings, notes.append)
     file = stack.enter_context(os.fdopen(open_regular(path, follow=True), "rb"))
     content = Content.of(file)
     with Progress(f"Reading {pathname}", content.size or 0, sized=True) as progress:
         content.watch(progress.advance)
-        manifest, layout = cleaner.identify(content, pathname)
+        manifest, layout = identify(content, pathname, store, notes.append)
     spans = {span.name: span for span in layout.spans}
     # What clean says ends with how the file is stored, which is not what happens here.
-    reasons = [note.removeprefix(f"{printable(pathname)}: ").partition("; stored")[0] for note in notes]
+    reasons = [note.partition("; stored")[0] for note in notes]
     if found := stand_ins.of_file(path):
         reasons = [found.warning(pathname)]
     return Checkpoint(

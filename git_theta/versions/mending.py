@@ -8,7 +8,7 @@ so hunks are a way to take single tensors from elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from git_theta.errors import DamagedManifest, MissingObject
 from git_theta.filters.stand_ins import parsed
 from git_theta.git.repository import Repository
 from git_theta.manifest import Lines, Manifest, TensorLine, ViewLine
-from git_theta.manifest.chains import closure
+from git_theta.manifest.chains import closure, merged
 from git_theta.objects.index import Lines as Stored
 from git_theta.remotes.fetching import fetch_missing
 from git_theta.terminal.units import counted
@@ -54,7 +54,7 @@ def whole(repository: Repository, pathname: str, text: bytes, *others: Manifest)
     lines_of = {digest: stored.find(digest) for digest in manifest.digests()}
     if None in lines_of.values():
         raise DamagedManifest("its data were never stored here")
-    manifest = manifest.with_storage(_together(repository, lines_of))
+    manifest = manifest.with_storage(_together(lines_of))
     return manifests.write(manifest), manifest
 
 
@@ -82,7 +82,7 @@ def _mixed(repository: Repository, pathname: str, lines: Lines, others: Iterable
     lines_of = {digest: stored.find(digest) for digest in digests}
     if None in lines_of.values():
         return None
-    frame = frame.with_storage(_together(repository, lines_of))
+    frame = frame.with_storage(_together(lines_of))
     if reasons := fetch_missing(repository, frame.oids()):
         oid, why = next(iter(reasons.items()))
         lost = counted(len(reasons), "object is", "objects are")
@@ -109,26 +109,21 @@ def _framed(repository: Repository, pathname: str, frame: Manifest, lines: Lines
     from git_theta.merges.apply import Means, apply
     from git_theta.merges.decisions import OURS, Decision, Plan, SkeletonDecision
     from git_theta.merges.sides import Sides
-    from git_theta.versions.known import known
+    from git_theta.versions.stock import stock
 
     decisions = [
         Decision(line.name, "take", "changed on one side", (None, line), OURS, of=getattr(line, "of", ""))
         for line in sorted(_all(lines), key=lambda line: line.name)
     ]
     plan = Plan(("base", "ours"), frame.format, tuple(decisions), SkeletonDecision("take", OURS))
-    means = Means(repository.objects, known(repository, [frame]), repository.config.settings())
+    means = Means(repository.objects, stock(repository, [frame]), repository.config.settings())
     return apply(plan, Sides([None, frame], repository.objects), means, pathname).text
 
 
-def _together(repository: Repository, lines_of: dict[str, Stored | None]) -> Stored:
-    """One set of storage lines for digests that come from several places."""
-    from git_theta.versions.known import known
-
-    record = known(repository, [])
-    for digest, lines in lines_of.items():
-        assert lines is not None
-        record.take(digest, lines)
-    return record.storage(lines_of)
+def _together(lines_of: Mapping[str, Stored | None]) -> Stored:
+    """One set of storage lines for digests that come from several places, all of them found."""
+    found = [(digest, lines) for digest, lines in lines_of.items() if lines is not None]
+    return closure(lines_of, merged(found))
 
 
 class _Stored:

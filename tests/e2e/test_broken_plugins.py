@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,14 +59,14 @@ ALWAYS = {
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Install a package with a plug-in: install(package, group, name, what its code ends with)."""
+    """Install a package with a plug-in: install(package, group, name, how it ends, how it begins)."""
     folder = tmp_path / "packages"
     folder.mkdir()
     monkeypatch.setenv("PYTHONPATH", str(folder))
 
-    def install(package: str, group: str, name: str, more: str = "") -> None:
+    def install(package: str, group: str, name: str, more: str = "", text: str = "") -> None:
         module = package.replace("-", "_")
-        (folder / f"{module}.py").write_text(TEXTS[group].format(name=name) + more)
+        (folder / f"{module}.py").write_text((text or TEXTS[group]).format(name=name) + more)
         info = folder / f"{module}-1.0.dist-info"
         info.mkdir(exist_ok=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
@@ -228,3 +229,80 @@ def test_strategies(history: GitRepo, install: Install) -> None:
     assert "the merge strategy 'mine' of package theirs has failed: ZeroDivisionError" in said
     history.git("reset", "-q", "--hard")
     history.git("-c", "theta.merge=average", "merge", "-q", "--no-edit", "main")
+
+
+OPTIONS = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Chosen:
+    def __post_init__(self):
+        if asked: 1/0
+        asked.append(1)
+
+asked = []
+Plugin.options = Chosen
+"""
+
+
+def test_no_method_of_a_strategy_fails_unnamed(history: GitRepo, install: Install) -> None:
+    """Planning, merging, and the merge driver: all say which package it is."""
+    history.git("checkout", "-q", "-b", "side", "v0")
+    history.write("model.safetensors", safetensors_bytes(changed(weights(0), "layer.1.weight", seed=9)))
+    history.commit("side")
+    ways = {
+        f"{name}: {code}": f"    def {name}(self, *arguments): {code}\n"
+        for name in ("needs_base", "unit", "surveys", "coefficients")
+        for code in ("raise OSError('no licence')", "return 'x'")
+    }
+    ways["prepare"] = "    def prepare(self, blocks, options, survey): return 1/0\n"
+    ways["combine"] = "    def combine(self, block, options, state): return block.models[0].reshape(-1)[:1]\n"
+    ways["survey"] = "    def surveys(self, options): return True\n    def survey(self, *of): return 1/0\n"
+    ways["options"] = OPTIONS
+    for way, code in ways.items():
+        install("theirs", "merges", "mine", code)
+        for command in ("git theta merge main --strategy mine", "git -c theta.merge=mine merge main"):
+            said = history.refused(*command.split())
+            assert "the merge strategy 'mine' of package theirs has failed: " in said, (way, command, said)
+            assert "pip install --upgrade theirs" in said, (way, command)
+            history.git("reset", "-q", "--hard", "side")
+
+
+def test_what_a_user_asks_a_failing_plug_in_for(history: GitRepo, install: Install) -> None:
+    """An update kind for one file, and a remote of a transport."""
+    data = safetensors_bytes(changed(weights(0), seed=7))
+    history.write("model.safetensors", data)
+    for code in ("return 1/0", "return [7]", "return None"):
+        install("theirs", "updates", "mine", f"    def propose(self, target, bases): {code}\n")
+        said = history.refused("git", "theta", "add", "model.safetensors", "--update", "mine")
+        assert "the update kind 'mine' of package theirs has failed: " in said
+        assert "pip install --upgrade theirs" in said
+    history.git("checkout", "-q", "model.safetensors")
+    history.git("remote", "add", "origin", "mine://somewhere")
+    for code in ("return 1/0", "return 'x'"):
+        more = f"    def serves(self, url): return True\n    def open(self, name, url): {code}\n"
+        install("theirs", "remotes", "mine", more)
+        said = history.refused("git", "theta", "push", "origin")
+        assert "the transport 'mine' of package theirs has failed: " in said
+        assert "pip install --upgrade theirs" in said
+
+
+def test_merging_files_of_a_failing_format(repo: GitRepo, install: Install) -> None:
+    tensors = FORMAT.replace(
+        '(Span("file", BYTES, (source.size,), 0),)',
+        '(Span("w", dtype("F32"), ((source.size - 8) // 4,), 8),)',
+    ).replace("import BYTES", "import dtype")
+    install("theirs", "checkpoints", "mine", text=tensors)
+    repo.theta("track", "*.mine")
+    for branch, value in (("main", 1.0), ("ours", 2.0), ("theirs", 4.0)):
+        repo.git("checkout", "-q", "-B", branch, *([] if branch == "main" else ["main"]))
+        repo.write("model.mine", b"MINE0000" + struct.pack("<8f", *[value] * 8))
+        repo.commit(branch)
+    repo.git("checkout", "-q", "ours")
+    for code in ("return 1/0", "return None"):
+        more = f"    def patch(self, skeleton, layout, tensors): {code}\n"
+        install("theirs", "checkpoints", "mine", more, text=tensors)
+        said = repo.refused("git", "theta", "merge", "theirs", "--strategy", "average")
+        assert "the checkpoint format 'mine' of package theirs has failed: " in said
+        assert "pip install --upgrade theirs" in said
+        repo.git("reset", "-q", "--hard", "ours")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,9 @@ from git_theta.objects.index import Index
 from git_theta.objects.reader import Objects
 from git_theta.objects.store import LocalStore
 from git_theta.settings import Settings
-from git_theta.storing.known import Known
+from git_theta.storing.bases import Bases
+from git_theta.storing.ledger import Ledger
+from git_theta.storing.stock import Stock
 
 Tensors = Mapping[str, tuple[str, tuple[int, ...], bytes]]
 """By name: the name of the dtype, the shape, the bytes."""
@@ -73,8 +75,13 @@ class Workshop:
         self.related: list[Manifest] = []
         self.doubts = True
         self.remote: LocalStore | None = None
-        self.cleaner = Cleaner(self.objects, self._known, settings or Settings(), self.said.append)
+        self.cleaner = Cleaner(self.objects, self._stock, settings or Settings(), self.said.append)
         self.smudger = Smudger(self.objects)
+
+    def stock(self, recorded: Sequence[Manifest], related: Callable[[], Sequence[Manifest]] = tuple) -> Stock:
+        """What there is for the tensors of a path with these manifests."""
+        ledger = Ledger(recorded, self.index, self.objects, self.doubts, self._elsewhere)
+        return Stock(ledger, Bases(recorded, related, self.objects))
 
     def clean(
         self, data: bytes, *recorded: bytes, name: str = "model.safetensors", looks_only: bool = False
@@ -102,16 +109,8 @@ class Workshop:
         """Whether nothing half-done is left."""
         return not list((self.store.root / "tmp").glob("*"))
 
-    def _known(self, request: Request) -> Known:
-        recorded: Sequence[Manifest] = [manifest for _, manifest in request.recorded]
-        return Known(
-            recorded,
-            request.related,
-            self.index,
-            self.objects,
-            doubts=self.doubts,
-            elsewhere=self._elsewhere,
-        )
+    def _stock(self, request: Request) -> Stock:
+        return self.stock([manifest for _, manifest in request.recorded], request.related)
 
     def _elsewhere(self, objects: Mapping[str, int]) -> set[str]:
         assert objects

@@ -55,7 +55,10 @@ class Transport:
     name = {name!r}
     def serves(self, url): return url.startswith("mine://")
     def open(self, name, url): return self
+    place = "mine://somewhere"
     def has(self, objects): return 1/0
+    def upload(self, objects, source, advance): raise NotImplementedError
+    def download(self, objects, target, advance): raise NotImplementedError
 """
 
 
@@ -80,7 +83,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(plugins, "_told", set())
     for module in (formats, kinds, strategies, transports):
         old = module._registry
-        monkeypatch.setattr(module, "_registry", Registry(old.group, old._what, old._flaw))
+        monkeypatch.setattr(
+            module, "_registry", Registry(old.group, old._what, old._flaw, old._results, old._expected)
+        )
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:

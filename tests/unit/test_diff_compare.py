@@ -60,7 +60,8 @@ def test_totals_are_those_of_one_long_vector() -> None:
     new = fine_tuned(MODEL)
     report = compare_checkpoints(version(MODEL), version(new))
     a, b = (np.concatenate([values(side[name]).ravel() for name in sorted(MODEL)]) for side in (MODEL, new))
-    totals = report.totals
+    totals = report.totals.change
+    assert totals is not None
     assert totals.norm == pytest.approx(np.linalg.norm(b - a), rel=1e-6)
     assert totals.old_norm == pytest.approx(np.linalg.norm(a), rel=1e-6)
     assert totals.relative_norm == pytest.approx(np.linalg.norm(b - a) / np.linalg.norm(a), rel=1e-6)
@@ -68,10 +69,11 @@ def test_totals_are_those_of_one_long_vector() -> None:
     assert totals.max_abs == pytest.approx(np.abs(b - a).max(), rel=1e-6)
     assert totals.changed == np.count_nonzero(a != b)
     assert totals.cosine == pytest.approx(float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)), abs=1e-7)
-    assert totals.parameters == totals.compared == a.size
+    assert report.totals.parameters == totals.elements == a.size
     layer = next(found for found in report.layers if found.name == "h.2")
     assert layer.all == 7
-    assert layer.totals.norm == pytest.approx(
+    assert layer.totals.change is not None
+    assert layer.totals.change.norm == pytest.approx(
         math.hypot(*(row(report, name).change.norm for name in MODEL if name.startswith("h.2.")))
     )
 
@@ -121,7 +123,8 @@ def test_renamed_tensors_have_zero_norms_without_being_read() -> None:
     new = {f"model.{name}": content for name, content in MODEL.items()}
     report = compare_checkpoints(*(replace(version(side), open=broken) for side in (MODEL, new)))
     assert report.amount.counts["renamed"] == len(MODEL)
-    assert report.totals.norm == 0 == report.totals.relative_norm
+    assert report.totals.change is not None
+    assert report.totals.change.norm == 0 == report.totals.change.relative_norm
     assert row(report, "model.wte.weight").old_name == "wte.weight"
 
 

@@ -103,7 +103,8 @@ def test_every_entry_is_in_a_bar() -> None:
     found = bars(report)
     assert found is not None
     entries = sum(found.rising) + sum(found.falling) + found.still
-    assert entries == pytest.approx(report.totals.compared, rel=1e-4)
+    assert report.totals.change is not None
+    assert entries == pytest.approx(report.totals.change.elements, rel=1e-4)
 
 
 def test_no_bars_unless_counted() -> None:

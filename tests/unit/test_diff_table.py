@@ -20,8 +20,9 @@ from diff_examples import (
 
 from git_theta.checkpoints.registry import OPAQUE
 from git_theta.diffs import stat, table, text
+from git_theta.diffs.change import sorts
 from git_theta.diffs.compare import compare_checkpoints
-from git_theta.diffs.report import SORTS, Report
+from git_theta.diffs.report import Report
 from git_theta.terminal.style import Style
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -63,7 +64,7 @@ def test_colour_adds_nothing_but_colour(report: Report) -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 140, 300])
 def test_no_line_is_longer_than_the_terminal(report: Report, width: int) -> None:
-    for sort in SORTS:
+    for sort in sorts():
         for line in table.render(report, Style(width), sort=sort, top=None).splitlines()[1:]:
             assert text.width(line) <= width
     for line in stat.render(report, Style(width)).splitlines()[:-1]:

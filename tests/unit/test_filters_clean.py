@@ -30,6 +30,7 @@ from git_theta.manifest import Manifest, StorageLine
 from git_theta.manifest.chains import costs
 from git_theta.objects.writer import TensorWriter
 from git_theta.settings import Settings
+from git_theta.storing.ledger import Ledger
 from git_theta.tensors import CHUNK_BYTES, ArrayTensor
 from git_theta.updates import chooser
 from git_theta.updates.interface import Target
@@ -785,13 +786,13 @@ def test_lines_of_several_sources_make_no_circles_and_no_longer_chains(
         for digest in storage:
             index.setdefault(digest, []).append({key: storage[key] for key in costs([digest], storage)})
     everything = Everything(index)
-    known = single_pass.Known(recorded, tuple, everything, everything, doubts=False)  # type: ignore[arg-type]
+    ledger = Ledger(recorded, everything, everything, doubts=False)  # type: ignore[arg-type]
     nothing = ArrayTensor(dtype("U8"), (0,), b"")
     all_of_them = sorted({digest for storage in origins for digest in storage})
     wanted = data.draw(st.permutations(all_of_them))
     for digest in wanted:
-        assert known.has(digest, nothing)
-    found = known.storage(wanted)
+        assert ledger.has(digest, nothing)
+    found = ledger.storage(wanted)
     reads = {digest: cost.reads for digest, cost in costs(wanted, found).items()}
     for digest in wanted:
         in_their_sources = [

@@ -24,7 +24,6 @@ from git_theta.merges.rule_sources import command_line, resolve
 from git_theta.merges.rules import Rules
 from git_theta.merges.sides import Sides
 from git_theta.settings import Settings
-from git_theta.storing.known import Known
 
 Values = Mapping[str, np.ndarray]
 LARGE = (200, 200)  # more than shares an object with others
@@ -67,8 +66,8 @@ class Case:
             (workshop.store.root / "index.sqlite").unlink()
         made = self.plan(chosen)
         sides = Sides(self.manifests, workshop.objects)
-        known = Known(sides.known, tuple, workshop.index, workshop.objects)
-        applied = apply(made, sides, Means(workshop.objects, known, self.settings, device="cpu"), self.name)
+        stock = workshop.stock(sides.known)
+        applied = apply(made, sides, Means(workshop.objects, stock, self.settings, device="cpu"), self.name)
         assert manifests.parse(applied.text) == applied.manifest
         assert workshop.at_rest()
         return applied
@@ -218,8 +217,8 @@ def test_going_on_keeps_what_was_decided(tmp_path: Path) -> None:
     sides = Sides([*case.manifests, before], case.workshop.objects)
     around = read_remainder(before, case.workshop.objects)
     made = continued(case.plan(rules("ours")), case.manifests, before, around, ["c"], [])
-    known = Known(sides.known, tuple, case.workshop.index, case.workshop.objects)
-    applied = apply(made, sides, Means(case.workshop.objects, known, Settings()), "model.safetensors")
+    stock = case.workshop.stock(sides.known)
+    applied = apply(made, sides, Means(case.workshop.objects, stock, Settings()), "model.safetensors")
     mean = ((ours["b"].astype("f8") + theirs["b"]) / 2).astype("<f4")
     case.check(applied, model({"a": theirs["a"], "b": mean, "c": ours["c"]}))
 

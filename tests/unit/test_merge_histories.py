@@ -23,7 +23,6 @@ from git_theta.merges.rule_sources import applying, command_line, resolve
 from git_theta.merges.rules import Rules
 from git_theta.merges.sides import Sides
 from git_theta.settings import Settings
-from git_theta.storing.known import Known
 
 Model = dict[str, np.ndarray]
 APPLY = resolve([applying("", "apply")])
@@ -65,9 +64,9 @@ class Merged:
         found: list[Manifest] = [manifests.parse(workshop.clean(save(one))) for one in (base, ours, theirs)]
         self.plan: Plan = plan(found[0], found[1:], rules)
         sides = Sides(found, workshop.objects)
-        known = Known(sides.known, tuple, workshop.index, workshop.objects)
+        stock = workshop.stock(sides.known)
         applied = apply(
-            self.plan, sides, Means(workshop.objects, known, Settings(), device="cpu"), "m.safetensors"
+            self.plan, sides, Means(workshop.objects, stock, Settings(), device="cpu"), "m.safetensors"
         )
         data = workshop.smudge(applied.text)
         self.model: Model = dict(load(data))

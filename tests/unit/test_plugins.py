@@ -12,7 +12,7 @@ import pytest
 from plugin_packages import FORMAT, KIND, METADATA, STRATEGY, TRANSPORT, folder, install
 from stored_updates import base, weights
 
-from git_theta import plugins
+from git_theta import entry_points
 from git_theta.checkpoints import registry as formats
 from git_theta.dtypes import dtype
 from git_theta.errors import BrokenPlugin, NewerObject, ThetaError
@@ -47,9 +47,9 @@ def test_a_misspelt_kind_is_guessed() -> None:
 
 
 def test_git_thetas_own_are_found_without_the_file_that_pip_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = set(plugins._own_entry_points())
-    monkeypatch.setattr(plugins, "__version__", "0.0.unknown")
-    assert set(plugins._own_entry_points.__wrapped__()) == expected
+    expected = set(entry_points.own_entry_points())
+    monkeypatch.setattr(entry_points, "__version__", "0.0.unknown")
+    assert set(entry_points.own_entry_points.__wrapped__()) == expected
 
 
 def test_a_built_in_kind_is_found_without_looking_at_other_packages() -> None:
@@ -271,6 +271,59 @@ def test_a_kind_that_fails_is_named(failing: Any, capsys: pytest.CaptureFixture[
     assert len(capsys.readouterr().err.splitlines()) == 2
     with pytest.raises(ThetaError, match="of its own"), registry.calling(failing):
         raise ThetaError("of its own")
+
+
+METHODS = {
+    "checkpoints": ("layout", "expected_size", "patch", "write", "remainder", "write_merged"),
+    "updates": ("propose", "predictor"),
+    "merges": ("needs_base", "unit", "surveys", "coefficients"),
+    "remotes": ("open",),
+}
+"""Those that are called in many places, by kinds of plug-ins."""
+
+
+@pytest.mark.parametrize("group", KINDS)
+def test_every_method_names_its_package(folder: Path, group: str) -> None:
+    """Whether it fails, or gives what it must not."""
+    cls, text = SOUND[group]
+    ways = {"fails": "return 1/0", "nonsense": "return object()"}
+    for way, code in ways.items():
+        methods = "".join(f"    def {name}(self, *arguments): {code}\n" for name in METHODS[group])
+        (folder / f"{way}_module.py").write_text(text.replace("'mine'", repr(way)) + methods)
+        install(folder, way, {way: f"{way}_module:{cls}"}, f"git_theta.plugins.{group}")
+    for way in ways:
+        plugin: Any = KINDS[group]._registry.by_name(way)
+        for name in METHODS[group]:
+            with pytest.raises(BrokenPlugin, match=f"{way!r} of package {way} has failed: ") as caught:
+                getattr(plugin, name)(None, None)
+            assert caught.value.remedy == f"pip install --upgrade {way}, or pip uninstall {way}"
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("    use = 3", "its use is no text"),
+        ("    base = 'sometimes'", "its base is 'sometimes', and not one of unused, optional, required"),
+        ("    least = 'two'", "it merges from 'two' to None models"),
+        ("    most = 1", "it merges from 2 to 1 models"),
+        ("    takes = 3", "it takes 3"),
+        ("    statistics = 'fisher'", "it has no option fisher"),
+        ("    options = dict", "TypeError"),
+    ],
+)
+def test_what_a_strategy_says_of_itself_is_checked(folder: Path, line: str, why: str) -> None:
+    (folder / "mine_module.py").write_text(STRATEGY.format(name="mine") + line + "\n")
+    install(folder, "theirs", {"mine": "mine_module:Mine"}, strategies.GROUP)
+    with pytest.raises(BrokenPlugin, match=f"'mine' of package theirs breaks the interface's rules: .*{why}"):
+        strategies.by_name("mine")
+
+
+def test_an_object_that_cannot_be_guarded(folder: Path) -> None:
+    text = KIND.format(name="mine").replace("class Kind:", "class Kind:\n    __slots__ = ()")
+    (folder / "mine_module.py").write_text(text)
+    install(folder, "theirs", {"mine": "mine_module:Kind"}, registry.GROUP)
+    with pytest.raises(BrokenPlugin, match="it has __slots__"):
+        registry.by_name("mine")
 
 
 def test_a_kind_of_git_theta_that_fails_is_a_defect() -> None:

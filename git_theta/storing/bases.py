@@ -1,0 +1,152 @@
+"""What a tensor can be predicted from: stored tensors, and how long a chain may become on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from threading import Lock
+
+from git_theta.dtypes import DType
+from git_theta.errors import ThetaError
+from git_theta.manifest import SKELETON, Manifest, StorageLine, TensorLine
+from git_theta.manifest.chains import Cost, closure, cost_of, costs, merged, room
+from git_theta.objects.index import Lines
+from git_theta.objects.reader import Objects
+from git_theta.settings import Settings
+from git_theta.tensors import Tensor
+from git_theta.updates.interface import Base
+
+_MOST_READS = 32
+"""Stored tensors that may have to be decoded to read one that is stored now; reading allows for more."""
+
+
+class Bases:
+    """The stored tensors that those of a path can be predicted from. Thread-safe.
+
+    Args:
+        recorded: manifests of the path, the index entry's first.
+        related: manifests of other checkpoints, asked for only when a tensor has no earlier version.
+        objects: of the local store.
+    """
+
+    def __init__(
+        self, recorded: Sequence[Manifest], related: Callable[[], Sequence[Manifest]], objects: Objects
+    ) -> None:
+        self._recorded = [_Names(manifest) for manifest in recorded]
+        self._read_related = related
+        self._objects = objects
+        self._lock = Lock()
+        self._opened: dict[str, Lines] = {}
+
+    def find(self, name: str, dtype: DType, shape: tuple[int, ...], deepest: int) -> Iterator[Base]:
+        """Tensors that this one may be predicted from, likeliest first; none whose chain is full.
+
+        The same name in the recorded manifests, then every earlier version on their chains; where there is
+        none, the same name or a unique tensor of the same shape in other checkpoints.
+        """
+        seen: set[str] = set()
+        for line, manifest in self._candidates(name, dtype, shape):
+            if line.digest not in manifest.storage:
+                continue
+            chain = costs([line.digest], manifest.storage)
+            for digest in reversed(chain):  # the tensor itself first
+                if digest in seen or not _may_grow([chain[digest]], deepest):
+                    continue
+                seen.add(digest)
+                kind = (line.dtype, line.shape) if digest == line.digest else None
+                base = self._open(name, digest, manifest.storage, kind)
+                if base is not None:
+                    yield base
+
+    def opened(self, name: str, digest: str, lines: Lines, tensor: Tensor) -> Base:
+        """A stored tensor that the caller has opened, to predict from."""
+        self._opened.setdefault(digest, closure([digest], lines))
+        return Base(name, digest, tensor)
+
+    def lines(self, digests: Iterable[str]) -> dict[str, StorageLine]:
+        """The storage lines of bases that were found here or opened, and of theirs."""
+        return merged((digest, self._opened[digest]) for digest in digests)
+
+    def room(self, digest: str, bases: Sequence[Base], dense_bytes: int, settings: Settings) -> int:
+        """Bytes that an update of a tensor may take that predicts from these bases; 0: there must be none.
+
+        Args:
+            digest: the tensor's. It can be on a chain itself, if what is recorded of it cannot be read.
+            dense_bytes: what the tensor would take as dense data.
+        """
+        lines = self.lines(base.digest for base in bases)
+        chains = costs(lines, lines)
+        if digest in lines or not _may_grow(
+            [chains[base.digest] for base in bases], settings.max_chain_depth
+        ):
+            return 0
+        digests = [base.digest for base in bases]
+        return room(digests, lines, self._stored_bytes, dense_bytes, settings.max_chain_ratio)
+
+    def _stored_bytes(self, line: StorageLine) -> int:
+        return self._objects.member(line).stored_bytes()
+
+    def _candidates(
+        self, name: str, dtype: DType, shape: tuple[int, ...]
+    ) -> Iterable[tuple[TensorLine, Manifest]]:
+        if name == SKELETON:
+            return [(names.manifest.skeleton_line, names.manifest) for names in self._recorded]
+        same = [(names.by_name[name], names.manifest) for names in self._recorded if name in names.by_name]
+        return same or [
+            (line, names.manifest)
+            for names in [*self._recorded, *self._related]
+            if (line := names.by_name.get(name) or names.by_kind.get((dtype, shape))) is not None
+        ]
+
+    @property
+    def _related(self) -> list[_Names]:
+        with self._lock:
+            return self._read_related_once
+
+    @cached_property
+    def _read_related_once(self) -> list[_Names]:
+        return [_Names(manifest) for manifest in self._read_related() if manifest.storage]
+
+    def _open(
+        self,
+        name: str,
+        digest: str,
+        storage: Mapping[str, StorageLine],
+        kind: tuple[DType, tuple[int, ...]] | None,
+    ) -> Base | None:
+        try:
+            line = storage[digest]
+            data = self._objects.member(line)
+            if kind is None:
+                kind = data.member.dtype, data.member.shape
+            tensor = self._objects.tensor(digest, storage, *kind)
+            base = Base(name, digest, tensor, line.bases, data.stored_bytes())
+        except ThetaError:
+            return None  # only a base: without it the tensor is stored in another way
+        self._opened.setdefault(digest, closure([digest], storage))
+        return base
+
+
+class _Names:
+    """The tensors of a manifest by name, and by dtype and shape where those are unique."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+
+    @cached_property
+    def by_name(self) -> dict[str, TensorLine]:
+        return {line.name: line for line in self.manifest.tensors}
+
+    @cached_property
+    def by_kind(self) -> dict[tuple[DType, tuple[int, ...]], TensorLine]:
+        found: dict[tuple[DType, tuple[int, ...]], TensorLine | None] = {}
+        for line in self.manifest.tensors:
+            kind = line.dtype, line.shape
+            found[kind] = None if kind in found else line
+        return {kind: line for kind, line in found.items() if line is not None}
+
+
+def _may_grow(chains: Sequence[Cost], deepest: int) -> bool:
+    """Whether one more update may be put on these."""
+    cost = cost_of(chains)
+    return cost.depth <= deepest and cost.reads <= _MOST_READS
