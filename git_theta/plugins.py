@@ -330,7 +330,7 @@ def _described(info: Path, written: bytes) -> tuple[str, Sequence[_Entry]]:
 
 
 def _archived(path: Path) -> Iterator[tuple[str, Sequence[_Entry]]]:
-    """The same of an archive, which importlib.metadata can read."""
+    """The packages with plug-ins in an archive (zip or egg), and their entry points."""
     from importlib.metadata import distributions
 
     for found in distributions(path=[str(path)]):
@@ -341,7 +341,7 @@ def _archived(path: Path) -> Iterator[tuple[str, Sequence[_Entry]]]:
 
 
 def _rows(text: str) -> tuple[list[tuple[str, str, str]], bool]:
-    """Group, name and value of each entry point in such a file, and whether all of its lines are sound."""
+    """Parse entry_points.txt: (group, name, value) rows, and whether every line could be read."""
     section, found, sound = "", [], True
     for line in map(str.strip, text.splitlines()):
         if line.startswith("["):

@@ -100,7 +100,7 @@ def _programs() -> Iterator[Finding]:
 
 
 def _folders() -> Iterator[Finding]:
-    """Variables by which files of whatever folder one is in are run as programs."""
+    """PATH and PYTHONPATH, where they have entries that mean the current folder, whose files would be run."""
     for name, folders in search_path.BEFORE.items():
         kept = search_path.fixed(folders)
         if folders and kept != folders:
@@ -190,7 +190,7 @@ def _leftovers(repository: Repository) -> Iterator[Finding]:
 
 
 def _notes(repository: Repository) -> Iterator[Finding]:
-    """What git-theta has written down for itself, where that is not to be done without."""
+    """Damaged records of git-theta's own that commands need: of open conflicts, and of what was pushed."""
     for error in conflicts.damaged(repository):
         yield Finding("wrong", error.message, error.remedy)
     try:

@@ -114,7 +114,7 @@ def _intact(
 def _misfits(
     repository: Repository, whole: Iterable[tuple[Blob, Manifest]], damaged: set[str]
 ) -> Iterator[ThetaError]:
-    """Manifests whose skeleton is intact, but does not fit their tensors."""
+    """Manifests that contradict their skeleton, although the skeleton itself is undamaged."""
     from git_theta.dtypes import BYTES
     from git_theta.filters.skeleton import pieces
 
@@ -131,7 +131,7 @@ def _misfits(
 
 
 def _named(repository: Repository, whole: Iterable[tuple[Blob, Manifest]], fault: Fault) -> ThetaError:
-    """A fault with the first file and tensor that it concerns."""
+    """The error of a fault, which names the first file and tensor that need what is damaged."""
     for blob, manifest in whole:
         for line in manifest.tensors:
             lines = closure([line.digest], manifest.storage)

@@ -53,7 +53,7 @@ class Wanted:
 
     @property
     def whole_side(self) -> str:
-        """The side that is to be taken for all that is open; "" if it is not as simple."""
+        """The side, where the user has asked for nothing but to take that side whole; otherwise ""."""
         simple = not (self.options or self.tensors or self.rules)
         return self.strategy if simple and self.strategy in STAGES else ""
 
@@ -219,7 +219,7 @@ def _take_a_side(one: Open) -> str:
 
 
 def _opened(repository: Repository, one: Open) -> CheckpointMerge:
-    """The sides, and what was merged before, if anything was."""
+    """Open the versions of a file in conflict, and what its merge had settled before."""
     oids = [one.stages.get(stage, ("", ""))[1] for stage in (1, 2, 3)]
     if one.record is not None and one.record.merged:
         oids.append(one.record.merged)

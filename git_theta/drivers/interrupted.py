@@ -88,7 +88,7 @@ def interrupted(repository: Repository, command: Sequence[str], treeish: str) ->
 
 
 def _by_way_of(target: str) -> list[str]:
-    """Back from a commit of which some files are written: there, with manifests alone, and back again."""
+    """The commands that undo a half-written checkout: finish it with manifests only, then switch back."""
     return [
         f"git -c theta.skipSmudge=true checkout -f --detach {word(target)}",
         "git -c theta.skipMissing=true checkout -f -",
@@ -96,7 +96,7 @@ def _by_way_of(target: str) -> list[str]:
 
 
 def _unpatch(repository: Repository, command: Sequence[str], restore: str = "") -> list[str]:
-    """Back from a patch of which some files are written. Git's index knows nothing of it yet.
+    """The commands that undo a half-applied patch, of which Git's index knows nothing yet.
 
     Args:
         restore: what brings back files, whose names follow; unless given, all files are.

@@ -32,7 +32,7 @@ class Piece:
 
 
 def pack(names: Sequence[str], gaps: Sequence[int], skeleton: bytes) -> bytes:
-    """The stored form.
+    """Encode a skeleton as it is stored: number of tensors, gaps, order, then the bytes.
 
     Args:
         names: of the spans in file order.
@@ -44,7 +44,7 @@ def pack(names: Sequence[str], gaps: Sequence[int], skeleton: bytes) -> bytes:
 
 
 def read(manifest: Manifest, objects: Objects) -> bytes:
-    """The stored form of a manifest's skeleton, checked against its digest.
+    """Read the stored skeleton of a manifest, checked against its digest.
 
     Raises:
         MissingObject, DamagedObject, DamagedManifest: it is not to be had, or not what the manifest says.

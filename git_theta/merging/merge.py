@@ -225,7 +225,7 @@ class Merge:
 
 
 def _typed(rules: Rules) -> str:
-    """What was typed of these rules, as it is typed, after a space."""
+    """The options of the command line that gave these rules, each after a space, to be shown in a remedy."""
     words: list[str] = []
     if rules.default is not None and rules.default.typed:
         words = ["--strategy", word(str(rules.default))]

@@ -36,7 +36,7 @@ class Keeper:
         self._prospects = Prospects()
 
     def keep_in_turn(self, number: int, target: Target, digest: str) -> Payload | None:
-        """As `keep`, for the tensors of a file, which are numbered; see filters.prospects.
+        """As `keep`, for the tensors of a file, which are numbered; see storing.search_limit.
 
         Whatever comes of it, `passed` is to be called then.
         """
@@ -51,7 +51,7 @@ class Keeper:
         return self._added(result)
 
     def passed(self, number: int) -> None:
-        """Tell that a numbered tensor is done with."""
+        """Mark a numbered tensor as done though no update of it was looked for; others may wait for that."""
         self._prospects.note(number, None)
 
     def keep(self, target: Target, digest: str, first: Proposal | None = None) -> Payload | None:

@@ -85,7 +85,7 @@ class Known:
         return False
 
     def take(self, digest: str, lines: Lines) -> None:
-        """Use these lines as they are: a merge takes over what a side has, data and all."""
+        """Adopt storage lines as they are: a merge takes a tensor over from a side, where it is stored."""
         self._use(digest, lines)
 
     def add(self, line: StorageLine) -> None:
@@ -134,7 +134,7 @@ class Known:
         return Base(name, digest, tensor)
 
     def room(self, digest: str, bases: Sequence[Base], dense_bytes: int, settings: Settings) -> int:
-        """Bytes that an update of a tensor may take that predicts from these bases; 0: there must be none.
+        """The most bytes that an update from these bases may take; 0 if it must not be made at all.
 
         Args:
             digest: the tensor's. It can be on a chain itself, if what is recorded of it cannot be read.
@@ -269,7 +269,7 @@ def _merged(sources: Iterable[tuple[str, Lines]]) -> dict[str, StorageLine]:
 
 
 def _may_grow(chains: Sequence[Cost], deepest: int) -> bool:
-    """Whether one more update may be put on these."""
+    """Whether one more update may be put on chains of this cost."""
     cost = cost_of(chains)
     return cost.depth <= deepest and cost.reads <= _MOST_READS
 

@@ -101,7 +101,7 @@ def from_text(repository: Repository | None, label: str, text: bytes) -> Checkpo
 
 
 def _meaning(repository: Repository | None, pathname: str, text: bytes) -> tuple[bytes, Manifest]:
-    """A text and its manifest; of a mixed one, those of what it means. Only that is looked for in history."""
+    """A text and its manifest, mended where the text mixes several versions of it."""
     plain = stand_ins.plain(text)
     try:
         return text, manifests.parse(plain)

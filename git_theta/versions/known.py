@@ -1,4 +1,4 @@
-"""What is known in a repository about a file that is to be stored; see filters.known."""
+"""Builds what storing needs to know in a repository about a file; see storing.known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def known(
     related: Callable[[], Sequence[Manifest]] = tuple,
     doubts: bool = True,
 ) -> Known:
-    """What is known in a repository about a file; see Known."""
+    """The `Known` of a file: what is stored of these manifests, here and on remotes."""
     return Known(
         recorded,
         related,

@@ -1,4 +1,4 @@
-"""Texts in place of checkpoints, and manifests where git-theta does not track: in Git, with the way out."""
+"""Finds texts in Git where checkpoints should be, and manifests where nothing is tracked; says what helps."""
 
 from __future__ import annotations
 

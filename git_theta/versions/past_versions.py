@@ -20,7 +20,7 @@ class Past:
 
 
 def of(repository: Repository, path: str, *options: str) -> Iterator[Past]:
-    """What any branch or tag reaches, newest first, and none before what came of it.
+    """The history of a file: every commit of any branch or tag that changed it, children before parents.
 
     Merges are compared with each of their parents. Where Git cannot read all, what it has said until then.
 
@@ -55,7 +55,7 @@ def last_commit(repository: Repository, path: str) -> str:
 
 
 def with_root(repository: Repository, path: str, root: str) -> str:
-    """The blob of a manifest with this root, the file's own or else another's; "" if there is none."""
+    """Search history for a manifest of this root, among the file's own versions first; "" if none."""
     for oid in blobs(repository, path):
         blob = repository.blob(oid)
         manifest = parsed(blob) if blob is not None else None
