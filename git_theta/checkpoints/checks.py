@@ -51,7 +51,9 @@ def checked(layout: Layout, size: int | None) -> Layout:
 def check_dimensions(name: str, shape: Sequence[int]) -> None:
     """Refuse a shape of too many dimensions, as a damaged file can have, before it is computed with."""
     if len(shape) > MOST_DIMENSIONS:
-        raise DamagedCheckpoint(f"tensor {name!r} has {len(shape)} dimensions")
+        raise DamagedCheckpoint(
+            f"tensor {name!r} has {len(shape)} dimensions, and {MOST_DIMENSIONS} at most are allowed"
+        )
 
 
 def elements(shape: Iterable[int]) -> int:
