@@ -45,6 +45,10 @@ class NewerManifest(DamagedManifest):
         )
 
 
+class UnstoredManifest(DamagedManifest):
+    """A whole manifest without storage lines, whose data nobody has stored where they could be found."""
+
+
 class DamagedObject(ThetaError):
     """A stored object whose bytes are not what its name or its members' digests say."""
 

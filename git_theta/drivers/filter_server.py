@@ -282,7 +282,8 @@ class Server:
         self._status("error")
 
     def _tell(self, failures: Mapping[str, ThetaError]) -> None:
-        _say(advised(failures, interrupted(self._repository, self._command, self._treeish)))
+        what = interrupted(self._repository, self._command, self._treeish)
+        _say(advised(self._repository, failures, what))
 
     def _status(self, status: str) -> None:
         self._writer.lines([f"status={status}"])

@@ -54,7 +54,8 @@ def read(manifest: Manifest, objects: Objects) -> bytes:
         raise DamagedManifest("the skeleton does not fit the manifest: the file would have another size")
     if manifest.skeleton_size - _overhead(manifest) > LARGEST:
         raise DamagedManifest(
-            f"the manifest says that {manifest.skeleton_size} bytes are no tensors; {LARGEST} are the most allowed"
+            f"the manifest says that {manifest.skeleton_size} bytes are no tensors, "
+            f"and {LARGEST} at most are allowed"
         )
     tensor = objects.tensor(manifest.skeleton, manifest.storage, BYTES, (manifest.skeleton_size,))
     stored = tensor.read(0, tensor.items).tobytes()

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from git_theta import manifest as manifests
-from git_theta.errors import DamagedManifest, MissingObject
+from git_theta.errors import DamagedManifest, MissingObject, UnstoredManifest
 from git_theta.filters.stand_ins import parsed
 from git_theta.git.repository import Repository
 from git_theta.manifest import Lines, Manifest, TensorLine, ViewLine
@@ -53,7 +53,7 @@ def whole(repository: Repository, pathname: str, text: bytes, *others: Manifest)
     stored = _Stored(repository, manifest.storage, _versions(repository, pathname, others))
     lines_of = {digest: stored.find(digest) for digest in manifest.digests()}
     if None in lines_of.values():
-        raise DamagedManifest("its data were never stored here")
+        raise UnstoredManifest("its data were never stored here")
     manifest = manifest.with_storage(_together(repository, lines_of))
     return manifests.write(manifest), manifest
 
