@@ -45,6 +45,10 @@ class NewerManifest(DamagedManifest):
         )
 
 
+class UnstoredManifest(DamagedManifest):
+    """A whole manifest without storage lines, whose data nobody has stored where they could be found."""
+
+
 class DamagedObject(ThetaError):
     """A stored object whose bytes are not what its name or its members' digests say."""
 
@@ -77,7 +81,7 @@ def cannot_write(place: Path, error: OSError) -> ThetaError:
 
 
 def too_little_memory(error: BaseException) -> ThetaError | None:
-    """The error for what says in its own way that memory has run out; None for what says something else."""
+    """The ThetaError for any exception that means that memory has run out; None for other exceptions."""
     said = str(error)
     texts = ("not enough memory", "can't allocate memory", "failed to map segment", "can't start new thread")
     system = isinstance(error, OSError) and error.errno == errno.ENOMEM

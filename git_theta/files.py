@@ -189,7 +189,7 @@ def replacing(
 
 
 def _put(file: WholeFile, path: Path, mode: int | None, sync: bool) -> None:
-    """Give a temporary file its place."""
+    """Move a temporary file, now complete, to its final path."""
     if mode is None and (there := _kind(path)) and stat.S_ISREG(there):
         os.fchmod(file.fileno(), there & 0o777)
     if sync:
@@ -268,7 +268,7 @@ def _link_to(path: Path, top: Path) -> Path | None:
 
 
 def _kind(path: Path) -> int:
-    """Kind and permissions of what is at a place itself; 0 for nothing."""
+    """The mode of a path, links not followed; 0 if nothing is there."""
     try:
         return path.lstat().st_mode
     except OSError:
@@ -281,7 +281,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def name_too(path: Path, name: Path) -> None:
-    """Give a file a second name; where files cannot have two, another one. Raises OSError."""
+    """Give a file a second name (a hard link), or rename it where there are no links. Raises OSError."""
     remove(name)
     try:
         os.link(path, name, follow_symlinks=False)

@@ -76,7 +76,7 @@ def read(text: str) -> Pattern:
 
 
 def _matches(name: str, glob: str) -> bool:
-    """As fnmatchcase; where a glob has only stars, in a time that grows with lengths, not their product."""
+    """Whether a glob matches a name, as fnmatchcase does; in linear time unless it has character classes."""
     if _CLASSES.search(glob):
         return fnmatchcase(name, glob)
     first, *middle = glob.split("*")

@@ -1,4 +1,4 @@
-"""Small JSON files of git-theta's own with a checksum: what is not as it was written is not believed."""
+"""Small JSON files that carry their own checksum, so that damaged ones are told and not believed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _KEY = "checksum"
 
 
 def sealed(fields: Mapping[str, Any]) -> str:
-    """The text of a file that says this, and its checksum."""
+    """The text of a file with these fields and their checksum."""
     return _text({**fields, _KEY: blake3(_text(fields).encode()).hexdigest()})
 
 
 def opened(text: bytes) -> dict[str, Any] | None:
-    """What such a file says; None if a bit of it is not as it was written."""
+    """The fields of a file that `sealed` has made; None if it is not exactly as it was written."""
     fields = fields_of(text)
     if fields is None or fields.pop(_KEY, None) is None:
         return None
@@ -25,7 +25,7 @@ def opened(text: bytes) -> dict[str, Any] | None:
 
 
 def fields_of(text: bytes) -> dict[str, Any] | None:
-    """What a file says that may have no checksum; None if it is no object of JSON."""
+    """The fields of a file, its checksum not looked at; None if it is no JSON object."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

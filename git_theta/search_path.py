@@ -1,4 +1,4 @@
-"""Nothing that the program starts with comes from the folder that it is started in.
+"""Keeps Python and programs from being loaded from the current folder, whose files others have written.
 
 Git starts filters and hooks in the top folder of a work tree, whose files others have written. Where
 PYTHONPATH has an empty or a relative entry, Python takes modules from there; where PATH has one, programs.
@@ -19,12 +19,12 @@ BEFORE = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in o
 
 
 def fixed(folders: str) -> str:
-    """The folders of such a variable that do not depend on where one is."""
+    """The absolute entries of a path variable; the others depend on the current folder."""
     return os.pathsep.join(folder for folder in folders.split(os.pathsep) if os.path.isabs(folder))
 
 
 def leave_out_the_current_folder() -> None:
-    """Look for modules and programs in fixed folders only, and for modules not in the current one."""
+    """Take what means the current folder out of sys.path, and out of PATH and PYTHONPATH for children."""
     named = BEFORE.get("PYTHONPATH", "").split(os.pathsep)
     unwanted = {os.path.realpath(folder) for folder in ("", *named) if not os.path.isabs(folder)}
     own = os.path.realpath(os.path.join(os.path.dirname(__file__), os.pardir))
@@ -35,7 +35,7 @@ def leave_out_the_current_folder() -> None:
 
 
 def _is_wanted(folder: str, unwanted: set[str], own: str) -> bool:
-    """Whether to look there: wherever git-theta and Python are installed, be that the current folder."""
+    """Whether an entry of sys.path stays: an installation, or an absolute path that is not excluded."""
     place = os.path.realpath(folder)
     installed = place == own or place.startswith(os.path.join(os.path.realpath(sys.prefix), "lib"))
     return installed or (os.path.isabs(folder) and place not in unwanted)

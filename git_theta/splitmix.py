@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def words(count: int) -> NDArray[np.uint64]:
-    """The first `count` words of 64 bits, always the same ones."""
+    """The first `count` pseudo-random words of 64 bits; the sequence is always the same."""
     mixed = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

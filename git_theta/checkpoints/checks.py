@@ -10,7 +10,7 @@ from git_theta.untrusted import LIMIT, MOST_DIMENSIONS
 
 
 def checked(layout: Layout, size: int | None) -> Layout:
-    """The same layout, after checking everything that the rest of git-theta relies on.
+    """Check everything about a layout that the rest of git-theta relies on, and return it.
 
     Every layout goes through here before it is used, so that a format plug-in with a bug, or one that a
     hostile file got the better of, does no harm. Names may hold any character that UTF-8 can write;
@@ -49,9 +49,11 @@ def checked(layout: Layout, size: int | None) -> Layout:
 
 
 def check_dimensions(name: str, shape: Sequence[int]) -> None:
-    """Before anything is computed from a shape, which can have any number of lengths in a damaged file."""
+    """Refuse a shape of too many dimensions, as a damaged file can have, before it is computed with."""
     if len(shape) > MOST_DIMENSIONS:
-        raise DamagedCheckpoint(f"tensor {name!r} has {len(shape)} dimensions")
+        raise DamagedCheckpoint(
+            f"tensor {name!r} has {len(shape)} dimensions, and {MOST_DIMENSIONS} at most are allowed"
+        )
 
 
 def elements(shape: Iterable[int]) -> int:

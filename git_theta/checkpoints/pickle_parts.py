@@ -39,7 +39,7 @@ _DICTS = ("OrderedDict", "defaultdict")
 
 @dataclass(eq=False)
 class Node:
-    """A part.
+    """A part of what a pickle holds: one tensor, one container, or one other value.
 
     Attributes:
         path: the steps that lead there, joined with dots; unique, and for tensors as the layout has it.
@@ -81,7 +81,7 @@ def nodes(node: Node) -> Iterator[Node]:
 
 
 def collection(value: Value, place: Place) -> list[Value] | None:
-    """The collection at this place of an object; None where it has none that can be changed."""
+    """The list of an object that its parts at this place are kept in; None where there is none to edit."""
     kind, number, part = place
     if kind == "pairs" and isinstance(value, (Pairs, Made)):
         return value.pairs
@@ -113,7 +113,7 @@ def emptied(value: Value) -> Value | None:
 
 
 def digest(*values: Value, instead: Mapping[int, Value] | None = None) -> str:
-    """What tells values apart; sets are equal whatever their order."""
+    """One digest of several values, by which they are compared; the order within sets does not count."""
     replaced = dict(instead or {})
     for one in inside(values):
         if isinstance(one, Members):
@@ -122,7 +122,7 @@ def digest(*values: Value, instead: Mapping[int, Value] | None = None) -> str:
 
 
 def frame(node: Node) -> str:
-    """The digest of what a container is, apart from what it holds."""
+    """The digest of a container without what it holds: its type, its key, and how it is made."""
     value = node.value
     keyed = isinstance(value, Made) or node.place[0] in ("pairs", "attributes")
     key = node.key if keyed else None
@@ -263,7 +263,7 @@ def _is_dict(value: Value) -> bool:
 
 
 def _slots(value: Value, holders: Collection[int]) -> Iterator[tuple[str, Place, Value, Value]]:
-    """What a container holds: step of the path, place, key, object. In the order of pickle_values.children.
+    """What a container holds: (step of the path, place, key, object), ordered as by pickle_values.children.
 
     Of what an object is made from, only what holds tensors is a part.
     """

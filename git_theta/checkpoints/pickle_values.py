@@ -35,7 +35,7 @@ class Members:
 
 @dataclass(eq=False, slots=True)
 class Text2:
-    """A str of Python 2, which was bytes."""
+    """A str that Python 2 has pickled: bytes, which Python 3 reads as text."""
 
     raw: bytes
 

@@ -38,7 +38,7 @@ def detect(head: bytes, pathname: str) -> Format | None:
 
 
 def check_unrecognised(head: bytes, pathname: str, recorded: Iterable[str]) -> None:
-    """Before a file that no format recognises is stored: perhaps one should, but is broken.
+    """Refuse a file that no format recognises if a broken plug-in is the one that would recognise it.
 
     Args:
         head, pathname: as for `detect`.

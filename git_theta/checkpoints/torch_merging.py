@@ -48,7 +48,7 @@ def write_merged(
 
 @dataclass(frozen=True)
 class _File:
-    """One of the checkpoints.
+    """One of the checkpoints that a merge takes parts from.
 
     Attributes:
         tree: its parts.
@@ -115,7 +115,7 @@ class _Edit:
                         self._insert(node, number)
 
     def _number(self, node: Node) -> int:
-        """The file that says what becomes of a part."""
+        """The number of the file that the result takes a part from."""
         names = [_name(node)] if node.kind != "group" else [leaf.name for leaf in node.leaves]
         number = next((self._chosen[name] for name in names if name in self._chosen), self._like)
         flags = self._chosen.get(node.path + FLAGS) if node.kind == "tensor" else None
@@ -146,7 +146,7 @@ class _Edit:
             self._parts.pop(_name(one), None)
 
     def _check_last(self, node: Node) -> None:
-        """Of lists, only what nothing follows can go: the rest would get other numbers."""
+        """Refuse to remove an entry of a list that others follow: they would get other numbers."""
         assert node.parent is not None
         behind = node.parent.below[node.parent.below.index(node) + 1 :]
         if any(self._source(one) is not None for one in behind if one.place == node.place):

@@ -48,7 +48,7 @@ class Skeleton:
 
 
 def read_skeleton(skeleton: bytes) -> Skeleton:
-    """Raises DamagedCheckpoint where this is none."""
+    """Take a skeleton apart into its pickle and the entries beside it. Raises DamagedCheckpoint."""
     directory = read_directory(lambda at, count: skeleton[at : at + count], len(skeleton))
     entries = sorted(directory.entries, key=lambda entry: entry.header)
     if not entries or not entries[0].name.endswith(PICKLE):

@@ -69,7 +69,7 @@ def stored_tensors(leaves: Iterable[Leaf], sizes: Mapping[str, int]) -> list[Sto
 
 
 def raw_storages(sizes: Mapping[str, int]) -> list[Stored]:
-    """Every storage as bytes without a name of its own."""
+    """Every storage as a tensor of plain bytes, for a pickle whose tensors cannot be read."""
     return [Stored(key, f"{STORAGE}data/{key}", BYTES, (size,), ()) for key, size in sizes.items()]
 
 

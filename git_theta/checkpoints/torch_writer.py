@@ -77,7 +77,7 @@ def _plain() -> Checkpoint:
 
 
 def parsed(skeleton: bytes) -> Checkpoint:
-    """Raises ThetaError where it cannot be read."""
+    """Read the pickle and the storages of a skeleton, as a pattern to write by. Raises ThetaError."""
     try:
         read = read_skeleton(skeleton)
         root = read.root()

@@ -105,7 +105,9 @@ def read_directory(tail: Read, length: int) -> Directory:
             disk, start_disk, here, total, size, start = wide
     if disk or start_disk or here != total:
         raise DamagedCheckpoint("the ZIP claims to be one of several disks")
-    if total > _MAX_ENTRIES or not total * _CENTRAL.size <= size <= min(records, _MAX_DIRECTORY):
+    if total > _MAX_ENTRIES:
+        raise DamagedCheckpoint(f"the ZIP claims {total} entries, and {_MAX_ENTRIES} at most are allowed")
+    if not total * _CENTRAL.size <= size <= min(records, _MAX_DIRECTORY):
         raise DamagedCheckpoint(f"the ZIP claims {total} entries in a directory of {size} bytes")
     entries = _entries(tail(records - size, size), start, total)
     return Directory(start, start + size + length - records, entries)

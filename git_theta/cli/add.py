@@ -1,4 +1,4 @@
-"""git theta add."""
+"""`git theta add`: stage a checkpoint with an update that is at hand, such as a LoRA adapter."""
 
 from __future__ import annotations
 

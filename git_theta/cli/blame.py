@@ -1,4 +1,4 @@
-"""git theta blame."""
+"""`git theta blame`: show for each tensor which commit changed it last."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def report(error: BaseException) -> int:
 
 
 def _of_system(error: OSError) -> ThetaError:
-    """What the system refuses for a file: it is none, too long a name, not ours to read, full."""
+    """The error for a file that the system does not let us use: a folder, not ours to read, a full disk."""
     name = printable(os.fsdecode(error.filename) if not isinstance(error.filename, int) else "a file")
     return ThetaError(
         f"{name}: {error.strerror or error}",

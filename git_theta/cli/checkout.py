@@ -1,4 +1,4 @@
-"""git theta checkout."""
+"""`git theta checkout`: take out one side of a conflict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`git theta clean`."""
+"""`git theta clean`: turn a checkpoint into its manifest."""
 
 from __future__ import annotations
 

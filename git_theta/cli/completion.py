@@ -1,4 +1,4 @@
-"""git theta completion."""
+"""`git theta completion`: print a shell's completion script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`git theta demo`."""
+"""`git theta demo`: show all of it on a small model, in a new folder."""
 
 from __future__ import annotations
 

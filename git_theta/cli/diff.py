@@ -1,4 +1,4 @@
-"""git theta diff."""
+"""`git theta diff`: show what changed, tensor by tensor."""
 
 from __future__ import annotations
 

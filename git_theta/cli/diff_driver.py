@@ -1,4 +1,4 @@
-"""`git theta diff-driver`."""
+"""`git theta diff-driver`: show one file's difference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""git theta doctor."""
+"""`git theta doctor`: find what is not set up right, and say what to type."""
 
 from __future__ import annotations
 

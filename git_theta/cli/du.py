@@ -1,4 +1,4 @@
-"""git theta du."""
+"""`git theta du`: count what is stored, by commit, path and update kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""git theta fetch."""
+"""`git theta fetch`: bring missing objects from a remote."""
 
 from __future__ import annotations
 

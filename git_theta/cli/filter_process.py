@@ -1,4 +1,4 @@
-"""`git theta filter-process`."""
+"""`git theta filter-process`: clean and smudge for git: the long-running protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""git theta fsck."""
+"""`git theta fsck`: verify every object and manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""git theta hook: what the scripts in the hooks folder call."""
+"""`git theta hook`: run one of Git's hooks; the scripts in the hooks folder call it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""git theta install."""
+"""`git theta install`: set up Git's filters, drivers and hooks."""
 
 from __future__ import annotations
 

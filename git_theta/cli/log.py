@@ -1,4 +1,4 @@
-"""git theta log."""
+"""`git theta log`: show which commits changed a checkpoint, and how far."""
 
 from __future__ import annotations
 

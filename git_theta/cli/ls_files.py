@@ -1,4 +1,4 @@
-"""git theta ls-files."""
+"""`git theta ls-files`: list checkpoints and their tensors."""
 
 from __future__ import annotations
 

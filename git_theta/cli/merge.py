@@ -1,4 +1,4 @@
-"""git theta merge."""
+"""`git theta merge`: merge branches, two or more at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""git theta merge-driver."""
+"""`git theta merge-driver`: merge one file."""
 
 from __future__ import annotations
 

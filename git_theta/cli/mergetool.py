@@ -1,4 +1,4 @@
-"""git theta mergetool."""
+"""`git theta mergetool`: go through the tensors that a merge has left open, and ask."""
 
 from __future__ import annotations
 

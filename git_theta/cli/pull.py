@@ -1,4 +1,4 @@
-"""git theta pull."""
+"""`git theta pull`: fetch, and write checkpoints whose objects were missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""git theta push."""
+"""`git theta push`: bring objects to a remote."""
 
 from __future__ import annotations
 

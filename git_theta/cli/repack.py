@@ -1,4 +1,4 @@
-"""git theta repack."""
+"""`git theta repack`: find better updates for what was not pushed yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""git theta resolve."""
+"""`git theta resolve`: merge the tensors that a merge has left open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""git theta show."""
+"""`git theta show`: show a checkpoint's tensors, or one of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`git theta smudge`."""
+"""`git theta smudge`: turn a manifest into its checkpoint."""
 
 from __future__ import annotations
 

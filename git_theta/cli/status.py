@@ -1,4 +1,4 @@
-"""git theta status."""
+"""`git theta status`: show what is tracked, and which tensors changed."""
 
 from __future__ import annotations
 

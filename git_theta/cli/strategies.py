@@ -1,4 +1,4 @@
-"""git theta strategies."""
+"""`git theta strategies`: list the strategies of merges, or explain one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`git theta textconv`."""
+"""`git theta textconv`: print a checkpoint as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""git theta track."""
+"""`git theta track`: let git-theta store the files that match a pattern."""
 
 from __future__ import annotations
 

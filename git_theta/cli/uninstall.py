@@ -1,4 +1,4 @@
-"""git theta uninstall."""
+"""`git theta uninstall`: undo install."""
 
 from __future__ import annotations
 

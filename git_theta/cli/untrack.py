@@ -1,4 +1,4 @@
-"""git theta untrack."""
+"""`git theta untrack`: undo track."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""git theta version."""
+"""`git theta version`: show versions."""
 
 from __future__ import annotations
 

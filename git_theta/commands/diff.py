@@ -118,7 +118,10 @@ class _Run:
 
     def _not_one_picture(self, changes: Sequence[Change]) -> ThetaError:
         if not changes:
-            return ThetaError("a picture shows a difference, and there is none")
+            command = f"git theta diff --plot {word(str(self._options.plot))} OLD NEW"
+            return ThetaError(
+                "a picture shows a difference, and there is none", f"name versions that differ: {command}"
+            )
         options = self._options
         inside = len(self._sides.paths) if options.paths is None else 0
         words = (["--cached"] if options.cached else []) + [*options.words[: len(options.words) - inside]]

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from git_theta import __version__, search_path
-from git_theta import manifest as manifests
 from git_theta.checkpoints import registry as formats
-from git_theta.errors import UPGRADE, ThetaError
+from git_theta.errors import ThetaError
 from git_theta.filters.stand_ins import parsed
 from git_theta.git import attributes, version
 from git_theta.git.blobs import find_manifests, in_index
@@ -26,12 +25,12 @@ from git_theta.remotes.configured import open_remote
 from git_theta.remotes.fetching import missing
 from git_theta.setup import hook_files
 from git_theta.setup.configuration import SETTINGS, GitConfig, configured
-from git_theta.terminal.showing import operand, pathspec, printable, word
+from git_theta.terminal.showing import operand, pathspec, word
 from git_theta.terminal.units import counted, listed
 from git_theta.updates import registry as kinds
 from git_theta.versions import misplaced
 from git_theta.versions.raw import raw_in_index
-from git_theta.versions.recorded import ATTRIBUTED, problem
+from git_theta.versions.recorded import ATTRIBUTED
 
 _SHOWN = 5
 Level = Literal["ok", "note", "wrong"]
@@ -100,7 +99,7 @@ def _programs() -> Iterator[Finding]:
 
 
 def _folders() -> Iterator[Finding]:
-    """Variables by which files of whatever folder one is in are run as programs."""
+    """PATH and PYTHONPATH, where they have entries that mean the current folder, whose files would be run."""
     for name, folders in search_path.BEFORE.items():
         kept = search_path.fixed(folders)
         if folders and kept != folders:
@@ -190,7 +189,7 @@ def _leftovers(repository: Repository) -> Iterator[Finding]:
 
 
 def _notes(repository: Repository) -> Iterator[Finding]:
-    """What git-theta has written down for itself, where that is not to be done without."""
+    """Damaged records of git-theta's own that commands need: of open conflicts, and of what was pushed."""
     for error in conflicts.damaged(repository):
         yield Finding("wrong", error.message, error.remedy)
     try:
@@ -246,11 +245,8 @@ def _data(repository: Repository) -> Iterator[Finding]:
     for blob, text in find_manifests(repository, in_index(repository, merged=True)):
         manifest = parsed(text)
         if manifest is None:
-            newer = manifests.version_of(text) > manifests.VERSION
-            remedy = UPGRADE if newer else "git theta fsck"
-            yield Finding(
-                "wrong", f"{printable(blob.path)}: the manifest in the index: {problem(text)}", remedy
-            )
+            error = misplaced.damage(repository, blob.path, text)
+            yield Finding("wrong", error.message, error.remedy)
         elif absent := missing(repository, manifest.oids()):
             lacking[blob.path] = len(absent)
     if lacking:

@@ -71,7 +71,7 @@ def _bring(
 
 
 def _how(repository: Repository, remote: str, refs: Sequence[str], everything: bool) -> str:
-    """What to type so that the same fetch gets what it lacks."""
+    """The command that brings what a fetch could not get, from wherever it can be."""
     found = advice(repository, remotes=[remote] if remote else None)
     if not found.there:
         return found.here

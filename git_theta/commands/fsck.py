@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from git_theta import manifest as manifests
-from git_theta.errors import DamagedManifest, MissingObject, ThetaError
+from git_theta.errors import DamagedManifest, MissingObject, ThetaError, UnstoredManifest
 from git_theta.filters import stand_ins
 from git_theta.git.blobs import Blob, find_manifests, in_index, reachable
 from git_theta.git.partial import bring_missing
@@ -60,7 +60,7 @@ def fsck(repository: Repository, fast: bool) -> Report:
         try:
             manifest = manifests.parse(stand_ins.plain(text))
             if not manifest.storage:
-                raise DamagedManifest("its data were never stored")
+                raise UnstoredManifest("its data were never stored")
         except DamagedManifest as error:
             report.problems.append(_at(repository, blob, "", error))
             continue
@@ -114,7 +114,7 @@ def _intact(
 def _misfits(
     repository: Repository, whole: Iterable[tuple[Blob, Manifest]], damaged: set[str]
 ) -> Iterator[ThetaError]:
-    """Manifests whose skeleton is intact, but does not fit their tensors."""
+    """Manifests that contradict their skeleton, although the skeleton itself is undamaged."""
     from git_theta.dtypes import BYTES
     from git_theta.filters.skeleton import pieces
 
@@ -131,7 +131,7 @@ def _misfits(
 
 
 def _named(repository: Repository, whole: Iterable[tuple[Blob, Manifest]], fault: Fault) -> ThetaError:
-    """A fault with the first file and tensor that it concerns."""
+    """The error of a fault, which names the first file and tensor that need what is damaged."""
     for blob, manifest in whole:
         for line in manifest.tensors:
             lines = closure([line.digest], manifest.storage)
@@ -145,6 +145,8 @@ def _named(repository: Repository, whole: Iterable[tuple[Blob, Manifest]], fault
 def _at(repository: Repository, blob: Blob, where: str, error: ThetaError) -> ThetaError:
     commit = commit_of(repository, blob, ["--all"])
     place = f" (commit {commit})" if commit else ""
+    if isinstance(error, DamagedManifest) and not error.remedy:
+        error.remedy = misplaced.remedy_of_damage(repository, blob.path, repository.blob(blob.oid) or b"")
     remedy = fill(error.remedy, blob.path) if blob.path else error.remedy
     return ThetaError(f"{printable(blob.path) or blob.oid}{place}{where}: {error.message}", remedy)
 

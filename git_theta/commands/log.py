@@ -49,7 +49,7 @@ def run(name: str, tensor: str | None) -> None:
 
 
 def _meant(repository: Repository, newest: Version, tensor: str) -> str:
-    """The pattern of tensors, or the name that it is in the newest version."""
+    """The pattern to select tensors by: a name in quotes if the newest version has a tensor of that name."""
     manifest = parsed(repository.blob(f"{newest.commit}:{newest.path}") or b"")
     return str(read(tensor).among(entries(manifest) if manifest is not None else ()))
 
@@ -90,7 +90,7 @@ def _lines(
 
 
 def _there(repository: Repository, step: Step, old: Place) -> set[str]:
-    """The objects that all parents have, where that is more than the first one's version of the file."""
+    """The objects that a merge commit got from its parents, which it therefore did not store itself."""
     if len(step.parents) < 2 and old.there:
         return set()
     parents = repository.parents_of(step.version.commit)

@@ -54,7 +54,7 @@ class Request:
 
     @property
     def combines(self) -> bool:
-        """Whether it was typed that all tensors are combined, whoever changed them."""
+        """Whether the user wants all tensors combined, also those that only one side changed."""
         typed = self.layer.strategy or self.layer.rules or self.layer.one_sided == "combine"
         return bool(typed) and not self.favoured and self.layer.one_sided != "take"
 

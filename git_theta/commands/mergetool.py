@@ -40,7 +40,7 @@ _SHORT = {"o": "ours", "t": "theirs", "b": "base", "s": "skip"}
 
 
 class Given(Exception):
-    """An answer that makes no sense; says why."""
+    """The user's answer cannot be carried out; the message says why."""
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class _Packer:
         self._executor.shutdown()
 
     def see(self, manifest: Manifest) -> None:
-        """Take a version that stays as it is as a source of bases, if all of its objects are here."""
+        """Let a version that stays as it is provide bases for later ones, if all of its objects are here."""
         if manifest.storage and not missing(self._repository, manifest.oids()):
             self._remember(manifest, manifest.storage)
 

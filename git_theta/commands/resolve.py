@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters import stand_ins
+from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import lost
 from git_theta.git.operation import how_to_finish
 from git_theta.git.plumbing import literally
@@ -55,7 +56,7 @@ class Wanted:
 
     @property
     def whole_side(self) -> str:
-        """The side that is to be taken for all that is open; "" if it is not as simple."""
+        """The side, where the user has asked for nothing but to take that side whole; otherwise ""."""
         simple = not (self.options or self.tensors or self.rules)
         return self.strategy if simple and self.strategy in STAGES else ""
 
@@ -106,9 +107,15 @@ def _resolve(repository: Repository, one: Open, wanted: Wanted, say: Say) -> boo
             f"{_take_a_side(one)}; if it was renamed there, abort, and repeat with -Xfind-renames=15",
         )
     _check_untouched(repository, one)
-    merge = _opened(repository, one)
     try:
-        if removed:
+        merge, alone = _opened(repository, one), bool(removed)
+    except DamagedManifest as error:
+        error.remedy = error.remedy or _take_a_side(one)
+        if not wanted.whole_side:
+            raise
+        merge, alone = _opened_alone(repository, one, wanted.whole_side), True
+    try:
+        if alone:
             _take_whole(repository, one, merge, wanted.whole_side, say)
             return True
         return _merge(repository, one, merge, wanted, say)
@@ -221,11 +228,21 @@ def _take_a_side(one: Open) -> str:
 
 
 def _opened(repository: Repository, one: Open) -> CheckpointMerge:
-    """The sides, and what was merged before, if anything was."""
+    """Open the versions of a file in conflict, and what its merge had settled before."""
     oids = [one.stages.get(stage, ("", ""))[1] for stage in (1, 2, 3)]
     if one.record is not None and one.record.merged:
         oids.append(one.record.merged)
     return CheckpointMerge(repository, one.path, [_blob(repository, one, oid) for oid in oids], one.names)
+
+
+def _opened_alone(repository: Repository, one: Open, side: str) -> CheckpointMerge:
+    """Open one side of a conflict whose other versions cannot be opened."""
+    oids = [one.stages.get(stage, ("", ""))[1] if stage == STAGES[side] else "" for stage in (1, 2, 3)]
+    try:
+        return CheckpointMerge(repository, one.path, [_blob(repository, one, oid) for oid in oids], one.names)
+    except DamagedManifest as error:
+        error.remedy = error.remedy or _take_a_side(one)
+        raise
 
 
 def _blob(repository: Repository, one: Open, oid: str) -> bytes | None:
@@ -241,12 +258,12 @@ def _rules(repository: Repository, one: Open, wanted: Wanted) -> tuple[Rules, tu
     """What is configured; and what was typed, as rules that go before: they decide on additions, too."""
     rules_of = applied.rules_for if conflicts.applies(repository, one.path) else rules_for
     configured = rules_of(repository, one.path)
-    parsed = (parse_rule(text, _PLACE) for text in wanted.rules)
-    decided = tuple(replace(rule, choice=of_conflicts(rule.choice)) for rule in parsed)
+    given = (parse_rule(text, _PLACE) for text in wanted.rules)
+    decided = tuple(replace(rule, choice=of_conflicts(rule.choice)) for rule in given)
     if not wanted.strategy:
         if wanted.options or wanted.tensors:
-            given = "options are given with -o" if wanted.options else "tensors are given with --tensor"
-            raise ThetaError(f"{given}, but no merge strategy", "add --strategy NAME, --ours or --theirs")
+            what = "options are given with -o" if wanted.options else "tensors are given with --tensor"
+            raise ThetaError(f"{what}, but no merge strategy", "add --strategy NAME, --ours or --theirs")
         return configured, decided
     strategy, values, rows = parse_strategy(wanted.strategy, _PLACE)
     values |= parse_pairs(wanted.options, "-o")
@@ -272,7 +289,8 @@ def _check_untouched(repository: Repository, one: Open) -> None:
     roots |= one.record.left if one.record is not None else set()
     for _, oid in one.stages.values():
         blob = repository.blob(oid)
-        roots.add(manifests.parse(blob).root if blob and manifests.is_manifest(blob) else "")
+        manifest = parsed(blob) if blob else None
+        roots.add(manifest.root if manifest is not None else "")
     if opened.manifest.root not in roots and "" not in roots:
         path = pathspec(one.path)
         raise ThetaError(

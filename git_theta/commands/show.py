@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from git_theta.diffs import show, text
-from git_theta.diffs.compare import counted
+from git_theta.diffs.compare import counted, reason
 from git_theta.diffs.entries import Entry, entries, open_entry
 from git_theta.diffs.show import Shown
 from git_theta.errors import MissingObject, ThetaError
@@ -123,8 +123,7 @@ def _open(opened: Checkpoint, reasons: dict[str, MissingObject], entry: Entry) -
 def _shown(entry: Entry, answer: Statistics | ThetaError | OSError | None) -> Shown:
     note = f"{'part' if entry.view else 'another name'} of {text.printable(entry.of)}" if entry.of else ""
     if isinstance(answer, (ThetaError, OSError)):
-        reason = answer.message if isinstance(answer, ThetaError) else str(answer)
-        return Shown(entry.name, entry.dtype.name, entry.shape, None, reason, note)
+        return Shown(entry.name, entry.dtype.name, entry.shape, None, reason(answer), note)
     return Shown(entry.name, entry.dtype.name, entry.shape, answer, "", note)
 
 

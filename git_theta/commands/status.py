@@ -23,7 +23,7 @@ from git_theta.setup.configuration import SETTINGS
 from git_theta.terminal.showing import printable
 from git_theta.versions import misplaced
 from git_theta.versions.changes import Cost, cost, costs, parse_raw, stored_tensors
-from git_theta.versions.recorded import ATTRIBUTED, problem
+from git_theta.versions.recorded import ATTRIBUTED
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,8 @@ def _compare(repository: Repository, path: str, text: bytes) -> Unstaged | None:
     with closing(opened):
         after = opened.manifest
         if before is None:
-            return Unstaged(path, None, f"the manifest in the index: {problem(text)}")
+            damage = misplaced.damage(repository, path, text)
+            return _not_compared(path, f"{damage.message}; type: {damage.remedy}")
         if after.root == before.root:
             return None
         if after.format != before.format:

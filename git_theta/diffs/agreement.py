@@ -37,7 +37,7 @@ class Agreement:
 
     @property
     def cosine(self) -> float | None:
-        """Of the angle between the task vectors; None if one of them is zero."""
+        """The cosine of the angle between the task vectors; None if one of them is zero."""
         lengths = self.ours_norm * self.theirs_norm
         if not 0 < lengths < math.inf or not math.isfinite(self.product):
             return None
@@ -64,7 +64,7 @@ class Agreement:
 
 
 def together(parts: Iterable[Agreement]) -> Agreement:
-    """Several parts as one."""
+    """The agreement of several tensors, or ranges of one, added up as if they were one vector."""
     parts = list(parts)
     return Agreement(
         sum(part.elements for part in parts),
@@ -97,7 +97,7 @@ class Weights:
 
     @property
     def cosine(self) -> float | None:
-        """Of the angle between the models; None if one of them is zero."""
+        """The cosine of the angle between the models; None if one of them is zero."""
         lengths = self.ours * self.theirs
         if not 0 < lengths < math.inf or not math.isfinite(self.product):
             return None
@@ -105,17 +105,17 @@ class Weights:
 
     @property
     def relative_distance(self) -> float | None:
-        """Of ours from theirs, as a multiple of the base's norm; None if that is zero or unknown."""
+        """The distance of ours from theirs, as a multiple of the base's norm; None without one."""
         return self.distance / self.base if self.base else None
 
 
 def alike(norm: float) -> Weights:
-    """What all have in common, by its norm."""
+    """The weights of a tensor that is the same on all sides, from its norm alone."""
     return Weights(norm, norm, norm, 0.0, norm * norm)
 
 
 def all_weights(parts: Iterable[Weights]) -> Weights:
-    """Several parts as one."""
+    """The weights of several tensors, or ranges of one, added up as if they were one vector."""
     parts = list(parts)
     return Weights(
         math.hypot(*(part.base for part in parts)),

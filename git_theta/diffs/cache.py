@@ -44,7 +44,7 @@ class Memory:
 
 
 def _key(entry: Entry) -> str:
-    """The same for tensors of the same data and shape, on which the rank depends."""
+    """The key that a change is cached under; equal for equal data in equal shapes, as the rank needs."""
     return json.dumps([*entry.data, entry.shape], separators=(",", ":"))
 
 

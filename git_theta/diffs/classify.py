@@ -22,7 +22,7 @@ _LARGE_SIDE = 64  # matrices with a shorter side have no rank that could be call
 
 
 def kinds(report: Report) -> Iterator[Kind]:
-    """What it looks like, the most telling first. Guesses, made from names, shapes and values."""
+    """The kinds of change that a comparison looks like, most telling first: guesses from names and values."""
     old, new = report.old, report.new
     if old is None or new is None:
         side, word = (new, "new") if old is None else (old, "deleted")
@@ -87,7 +87,7 @@ def _structure(report: Report) -> Iterator[Kind]:
 
 
 def _how(renamed: Sequence[Row]) -> str:
-    """The one name that changed, or the prefix that all of them changed."""
+    """How tensors were renamed, in words: old and new name of one, or the prefix that all have changed."""
     pairs = [(row.old_name or "", row.name) for row in renamed]
     if len(pairs) == 1:
         was, name = map(text.printable, pairs[0])

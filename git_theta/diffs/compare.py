@@ -99,7 +99,7 @@ def compare_checkpoints(
 
 
 def counted(everything: int, progress: Progress | None) -> Callable[[int], None] | None:
-    """What adds up the items of each range for `progress`."""
+    """A callback that adds up finished items and reports the sum to `progress`; None without one."""
     if progress is None:
         return None
     done = 0
@@ -177,7 +177,7 @@ def _questions(matches: Sequence[Match], old: Version, new: Version) -> Iterator
 def _remembered(
     matches: Sequence[Match], questions: Iterable[Question[int]], memory: Memory
 ) -> dict[int, Change]:
-    """The answers that are known, by the questions' numbers."""
+    """The changes that the cache knows already, by the numbers of the questions that ask for them."""
     known = {}
     for question in questions:
         old, new = matches[question.key].old, matches[question.key].new

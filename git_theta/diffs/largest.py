@@ -25,19 +25,19 @@ _SAMPLE = 1 << 20
 
 @dataclass(frozen=True)
 class Magnitudes:
-    """Of the changes of both sides, at the same entries."""
+    """How much both sides changed, at the same sampled entries."""
 
     ours: NDArray[np.float32]
     theirs: NDArray[np.float32]
 
 
 def step_for(items: int) -> int:
-    """Of how many entries one is looked at; odd, so that the columns of matrices take turns."""
+    """The stride of the sample taken of a tensor; odd, so that it meets every column of a matrix."""
     return items // _SAMPLE | 1 if items > _SAMPLE else 1
 
 
 def magnitudes(sides: Sequence[Bits], dtype: DType, start: int, step: int) -> Magnitudes:
-    """Of one range of base, ours and theirs.
+    """How much each side changed the sampled entries of one range.
 
     Args:
         start: the position of its first item in the tensor.
@@ -65,7 +65,7 @@ def top_overlap(parts: Iterable[Magnitudes]) -> float | None:
 
 
 def _largest(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which are as large as the smallest of the largest fifth, and not zero."""
+    """Marks the largest fifth of the values, zeros excepted."""
     if not values.size:
         return values > 0
     rank = values.size - max(1, int(_SHARE * values.size))

@@ -34,7 +34,7 @@ class Match:
 
     @property
     def name(self) -> str:
-        """Its newest name."""
+        """The name of the tensor in the newer checkpoint, or in the older one where it is gone."""
         entry = self.new or self.old
         assert entry is not None
         return entry.name
@@ -136,7 +136,7 @@ def status(old: Entry, new: Entry) -> Status:
 
 
 def _follows(old: Entry, new: Entry) -> bool:
-    """Whether this is a view that is what it was, so that the row of its stored tensor says it all."""
+    """Whether a view shows the same part of the same tensor as before, so that it needs no row of its own."""
     kinds = [(entry.of, entry.dtype, entry.shape, entry.place) for entry in (old, new)]
     return bool(new.of) and kinds[0] == kinds[1]
 

@@ -1,4 +1,4 @@
-"""What is said of a tensor that changed, besides numbers; the same in every rendering."""
+"""Remarks about a tensor that changed, such as its new dtype or shape, the same in every rendering."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def apart(weights: Weights) -> bool:
 
 
 def outlook(weights: Weights | None, cosine: float | None, overlap: float | None) -> str:
-    """What this means for a merge, in a sentence.
+    """What to expect of an average of two models, in a sentence.
 
     Args:
         weights: of the whole models; None where they are not known.

@@ -58,7 +58,7 @@ class _Running(Generic[K, T, P, R]):
         self._opening = pool.submit(self._open) if job.ranges else None
 
     def result(self, progress: Progress | None) -> R | ThetaError | OSError:
-        """Wait for all ranges; after an error, for none."""
+        """The result of a job, once all of its ranges are done; an error ends it at once."""
         parts: list[P] = []
         done = 0
         try:

@@ -89,7 +89,7 @@ class ThreeWay:
 
     @property
     def cosine(self) -> float | None:
-        """Of the task vectors, as far as they are floating point numbers."""
+        """The cosine of the task vectors, as far as they are floating point numbers."""
         parts = [row.agreement for row in self.rows if row.weights is not None]
         return together(part for part in parts if part is not None).cosine
 

@@ -43,7 +43,7 @@ def check_commit(repository: Repository) -> None:
 
 
 def _together(problems: Sequence[ThetaError]) -> str:
-    """What to type for all problems; one command for all files that have to be added again."""
+    """The commands that mend all problems; files that have to be added again share one command."""
     remedies = list(dict.fromkeys(problem.remedy for problem in problems if problem.remedy))
     paths = [remedy.removeprefix(ADD_AGAIN) for remedy in remedies if remedy.startswith(ADD_AGAIN)]
     others = [remedy for remedy in remedies if not remedy.startswith(ADD_AGAIN)]
@@ -121,7 +121,12 @@ def _check(repository: Repository, blob: Blob, text: bytes) -> ThetaError | None
 
 
 def _nowhere(repository: Repository, manifest: Manifest) -> set[str]:
-    """The objects that are neither here nor on a remote; those that only git's last url has are fetched."""
+    """The objects of a manifest that are neither here nor on any remote.
+
+    What only the url of the last fetch has is brought here, as no remote has it.
+
+    What only the url of the last fetch has is brought here: no remote will have it later.
+    """
     wanted = missing(repository, manifest.oids())
     if wanted:
         there = on_remotes(repository, wanted)
@@ -147,7 +152,7 @@ def _is_at_hand(repository: Repository, path: str, root: str) -> bool:
 
 
 def _without(repository: Repository, blob: Blob) -> str:
-    """What to type where only another repository can help, or the commit has to do without the file."""
+    """The remedy where the data are lost here: fetch from another repository, or commit without the file."""
     leave = "git rm -q --cached" if repository.unborn else "git restore --staged"
     return f"git theta fetch {SOMEWHERE}\n  or leave it out: {leave} {pathspec(blob.path)}"
 

@@ -119,7 +119,7 @@ def _is_of_repository(call: Call) -> bool:
 
 
 def _patch(repository: Repository, call: Call, caller: Caller, style: Style) -> bytes:
-    """What makes the output a patch, where it is not only for the eyes; see git.patches."""
+    """What makes the output a patch, where it is not only for the eyes; see drivers.patches."""
     kept = output_is_kept(caller.process) and (not style.colour or output_is_file(caller.process))
     if not kept and not is_for_keeps(caller.command):
         return b""

@@ -152,7 +152,7 @@ class Server:
         self._smudge(pathname, text, manifest)
 
     def _whole(self, pathname: str, text: bytes) -> tuple[bytes, Manifest | None]:
-        """The manifest that git means by what it sent; none for what is to be left as it is."""
+        """The text and manifest to check out for what git sent; no manifest: write the text as it is."""
         before = self._before(pathname)
         try:
             return mending.whole(self._repository, pathname, text, *([before] if before else ()))
@@ -164,11 +164,11 @@ class Server:
             return self._stays(pathname, error), before
 
     def _before(self, pathname: str) -> Manifest | None:
-        """What a file was that `git apply` has removed by now: whatever comes of it, there must be a file."""
+        """The earlier manifest of a file that `git apply` is rewriting, to fall back on if that fails."""
         return parsed(self._cleaned.get(pathname, b""))
 
     def _stays(self, pathname: str, error: ThetaError) -> bytes:
-        """The manifest of a file as it was before, once it turns out that there is nothing better."""
+        """Fall back on a file's earlier manifest, and warn that the patch was not applied to it."""
         _warn(f"{named(pathname, error).message}; the file stays as it was")
         if isinstance(error, MissingObject):
             _warn(f"to apply it all the same: {advice(self._repository).text()}\n  and then the same again")
@@ -226,7 +226,7 @@ class Server:
             self._missing |= dict.fromkeys(oids, error.message)
 
     def _lost(self, manifest: Manifest) -> ThetaError | None:
-        """The error for the objects of a file that are known to be missing or damaged."""
+        """The error for a file whose objects are already found to be missing or damaged; None for others."""
         oids = manifest.oids().keys()
         if lacking := sorted(self._missing.keys() & oids):
             return recovery.missing(manifest, lacking, self._missing)
@@ -282,7 +282,8 @@ class Server:
         self._status("error")
 
     def _tell(self, failures: Mapping[str, ThetaError]) -> None:
-        _say(advised(failures, interrupted(self._repository, self._command, self._treeish)))
+        what = interrupted(self._repository, self._command, self._treeish)
+        _say(advised(self._repository, failures, what))
 
     def _status(self, status: str) -> None:
         self._writer.lines([f"status={status}"])

@@ -144,7 +144,7 @@ NAMES = tuple(_OWN)
 
 
 def _fingerprint(repository: Repository, name: str, arguments: Sequence[str], given: bytes | None) -> str:
-    """Tells this run of a hook from one that a command inside of a hook causes."""
+    """Identifies one run of a hook, so that the same hook run again inside of it is told from another one."""
     git_dir = str(repository.git_dir.resolve())
     return sha256(json.dumps([name, git_dir, *arguments]).encode() + (given or b"")).hexdigest()
 
@@ -168,7 +168,7 @@ def _run_others(
 
 
 def _runs_us(chained: Path, script: str, name: str) -> bool:
-    """Whether the tool that we would run has moved our script aside, and runs it now."""
+    """Whether the hook to run next is what runs us: a tool has moved our script aside, and calls it."""
     current = Path(script).with_name(name)
     if Path(script).name == name or not chained.exists() or not current.exists():
         return False

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from git_theta.errors import ThetaError
+from git_theta.errors import DamagedManifest, ThetaError, UnstoredManifest
 from git_theta.git.operation import merged_heads
 from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
@@ -45,12 +45,14 @@ class Interrupted:
         back: the commands that bring back the work tree as it was, whatever is missing; none where git was
             only writing some files, which it can write again.
         leaves: whether new files may still be there then.
+        target: the commit whose files git was writing, if that is known.
     """
 
     command: Sequence[str]
     bring: Advice
     back: Sequence[str] = ()
     leaves: bool = False
+    target: str = ""
 
     def fetch(self) -> str:
         """What brings objects that are missing, if it needs more than to look for them again."""
@@ -85,11 +87,11 @@ def interrupted(repository: Repository, command: Sequence[str], treeish: str) ->
     spelled = [_previous(repository) if argument == "-" else argument for argument in command]
     target = _target(repository, spelled, treeish)
     back = _by_way_of(target) if target else ["git reset --hard"]
-    return Interrupted(spelled, advice(repository, target), [*back, *ends], leaves=not target)
+    return Interrupted(spelled, advice(repository, target), [*back, *ends], not target, target)
 
 
 def _by_way_of(target: str) -> list[str]:
-    """Back from a commit of which some files are written: there, with manifests alone, and back again."""
+    """The commands that undo a half-written checkout: finish it with manifests only, then switch back."""
     return [
         f"git -c theta.skipSmudge=true checkout -f --detach {word(target)}",
         "git -c theta.skipMissing=true checkout -f -",
@@ -97,7 +99,7 @@ def _by_way_of(target: str) -> list[str]:
 
 
 def _unpatch(repository: Repository, command: Sequence[str], restore: str = "") -> list[str]:
-    """Back from a patch of which some files are written. Git's index knows nothing of it yet.
+    """The commands that undo a half-applied patch, of which Git's index knows nothing yet.
 
     Args:
         restore: what brings back files, whose names follow; unless given, all files are.
@@ -174,12 +176,29 @@ def _previous(repository: Repository) -> str:
     return name if name not in ("", "HEAD") else repository.oid("@{-1}") or "-"
 
 
-def advised(failures: Mapping[str, ThetaError], what: Interrupted) -> ThetaError:
+def _is_beyond_repair(error: ThetaError) -> bool:
+    """Whether no data help to write a file, because the manifest itself is damaged."""
+    return isinstance(error, DamagedManifest) and not (error.remedy or isinstance(error, UnstoredManifest))
+
+
+def _without(repository: Repository, damaged: Sequence[str], what: Interrupted) -> list[str]:
+    """The same command with manifests in place of checkpoints, then whole versions of these paths."""
+    from git_theta.versions import misplaced  # only where something is wrong
+
+    skipping = [f"git -c theta.skipSmudge=true{command.removeprefix('git')}" for command in what.again()]
+    restored = filter(None, (misplaced.restored(repository, path, what.target or "HEAD") for path in damaged))
+    return [*skipping, *restored, "git theta pull"]
+
+
+def advised(repository: Repository, failures: Mapping[str, ThetaError], what: Interrupted) -> ThetaError:
     """One error for all files that could not be written, with the way back and the way on."""
     errors = [named(pathname, error) for pathname, error in failures.items()]
     mend = list(dict.fromkeys(error.remedy for error in errors if error.remedy))
-    there = "" if mend else what.bring.in_other_clone
-    on = "; ".join(filter(None, [*(mend or [what.fetch()]), *what.again()]))
+    damaged = [path for path, error in failures.items() if _is_beyond_repair(error)]
+    bring = not mend and len(damaged) < len(failures)
+    there = what.bring.in_other_clone if bring else ""
+    again = _without(repository, damaged, what) if damaged else what.again()
+    on = "; ".join(filter(None, [*mend, *([what.fetch()] if bring else []), *again]))
     if not what.back:
         cloned = f"cd {word(str(Path.cwd()))}; " if what.command[:1] == ["clone"] else ""
         lines = [there, f"then type: {cloned}{on}"]

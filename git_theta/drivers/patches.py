@@ -141,7 +141,7 @@ def cleaned(repository: Repository, path: Path, pathname: str, caller: Caller) -
 
 
 def _laid(folder: Path, letter: str, place: Place, data: bytes | None) -> str:
-    """Lay what is at a place into a folder, and say how git is to name it."""
+    """Put one side of a difference into a temporary folder, and return the path to give to git."""
     if data is None:
         return os.devnull
     name = place.path.lstrip("/")
@@ -158,4 +158,4 @@ def _laid(folder: Path, letter: str, place: Place, data: bytes | None) -> str:
 
 
 def _say_nothing(line: str) -> None:
-    """Git's own clean of the same file has said it."""
+    """Drop a warning about a file: Git's own clean of it has printed the same one."""

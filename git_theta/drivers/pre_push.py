@@ -76,7 +76,7 @@ def pre_push(repository: Repository, remote: str, url: str, updates: str, say: C
 
 
 def _agreed(repository: Repository, remote: str, url: str) -> list[str]:
-    """What the refs are at that the remote and this repository have alike.
+    """The commits of refs that are the same here and on the remote, whose objects may still be missing there.
 
     Where they all are up to date, git pushes nothing, and tells of none; their objects can be missing there.
     """

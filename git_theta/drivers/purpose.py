@@ -1,4 +1,4 @@
-"""What becomes of the manifest that clean answers with: whether anybody can keep it.
+"""Why Git cleans a file: to store the result, to show it once, or to write it into a patch that is kept.
 
 Git cleans files also for commands that only look. What those are told need not be stored, and must not be
 refused. But a look whose output is a patch can be all that is left of a file: pre-commit, lefthook and
@@ -72,7 +72,7 @@ def wants_manifests_in_patch(caller: Caller) -> bool:
 
 
 def is_for_keeps(command: Sequence[str]) -> bool:
-    """Whether a git command is asked for a patch that can be applied, or for one in a file."""
+    """Whether a git command is asked for a patch that git apply can read, or for an output file."""
     return any(_is(option, wanted) for option in _options(command) for wanted in _FOR_KEEPS)
 
 
@@ -154,7 +154,7 @@ def _asks_for_patch(option: str) -> bool:
 
 
 def _is(option: str, name: str) -> bool:
-    """Whether an option is this one, with a value or abbreviated."""
+    """Whether an option on a command line is the one of that name, also abbreviated or with a value."""
     given = option.partition("=")[0]
     return name.startswith(given) and len(given) >= _SHORTEST
 

@@ -56,7 +56,7 @@ def smudge(pathname: str) -> None:
         _filters(repository).smudge(manifest, pathname, _write)
     except ThetaError as error:
         what = interrupted(repository, command, "")
-        raise advised({pathname: error}, what) from None
+        raise advised(repository, {pathname: error}, what) from None
 
 
 def _filters(repository: Repository) -> Filters:

@@ -133,7 +133,7 @@ class Cleaner:
     def _without_format(
         self, content: Content, request: Request, stock: Stock, error: BrokenPlugin, stack: ExitStack
     ) -> bytes:
-        """As if nobody knew the format of a file: its plug-in has failed. Raises `error` if that matters."""
+        """Clean a file as bytes of no known format, as its plug-in has failed; or raise `error`."""
         recorded = self._as_recorded(content, request, stock.ledger, None, stack)
         if recorded is None and request.stores and not self._settings.allow_damaged:
             raise error

@@ -67,7 +67,7 @@ def _check_room(folder: Path, size: int) -> None:
 
 
 def _excess(what: str, size: int, stored: int, most: float) -> str:
-    """Why something is not written without being asked; empty if it is."""
+    """Why something is too large to be written unasked, in words; "" if it is not."""
     if not most or size <= max(FREE, most * stored):
         return ""
     return (

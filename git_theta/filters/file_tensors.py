@@ -91,7 +91,7 @@ class FileTensor:
         return found.hexdigest()
 
     def release(self) -> None:
-        """Nothing is held."""
+        """Do nothing: a tensor in a file holds no buffers."""
 
     def read(self, start: int, stop: int, out: Bits | None = None) -> Bits:
         result: Bits = np.empty(stop - start, self.dtype.storage) if out is None else out

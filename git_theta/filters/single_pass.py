@@ -186,7 +186,9 @@ class SinglePass:
             self._size += got
             left = None if left is None else left - got
             if len(self._skeleton) > skeleton.LARGEST:
-                raise DamagedCheckpoint(f"more than {len(self._skeleton) - 1} bytes of it are no tensors")
+                raise DamagedCheckpoint(
+                    f"more than {skeleton.LARGEST} bytes, the most allowed, are no tensors"
+                )
         if left:
             raise DamagedCheckpoint(f"the file is cut off: {left} bytes are missing before its end")
 

@@ -32,7 +32,7 @@ class Piece:
 
 
 def pack(names: Sequence[str], gaps: Sequence[int], skeleton: bytes) -> bytes:
-    """The stored form.
+    """Encode a skeleton as it is stored: number of tensors, gaps, order, then the bytes.
 
     Args:
         names: of the spans in file order.
@@ -44,7 +44,7 @@ def pack(names: Sequence[str], gaps: Sequence[int], skeleton: bytes) -> bytes:
 
 
 def read(manifest: Manifest, objects: Objects) -> bytes:
-    """The stored form of a manifest's skeleton, checked against its digest.
+    """Read the stored skeleton of a manifest, checked against its digest.
 
     Raises:
         MissingObject, DamagedObject, DamagedManifest: it is not to be had, or not what the manifest says.
@@ -53,7 +53,10 @@ def read(manifest: Manifest, objects: Objects) -> bytes:
     if manifest.skeleton_size - _overhead(manifest) + tensors != manifest.size:
         raise DamagedManifest("the skeleton does not fit the manifest: the file would have another size")
     if manifest.skeleton_size - _overhead(manifest) > LARGEST:
-        raise DamagedManifest(f"the manifest says that {manifest.skeleton_size} bytes are no tensors")
+        raise DamagedManifest(
+            f"the manifest says that {manifest.skeleton_size} bytes are no tensors, "
+            f"and {LARGEST} at most are allowed"
+        )
     tensor = objects.tensor(manifest.skeleton, manifest.storage, BYTES, (manifest.skeleton_size,))
     stored = tensor.read(0, tensor.items).tobytes()
     if blake3(stored).hexdigest() != manifest.skeleton:

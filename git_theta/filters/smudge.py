@@ -97,7 +97,7 @@ class Smudger:
 
 @contextmanager
 def _naming(line: TensorLine) -> Iterator[None]:
-    """Names the tensor in errors about it."""
+    """Put the tensor's name in front of errors that are raised in the `with` block."""
     try:
         yield
     except ThetaError as error:

@@ -112,7 +112,7 @@ class Content:
 
         self.each(use)
         if left < 0:
-            raise ThetaError(f"a text of {limit - left} bytes is no manifest, whatever it begins with")
+            raise ThetaError(f"a text of {limit - left} bytes is no manifest: those have {limit} at most")
         return b"".join(parts)
 
     def drain(self) -> None:

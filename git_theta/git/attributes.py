@@ -106,7 +106,7 @@ def track(
 
 
 def say(path: Path, pattern: str, attributes: Iterable[str], top: Path) -> None:
-    """Give the files of a pattern the values that git-theta needs these attributes to have.
+    """Add a line that gives the files of a pattern the attributes that git-theta needs.
 
     The line becomes the last one of an attributes file, so that no other of that file has the last word.
 
@@ -194,7 +194,7 @@ def pattern_of(path: str) -> str:
 
 
 def checked(folder: Path, pattern: str) -> str:
-    """The pattern as it stands in the attributes file of a folder. The name of a file there means that file.
+    """Check a pattern that a user has typed, and make it one for the attributes file of a folder.
 
     Raises:
         ThetaError: it makes no sense there.

@@ -141,7 +141,7 @@ def _git_ancestors() -> Iterator[Caller]:
 
 
 def _passes_on(arguments: Sequence[str]) -> bool:
-    """Whether a process that is no git stands between git and what git has started."""
+    """Whether a process between git and us is one that git starts helpers through, such as a shell."""
     names = [Path(word).name.lstrip("-").removesuffix(".exe") for word in arguments[:2]]
     scripted = len(names) > 1 and names[1].startswith("git-")  # git's own in Perl or Python, and git-theta
     return not names or names[0] in {"git", *_BETWEEN} or names[0].startswith("git-") or scripted
@@ -165,7 +165,7 @@ def git_command(arguments: Sequence[str]) -> list[str]:
 
 
 def looks(command: Sequence[str]) -> bool:
-    """Whether this git command stores nothing in Git of what it cleans."""
+    """Whether a git command only looks at files: it stores nothing of what it cleans."""
     return bool(command) and (command[0] in _LOOKS_ONLY or _only_pretends(command))
 
 
@@ -183,7 +183,7 @@ def may_store(command: Sequence[str]) -> bool:
 
 
 def adopts(command: Sequence[str]) -> bool:
-    """Whether what this git command cleans is to be committed: not only put aside, or shown in hunks."""
+    """Whether what a git command cleans is meant for a commit, and not for a stash or a choice of hunks."""
     if not may_store(command) or command[:1] == ["stash"] or _PICKS & set(command):
         return False
     return command[:1] != ["commit"] or _names_files(command[1:])

@@ -33,7 +33,7 @@ def mend(repository: Repository, folder: Path, patterns: Sequence[str]) -> Itera
 
 
 def _answer_elsewhere(repository: Repository, path: str) -> Iterator[str]:
-    """Have the last word about a path in the nearest attributes file, or in the one that nobody shares."""
+    """Override other attributes for one path, in the nearest attributes file or else in info/attributes."""
     file = repository.work_tree / path
     nearest = next((folder / FILE for folder in file.parents if (folder / FILE).is_file()), None)
     places = [(nearest, file.name)] if nearest is not None else []
@@ -45,7 +45,7 @@ def _answer_elsewhere(repository: Repository, path: str) -> Iterator[str]:
 def _answer(
     repository: Repository, place: Path, pattern: str, wrong: Callable[[], Mapping[str, object]]
 ) -> Iterator[str]:
-    """Say in an attributes file of a pattern what others say otherwise, if that helps."""
+    """Append a line to one attributes file that overrides others; take it back if that does not help."""
     found = wrong()
     if not found:
         return

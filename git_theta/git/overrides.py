@@ -48,7 +48,7 @@ class Override:
         return self.file.lines[self.number - 1]
 
     def text(self) -> str:
-        """What it does, for people."""
+        """The sentence that says which line overrides git-theta, and for which files."""
         said = printable(os.fsdecode(self.line.raw.strip()))
         affected = (
             listed(self.paths, _SHOWN) if self.paths else f"files like {printable(next(iter(self.examples)))}"

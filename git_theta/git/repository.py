@@ -61,7 +61,7 @@ class Repository(Plumbing):
 
     @staticmethod
     def elsewhere(folder: Path) -> Repository:
-        """Another repository than the one that git called us for."""
+        """A repository in another folder, without what git has set in our environment about its own."""
         return Repository(folder, _foreign_environment())
 
     @staticmethod
@@ -81,12 +81,12 @@ class Repository(Plumbing):
         return Repository(git_dir.parent, {**_foreign_environment(), "GIT_DIR": str(git_dir.absolute())})
 
     def with_environment(self, variables: Mapping[str, str]) -> Repository:
-        """The same repository, for a git that has these variables too."""
+        """The same repository, with these variables set for every git that is started."""
         return Repository(self.folder, {**(self._environment or os.environ), **variables})
 
     @cached_property
     def unaltered(self) -> Repository:
-        """The same repository, for a git that sees history as it is sent to others.
+        """The same repository, without replacements and grafts: history as a push sends it.
 
         Replacements (git-replace(1)), grafts, and a commit-graph that is out of date show this repository
         another one. `git push` and `git fetch` bring what the commits themselves name.
@@ -98,7 +98,7 @@ class Repository(Plumbing):
         return self.with_environment(variables | {"GIT_CONFIG_COUNT": str(number + 2)})
 
     def out_of_reach(self) -> Repository:
-        """The same repository, for git commands that the terminal's Ctrl-C does not reach."""
+        """The same repository, whose git commands are not ended by Ctrl-C on the terminal."""
         return Repository(self.folder, self._environment, own_session=True)
 
     @cached_property
@@ -164,7 +164,7 @@ class Repository(Plumbing):
         return [self._blobs.blob(self.asked(name), limit) for name in names]
 
     def asked(self, name: str) -> str:
-        """What to ask `git cat-file --batch`, which reads lines, for a name: paths can have line ends."""
+        """The line to ask `git cat-file --batch` with: the name, or its oid if the name has a line end."""
         if "\n" not in name and not name.endswith("\r") and can_be_asked(name):
             return name
         return self.oid(name) or EMPTY

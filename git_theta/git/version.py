@@ -14,7 +14,7 @@ INSTALL = f"install Git {'.'.join(map(str, OLDEST))} or newer"
 
 
 def git_version() -> str:
-    """As `git version` says it: "2.39.5".
+    """The version of the installed git, such as "2.39.5".
 
     Raises:
         ThetaError: git is not installed.

@@ -148,5 +148,8 @@ def met_again(wanted: Iterable[tuple[Iterable[str], Mapping[str, StorageLine]]])
 
 def _checked(digest: str, cost: Cost) -> Cost:
     if cost.depth > DEEPEST or cost.reads > MOST_READS:
-        raise DamagedManifest(f"the chain of updates of {digest[:12]} is too long")
+        raise DamagedManifest(
+            f"the chain of {digest[:12]} has {cost.depth} updates and reads {cost.reads} tensors; "
+            f"{DEEPEST} and {MOST_READS} at most are allowed"
+        )
     return cost

@@ -25,7 +25,7 @@ def is_counter(name: str) -> bool:
 
 
 class TrainerState:
-    """What each side has of it.
+    """Finds the saved state of a trainer in each side of a merge, so that it is taken from one side whole.
 
     Args:
         tensors: of each side by name, as what makes them equal; base first.
@@ -42,7 +42,7 @@ class TrainerState:
             self._noted = {prefix: [_of(prefix, side) for side in sides] for prefix in _TRAINER}
 
     def values(self, name: str) -> list[object] | None:
-        """What each side has of all that this is a part of; None where this is no state of a trainer."""
+        """Each side's whole trainer state that a name belongs to; None if the name belongs to none."""
         plain = name.removeprefix(STORAGE)
         return next((sides for prefix, sides in self._noted.items() if plain.startswith(prefix)), None)
 

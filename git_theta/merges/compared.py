@@ -30,7 +30,7 @@ class Side:
 
     @property
     def shown(self) -> set[str]:
-        """What views are of."""
+        """The names of the tensors that views of this side refer to."""
         return {line.of for line in self.lines.values() if isinstance(line, ViewLine)}
 
 
@@ -64,7 +64,7 @@ class Compared:
         return sorted({key for side in self.sides for key in side.lines})
 
     def lines(self, key: str) -> tuple[Line | None, ...]:
-        """What the sides have under a common name."""
+        """The line of each side for a common name, base first; None where a side has none."""
         return tuple(side.lines.get(key) for side in self.sides)
 
     def values(self, lines: Lines) -> list[object]:
@@ -83,14 +83,14 @@ class Compared:
         ]
 
     def values_of_sides(self) -> list[dict[str, object]]:
-        """The same of all tensors of each side, by common name."""
+        """By side, and by common name: the values that are equal where tensors are; see `values`."""
         return [
             {key: self._value(number, line) for key, line in side.lines.items()}
             for number, side in enumerate(self.sides)
         ]
 
     def decided_by(self, lines: Lines) -> str:
-        """The tensor that this one is decided with; "" where it is decided alone."""
+        """The name of the tensor that decides for this one too, being part of one object; "" for none."""
         pairs = zip(lines, self._remainders, strict=True)
         owners = (
             one.together.get(line.name, "") for line, one in pairs if line is not None and one is not None
@@ -98,7 +98,7 @@ class Compared:
         return next(filter(None, owners), "")
 
     def is_bound(self, lines: Lines) -> bool:
-        """Whether the bytes of some side mean nothing without a description."""
+        """Whether some side's bytes need a description, such as the scale of codes, to mean anything."""
         pairs = zip(lines, self._remainders, strict=True)
         return any(line is not None and one is not None and line.name in one.bound for line, one in pairs)
 
@@ -117,7 +117,7 @@ class Compared:
         return ", ".join(f"{label} {list(line.shape)}" for label, line in found if line is not None)
 
     def _seen(self, side: int, line: Line | None) -> str:
-        """The bytes that a view shows something of; "" for what is none."""
+        """The digest of the tensor that a view refers to; "" for a line that is no view."""
         if not isinstance(line, ViewLine):
             return ""
         seen = self._own(side, line.of)
@@ -140,7 +140,7 @@ class Compared:
         return line and (line.dtype, line.shape, line.digest)
 
     def _own(self, side: int, name: str) -> Line | None:
-        """The tensor that a side calls so."""
+        """The line that a side has under its own name for a tensor; None where it has none."""
         named = self.sides[side]
         return named.lines[named.common[name]] if name in named.common else None
 

@@ -211,7 +211,7 @@ def lines_of(manifest: Manifest | None) -> list[Line]:
 
 
 def is_one_sided(decision: Decision) -> bool:
-    """Whether some sides have changed this tensor, and others have it as the base has."""
+    """Whether a tensor was changed by some sides, while others have it as the base has."""
     base, *sides = decision.lines
     if base is None or decision.state == "unchanged":
         return False

@@ -66,7 +66,7 @@ def _leader(
     vectors: Mapping[str, Vector],
     by_value: Mapping[tuple[int, TensorLine], list[str]],
 ) -> str | None:
-    """The tensor that is equal wherever this one is, and that more sides have."""
+    """The tensor that this one is a copy of: equal on all sides that have both, and on more sides."""
     side, value = next((side, value) for side, value in enumerate(vector) if value is not None)
     found = [
         other
@@ -77,7 +77,7 @@ def _leader(
 
 
 def _stands_for(other: Vector, vector: Vector) -> bool:
-    """Whether the other is equal on all sides that have this one, and on more sides."""
+    """Whether one tensor equals another on all sides that have the other, and exists on more sides."""
     same = all(value is None or value == more for value, more in zip(vector, other, strict=True))
     return same and other.count(None) < vector.count(None)
 
@@ -96,7 +96,7 @@ def _says_nothing(line: TensorLine) -> bool:
 
 
 def _following(decision: Decision, leader: Decision) -> Decision:
-    """The decision for a tensor that becomes what another one does; the sides say whether it is there."""
+    """The decision for a copy, after that of its leader; its own sides say whether it is there at all."""
     there = [line is not None for line in decision.lines]
     changed = [side for side in range(OURS, len(there)) if there[side] != there[BASE]]
     if changed and there[BASE]:
@@ -114,7 +114,7 @@ def _following(decision: Decision, leader: Decision) -> Decision:
 
 
 def _vector(decision: Decision) -> Vector | None:
-    """What each side has; None where some side has a view, or it is merged with another one."""
+    """The lines of a tensor on all sides, to be compared; None for views and factors, which are no copies."""
     if decision.product is not None:
         return None
     values = []

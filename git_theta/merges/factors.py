@@ -75,13 +75,13 @@ def _hinted(factor: Decision) -> Decision:
 
 
 def apart(plan: Plan) -> list[Pair]:
-    """The pairs whose factors both differ and are merged apart."""
+    """The pairs of factors that differ, and are merged one by one although only their product counts."""
     by_name = {decision.name: decision for decision in plan.decisions}
     return [pair for pair in pairs(by_name) if _are_apart(by_name[pair.first], by_name[pair.second])]
 
 
 def others_apart(plan: Plan) -> list[str]:
-    """The names of LoHa's and LoKr's updates whose factors differ, and are merged apart."""
+    """The LoHa and LoKr updates whose factors are merged one by one although only their product counts."""
     found: dict[str, list[Decision]] = defaultdict(list)
     for decision in plan.decisions:
         if match := _OTHER.fullmatch(decision.name):
@@ -90,7 +90,7 @@ def others_apart(plan: Plan) -> list[str]:
 
 
 def _are_apart(*members: Decision) -> bool:
-    """Whether more than one of them differs among the sides that they are merged from."""
+    """Whether several factors of one update differ between the sides that they are merged from."""
     sides = sorted({side for one in members for side in _sources(one)})
     return sum(_differs(one.lines, sides) for one in members) > 1
 
@@ -162,7 +162,7 @@ def rank(first: tuple[int, ...], second: tuple[int, ...]) -> int | None:
 
 
 def is_turned(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
-    """Whether the product is first times second ([in, rank], [rank, out]), not second times first."""
+    """Whether factors multiply in the order [in, rank] × [rank, out], rather than second times first."""
     if len(first) != 2 or len(second) != 2 or second[1] == first[0]:
         return False
     return first[1] == second[0]

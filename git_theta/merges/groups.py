@@ -10,7 +10,7 @@ from git_theta.merges.decisions import OURS, Decision
 
 
 def are_apart(members: Sequence[Decision], values: Sequence[tuple[object, ...]]) -> bool:
-    """Whether the decisions on a group make of it what no side has, and what arithmetic does not account for.
+    """Whether a group would be mixed from several sides in a way that gives it no meaning.
 
     Where only one tensor differs, and all are numbers (what a mask leaves, that is the same on all sides),
     merging that one merges what the group stands for.
@@ -35,7 +35,7 @@ def conflict(member: Decision, who: str) -> Decision:
 
 
 def _result(member: Decision, values: tuple[object, ...]) -> object:
-    """What a member becomes; nothing that a side has where it is computed or open."""
+    """The value that a member gets; its decision, which equals no value, where that is computed or open."""
     if member.action in ("combine", "conflict"):
         return member
     return values[member.side]

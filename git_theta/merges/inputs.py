@@ -55,7 +55,7 @@ class Job:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what is merged."""
+        """The shape of the tensors that are merged."""
         return self.models[0].shape
 
     @property
@@ -66,12 +66,12 @@ class Job:
 
     @property
     def elements(self) -> int:
-        """Of what is merged."""
+        """How many elements the tensors that are merged have."""
         return self.models[0].items
 
     @property
     def wide(self) -> bool:
-        """Whether it is computed in float64."""
+        """Whether the job has to be computed in float64."""
         tensors, _ = read_tensors(self, base=True)
         return number_type([tensor.dtype for tensor in tensors], self.dtype) == np.float64
 
@@ -130,7 +130,7 @@ class Inputs:
             _give(self._kept.popitem()[1])
 
     def only(self, tensors: Sequence[Tensor], models: slice) -> Inputs:
-        """Some of these tensors, with what is kept of them for as long as these inputs are not closed.
+        """Inputs of some of these tensors, which reuse the ranges that were read already.
 
         Args:
             models: which of them are models.

@@ -33,7 +33,7 @@ class Coefficients:
 
 @dataclass(frozen=True)
 class Block:
-    """The same part of every input, as numbers.
+    """The numbers of one part of a tensor, the same part for every input.
 
     All tensors are float32, or float64 where an input is; on one device; finite: entries that are NaN or
     infinite in any input are 0 in all. They must not be written to. Their shape is [elements] for the unit

@@ -59,7 +59,7 @@ def decide_once(
 def _scaled(
     decisions: Sequence[Decision], parts: Sequence[PartDecision], remainders: Sequence[Remainder | None]
 ) -> Iterator[Group]:
-    """What is one quantised tensor; of those where a part has changed."""
+    """The groups of quantised tensors and scales of which a value that is no tensor has changed."""
     dtypes: dict[str, list[DType]] = {
         one.name: [line.dtype for line in one.lines if line is not None] for one in decisions
     }

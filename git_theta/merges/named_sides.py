@@ -13,7 +13,7 @@ from git_theta.terminal.units import joined
 
 
 def numbered(rules: Rules, labels: Sequence[str]) -> Rules:
-    """The same rules, with numbers for the names of sides: those are what a record of the merge can repeat.
+    """Replace names of sides in rules by numbers, which the record of a merge can repeat.
 
     Args:
         labels: what the sides are called, base first.

@@ -1,4 +1,4 @@
-"""Plans made from other plans: without what torch is needed for, and going on where a merge was left open."""
+"""Narrows a plan: to what needs no torch, or to what an earlier merge has left open."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def needs_torch(plan: Plan) -> list[Decision]:
 
 
 def device_of(plans: Iterable[Plan], device: str) -> str:
-    """What plans are computed on where torch has to do it; "" else: then all devices give the same."""
+    """The device that plans need torch for; "" if they need none, and give the same on every device."""
     return choose(device).type if any(map(needs_torch, plans)) else ""
 
 
@@ -94,7 +94,7 @@ def _settled_part(part: PartDecision, there: bool, side: int) -> PartDecision:
 
 
 def _settled(decision: Decision, line: Line | None, side: int) -> Decision:
-    """The decision for what a further side has."""
+    """The decision to take what an earlier merge has made of a tensor."""
     return replace(
         decision,
         action="remove" if line is None else "take",

@@ -88,7 +88,7 @@ def _of_format(
     rules: Rules,
     like: int,
 ) -> PartDecision:
-    """The decision, where the result is of a format that perhaps cannot hold this part.
+    """Adapt the decision on a part to the result's format, which may be unable to hold it.
 
     What says how the other format holds tensors is left out; what somebody put there is a conflict.
     """
@@ -154,12 +154,12 @@ def side_taken(choice: Choice, changed: Sequence[int], values: Sequence[object])
 
 
 def takes_all(choice: Choice | None, values: Sequence[object]) -> bool:
-    """Whether a choice is about all sides, whoever of them has changed something."""
+    """Whether a choice is for every tensor, also those that only one side has changed."""
     return choice is not None and choice.one_sided == "combine" and None not in values
 
 
 def expected(parts: Sequence[PartDecision], remainders: Sequence[Remainder | None]) -> Mapping[str, str]:
-    """The parts of the result."""
+    """The parts that the merged file must have, to check it by."""
     found = {}
     for one in parts:
         there = remainders[one.side]
@@ -169,7 +169,7 @@ def expected(parts: Sequence[PartDecision], remainders: Sequence[Remainder | Non
 
 
 def bound(decisions: Sequence[Decision], remainders: Sequence[Remainder | None]) -> Mapping[str, str]:
-    """How the tensors of the result are described whose bytes mean nothing without it."""
+    """The descriptions that bytes of the result's tensors need to mean anything, such as a scale of codes."""
     found = {}
     for one in decisions:
         line, there = one.line, remainders[one.side]

@@ -10,7 +10,7 @@ from git_theta.merges.rules import Choice, Rule, Rules
 
 
 def planned(plan: Callable[[Rules], Plan], rules: Rules) -> Plan:
-    """The plan by rules, in which each of their resolutions is about what is still in conflict before it."""
+    """Make a plan by rules, then apply their resolutions one by one, each to what is still in conflict."""
     made = plan(rules)
     for written in rules.resolutions:
         rule = written.among(made.names())
@@ -23,5 +23,5 @@ def planned(plan: Callable[[Rules], Plan], rules: Rules) -> Plan:
 
 
 def of_conflicts(choice: Choice) -> Choice:
-    """A choice about conflicts alone: what only one side has changed is decided."""
+    """The choice, limited to conflicts: tensors that only one side changed are taken from it."""
     return replace(choice, one_sided="take")

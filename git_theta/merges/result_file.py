@@ -1,4 +1,4 @@
-"""What lies around the tensors of a merge's result: a side's skeleton, or that of a file written anew."""
+"""Assembles the file of a merge: a side's skeleton with the new tensors, or a file written anew."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Frame:
     def taken(
         self, tensors: Sequence[TensorLine], views: Sequence[ViewLine], keeper: Keeper
     ) -> tuple[Manifest, bytes]:
-        """With the skeleton of a side, whose layout the result has.
+        """The manifest that keeps a side's skeleton, possible where the result has that side's layout.
 
         Args:
             tensors, views: of the result, sorted by name.
@@ -68,7 +68,7 @@ class Frame:
     def written(
         self, tensors: Sequence[TensorLine], views: Sequence[ViewLine], pathname: str
     ) -> tuple[Manifest, bytes]:
-        """As a file written anew in the format of the plan's side, with what that has besides tensors.
+        """The manifest of a file that is written anew, in the format of the plan's side.
 
         Args:
             tensors, views: of the result, sorted by name.
@@ -114,7 +114,7 @@ class Frame:
         }
 
     def _chosen(self) -> dict[str, int]:
-        """By names of parts and of tensors, here and on all sides, the side that the result is like there."""
+        """By name of a tensor or part, the side that the result takes its description from."""
         chosen = {
             line.name: _NOWHERE for one in self._plan.decisions for line in one.lines if line is not None
         }
@@ -182,7 +182,7 @@ class Frame:
         return [found[name] for name in names]
 
     def _complete(self, identity: Manifest, stored_anew: bool) -> tuple[Manifest, bytes]:
-        """With storage; a side's own text where the result is what that side has."""
+        """Add storage lines to an identity; where a side has the same identity, its manifest as it is."""
         for recorded in self._sides.known:
             if recorded.root == identity.root and recorded.storage and not stored_anew:
                 return recorded, manifests.write(recorded)
@@ -230,7 +230,7 @@ def _layout(manifest: Manifest, pieces: Sequence[skeleton.Piece]) -> Layout:
 
 
 def _difference(found: Manifest, tensors: Sequence[TensorLine], views: Sequence[ViewLine]) -> str:
-    """The first tensor that is not as planned."""
+    """The first tensor that a written file would hold otherwise than planned, in words."""
     there: set[TensorLine | ViewLine] = {*found.tensors, *found.views}
     wanted: set[TensorLine | ViewLine] = {*tensors, *views}
     name = min(line.name for line in there ^ wanted)
@@ -238,4 +238,4 @@ def _difference(found: Manifest, tensors: Sequence[TensorLine], views: Sequence[
 
 
 def _say_nothing(line: str) -> None:
-    """What cleaning warns of concerns files that somebody adds."""
+    """Drop warnings of cleaning: they are for people who add a file, and a merge writes this one."""

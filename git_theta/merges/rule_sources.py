@@ -1,4 +1,4 @@
-"""Which strategy a tensor is merged with: the grammar of rules, and where they come from.
+"""Where the rules of a merge come from, and which place has the last word: options, environment, files.
 
     [merge "models/*.safetensors"]
         strategy = ties
@@ -38,7 +38,7 @@ COMMAND_LINE = "the command line"
 
 @dataclass(frozen=True)
 class Layer:
-    """What one place says.
+    """The settings for merges from one place, such as the command line or git config.
 
     Attributes:
         origin: the place, for messages.
@@ -101,12 +101,12 @@ def command_line(
 
 
 def favoured(side: str) -> Layer:
-    """What git's -X says: a side for what both have changed, and for nothing else."""
+    """The layer for git's -X ours or -X theirs: that side, only for what both have changed."""
     return Layer(COMMAND_LINE, side, one_sided="take", strict=True)
 
 
 def applying(origin: str, strategy: str) -> Layer:
-    """What a place says about applying changes: a strategy with options."""
+    """The layer for applying changes (cherry-pick, rebase) that one place gives: a strategy with options."""
     return Layer(origin, strategy.strip())
 
 
@@ -148,7 +148,7 @@ def thetaconfig(pairs: Iterable[tuple[str, str]], path: str) -> Layer:
 
 
 def resolve(layers: Sequence[Layer]) -> Rules:
-    """What all places say together, the first of them first.
+    """Combine the layers of all places into the rules of a merge; earlier layers go before later ones.
 
     Raises:
         ThetaError: something does not follow the grammar, or there is no such strategy or option. Names

@@ -1,4 +1,4 @@
-"""What is said beforehand about merging tensors: the grammar of rules.
+"""Rules for merging tensors, given before a merge starts, and the grammar that they are written in.
 
 GLOB: STRATEGY key=value ...        a rule; "NAME" in quotes, as JSON writes it, is one tensor and no glob
 OLD -> NEW                          tensors that were renamed on one side
@@ -85,7 +85,7 @@ class Rule:
         return self._meant.matches(name)
 
     def among(self, names: Collection[str]) -> Rule:
-        """What it says where these are the names there are."""
+        """The rule for these tensors: a text that is also one of their names means that name alone."""
         return replace(self, literal=self._meant.among(names).literal)
 
     def __str__(self) -> str:
@@ -126,7 +126,7 @@ class Rename:
         return "".join(text for pair in zip(self.new.split("*"), (*found, ""), strict=True) for text in pair)
 
     def among(self, names: Collection[str]) -> Rename:
-        """What it says where these are the names there are."""
+        """The rename rule for these tensors: if both texts are names of theirs, it means just those."""
         return replace(self, literal=self.literal or {self.old, self.new} <= set(names))
 
     def __str__(self) -> str:
@@ -136,7 +136,7 @@ class Rename:
 
 @dataclass(frozen=True)
 class Rules:
-    """What is said beforehand about a merge of one checkpoint.
+    """All rules and policies that hold for the merge of one checkpoint.
 
     Attributes:
         default: for tensors that no rule matches.
@@ -166,7 +166,7 @@ class Rules:
         )
 
     def among(self, names: Collection[str]) -> Rules:
-        """The same, where these are the names there are: what is written like one of them means it alone."""
+        """The rules for these tensors: a text that is also one of their names means that name alone."""
         return replace(
             self,
             rules=tuple(rule.among(names) for rule in self.rules),
@@ -180,7 +180,7 @@ class Rules:
         return any(self._about_one_sided(choice) == "combine" for choice in choices)
 
     def combining(self) -> Rules:
-        """The same, but what is typed and rules combine where nothing is said about it."""
+        """The rules for a merge whose typed strategy also combines what one side alone has changed."""
         if self.one_sided is not None:
             return self
 

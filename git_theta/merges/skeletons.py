@@ -1,4 +1,4 @@
-"""What becomes of the bytes around the tensors."""
+"""Decides what a merge does with the skeleton: the bytes around the tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from git_theta.terminal.units import joined
 
 
 def like_side(manifests: Sequence[Manifest | None], pathname: str, preferred: int | None = None) -> int:
-    """The side that a file written anew is like: one of the format that the file's name says, ours if it is.
+    """Choose the side whose format a file written anew gets: the one that fits its name, else ours.
 
     Args:
         pathname: of the file.
@@ -33,7 +33,7 @@ def like_side(manifests: Sequence[Manifest | None], pathname: str, preferred: in
 
 
 def is_named_for(name: str, pathname: str) -> bool:
-    """Whether files of this format are called so."""
+    """Whether a path has a suffix of this format."""
     return name != OPAQUE and pathname.lower().endswith(registry.by_name(name).suffixes)
 
 

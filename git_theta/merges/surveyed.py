@@ -26,7 +26,7 @@ class Surveyed:
 
     @property
     def unchanged(self) -> bool:
-        """Whether all have the same as the base: there is nothing to read."""
+        """Whether all sides have the base's values, so that nothing has to be read."""
         return len({line.digest for line in self.lines}) == 1
 
 
@@ -48,7 +48,7 @@ def surveyed(plan: Plan) -> list[Surveyed]:
 
 
 def _surveyed(decision: Decision, combination: Combination) -> Surveyed | None:
-    """None where there is no task vector: some side lacks the tensor, or has another shape or kind."""
+    """How to survey a tensor; None where no task vector of it can be made from all sides."""
     found = (decision.lines[side] for side in (BASE, *combination.sides))
     lines = tuple(line for line in found if isinstance(line, TensorLine) and line.dtype.kind == "float")
     shapes = {line.shape for line in lines}

@@ -47,7 +47,7 @@ def keep_tied(
 
 
 def _shown(decision: Decision, sides: Sequence[Mapping[str, Line]]) -> _Vector:
-    """What each side has; of a view only where it shows the whole of a tensor."""
+    """The tensor of each side under a name; for a view of a whole tensor, that tensor."""
     found = []
     for line, others in zip(decision.lines, sides, strict=True):
         seen = others[line.of] if isinstance(line, ViewLine) and _is_whole(line, others[line.of]) else line
@@ -70,7 +70,7 @@ def _is_whole(view: ViewLine, tensor: Line) -> bool:
 
 
 def _shows(decision: Decision, other: Decision) -> bool:
-    """Whether every view of this name is one of the other tensor."""
+    """Whether wherever this name is a view, it is a view of the other tensor."""
     pairs = zip(decision.lines, other.lines, strict=True)
     return all(
         not isinstance(line, ViewLine) or (seen is not None and line.of == seen.name) for line, seen in pairs

@@ -57,7 +57,7 @@ class WholeBlocks:
         return bad + lost
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no block is kept."""
 
     def _block(self) -> Block:
         models = self.inputs.models

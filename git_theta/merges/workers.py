@@ -62,7 +62,7 @@ class Crew:
             wait(futures)
 
     def check(self) -> None:
-        """Raises Stopped when the work was given up."""
+        """Raise Stopped if the work was given up, so that a task ends early."""
         if self._stopped.is_set():
             raise Stopped
 

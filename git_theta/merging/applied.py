@@ -22,7 +22,7 @@ AS_MERGES = "merge"
 
 
 def rules_for(repository: Repository, path: str, *first: Layer) -> Rules:
-    """What is said about applying a change to a checkpoint; of what is said about merges, only renames.
+    """The rules for applying a change to a checkpoint; of the rules for merges, only renames count.
 
     Arguments and errors are those of merge_settings.rules_for.
     """

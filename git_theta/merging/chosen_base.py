@@ -17,7 +17,7 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Base:
-    """What a merge is to compare its sides with.
+    """The common ancestor that the user has chosen for a merge, if any.
 
     Attributes:
         commit: a commit, or NONE; "" for what history says.
@@ -28,7 +28,7 @@ class Base:
     typed: str = ""
 
     def heads(self, repository: Repository, heads: Sequence[Head]) -> list[Head]:
-        """Commits with the trees of these, and with this ancestor alone: all of git can merge those."""
+        """Commits like these, but with the chosen ancestor as their only parent: git can merge those."""
         if not self.commit:
             return list(heads)
         ancestor = _nothing(repository) if self.commit == NONE else self.commit
@@ -47,7 +47,7 @@ class Base:
 
 
 def chosen(repository: Repository, revision: str, unrelated: bool, heads: Sequence[Head]) -> Base:
-    """What the user says about the ancestor of these commits.
+    """Read the options --base and --allow-unrelated-histories.
 
     Args:
         revision: a commit; "" for none.
@@ -73,6 +73,6 @@ def _nothing(repository: Repository) -> str:
 
 
 def _on(repository: Repository, ancestor: str, commit: str) -> str:
-    """A commit with the tree of another one, and one parent."""
+    """A copy of a commit that has the ancestor as its only parent."""
     told = ["commit-tree", "-p", ancestor, "-m", "on a base", f"{commit}^{{tree}}"]
     return repository.git(*told).decode().strip()

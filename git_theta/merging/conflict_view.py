@@ -1,4 +1,4 @@
-"""A path with a conflict: what both sides of the merge did with it."""
+"""The three-way view of a path in conflict: what each side of the merge changed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def three_way(
 
 
 def _labels(repository: Repository, path: str) -> tuple[str, str, str]:
-    """How base, ours and theirs are called."""
+    """The names that the view gives base, ours and theirs."""
     record = conflicts.find(repository, path)
     if record is not None:
         return "base", record.ours_name, record.theirs_name

@@ -69,12 +69,12 @@ class Conflict:
 
     @property
     def left(self) -> set[str]:
-        """The roots of all that was left for the work tree."""
+        """The roots of all manifests that the merge has put into the work tree for this file."""
         return {self.root, *self.before}
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all that is open."""
+        """The names of all open tensors and parts."""
         return self.tensors + self.parts
 
 
@@ -123,7 +123,7 @@ def as_left(repository: Repository, conflict: Conflict) -> bool:
 
 
 def damaged(repository: Repository) -> list[ThetaError]:
-    """Why files whose conflict Git remembers must not be committed: what is open in them is not known."""
+    """Errors for files in conflict whose record is damaged, so that nobody knows what is still open."""
     return [
         ThetaError(
             f"{printable(path)}: git-theta's record of what its merge has left open is damaged",
@@ -206,7 +206,7 @@ def open_count(tensors: Sized, parts: Sized) -> str:
 
 
 def is_open(tensors: Sized, parts: Sized) -> str:
-    """The same with its verb: "1 tensor is"."""
+    """How much is open, with a verb: "1 tensor is"."""
     return f"{open_count(tensors, parts)} {'is' if len(tensors) + len(parts) == 1 else 'are'}"
 
 

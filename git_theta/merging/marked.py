@@ -53,7 +53,7 @@ def stages(repository: Repository, path: str, entry: IndexEntry | None) -> Stage
 
 
 def sides(text: bytes) -> dict[str, bytes]:
-    """What is left of each side in a text with markers; base only where the markers have it."""
+    """Split a text with conflict markers into its sides; the base only where the markers show it."""
     parts: dict[str, list[bytes]] = {"base": [], "ours": [], "theirs": []}
     current, has_base = "", False
     for line in stand_ins.plain(text).splitlines(keepends=True):

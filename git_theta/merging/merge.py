@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -188,16 +188,22 @@ class Merge:
         return trailers.trailers(recorded, device, self._base.commit)
 
     def _applied(self, one: Planned, say: Say, checked_out: bool) -> Applied:
+        path = one.about.path
+        with self._or_take_a_side(path), Progress(f"Merging {path}", sized=True) as progress:
+            return one.merge.apply(
+                one.plan, device=self._device, progress=progress, warn=aside(say), checked_out=checked_out
+            )
+
+    @contextmanager
+    def _or_take_a_side(self, path: str) -> Iterator[None]:
+        """Adds a remedy to errors over a file: in the conflict of `git merge`, a side can be taken whole."""
         try:
-            with Progress(f"Merging {one.about.path}", sized=True) as progress:
-                return one.merge.apply(
-                    one.plan, device=self._device, progress=progress, warn=aside(say), checked_out=checked_out
-                )
+            yield
         except ThetaError as error:
             one_by_one = "" if len(self.theirs) == 1 else "one branch after the other: "
             error.remedy = error.remedy or (
                 f"{one_by_one}git merge {word(self.theirs[0].name)}, "
-                f"then git theta resolve {operand(one.about.path)} --ours, or --theirs"
+                f"then git theta resolve {operand(path)} --ours, or --theirs"
             )
             raise
 
@@ -206,7 +212,8 @@ class Merge:
         rules = numbered(rules, labels)
         oids = [about.base, *(oid for _, oid in about.versions)]
         contents = [self._repository.blob(oid) if oid else None for oid in oids]
-        merge = CheckpointMerge(self._repository, about.path, contents, labels)
+        with self._or_take_a_side(about.path):
+            merge = CheckpointMerge(self._repository, about.path, contents, labels)
         self._stack.callback(merge.close)
         return Planned(about, rules, merge, merge.plan(rules))
 
@@ -225,7 +232,7 @@ class Merge:
 
 
 def _typed(rules: Rules) -> str:
-    """What was typed of these rules, as it is typed, after a space."""
+    """The options of the command line that gave these rules, each after a space, to be shown in a remedy."""
     words: list[str] = []
     if rules.default is not None and rules.default.typed:
         words = ["--strategy", word(str(rules.default))]

@@ -23,7 +23,7 @@ class _Changed:
 
 
 def find(repository: Repository, ours: Head, theirs: Head, tree: str) -> list[Contested]:
-    """Those of which git has taken the changed version.
+    """Checkpoints that one side changed, and of which git's merge took that side's version as it is.
 
     Args:
         tree: what git has made of both.

@@ -55,7 +55,7 @@ def note(repository: Repository, done: Conflict, root: str, device: str) -> None
 
 
 def damaged(repository: Repository, paths: Callable[[], Iterable[str]]) -> list[str]:
-    """Lines about those of these paths of which it is not known how they were merged; they are said once."""
+    """A warning for each of these paths whose merge record is damaged, said once: the record is removed."""
     said = []
     for path, file in _records.damaged(repository, paths).items():
         files.remove(file)
@@ -67,7 +67,7 @@ def damaged(repository: Repository, paths: Callable[[], Iterable[str]]) -> list[
 
 
 def root(repository: Repository, path: str) -> str | None:
-    """The root of what a file was merged to, if it was since HEAD moved."""
+    """The root of the manifest that a file was merged to since HEAD last moved; None if it was not."""
     found = _records.find(repository, path)
     return found.root if found is not None else None
 

@@ -22,7 +22,7 @@ _CARRIED = "GIT_THETA_MERGE_OF_ANCESTORS"
 
 
 def rules_for(repository: Repository, path: str, *first: Layer) -> Rules:
-    """What is said about merging a checkpoint.
+    """The rules for merging a checkpoint, from all places that can give some.
 
     Args:
         path: from the top of the repository.
@@ -44,7 +44,7 @@ def carried(layers_of: Mapping[str, Layer]) -> dict[str, str]:
 
 
 def rules_for_ancestors(repository: Repository, path: str) -> Rules:
-    """What is said about merging the common ancestors of a checkpoint: the same as about itself.
+    """The rules for merging the common ancestors of a checkpoint: the same as for itself.
 
     Raises ThetaError as `rules_for` does.
     """
@@ -60,7 +60,7 @@ def _layer(said: Mapping[str, Any]) -> Layer:
 
 
 def layers(repository: Repository, path: str) -> Sequence[Layer]:
-    """What environment, git config and `.thetaconfig` say about a checkpoint."""
+    """The layers of settings for a checkpoint: environment, git config and `.thetaconfig`."""
     config = repository.config
     configured = [("theta.merge", value) for value in config.all("theta.merge")]
     for option, values in config.section("theta.merge").items():

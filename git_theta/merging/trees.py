@@ -30,7 +30,7 @@ _OURS_FOR_EVERY_CHECKPOINT = ("-c", "merge.theta.driver=true")
 
 @dataclass(frozen=True)
 class MergedTrees:
-    """What Git made of it.
+    """The result of `git merge-tree`: a tree, the checkpoints to merge, and conflicts in other files.
 
     Attributes:
         tree: the result; some side's version stands for each contested checkpoint.
@@ -163,14 +163,14 @@ def _settle(
 
 @dataclass
 class _Done:
-    """What git merge-tree has printed: the tree, the versions of conflicting paths by stage, messages."""
+    """The parsed output of git merge-tree: the tree, conflicting versions by stage, messages."""
 
     tree: str
     stages: dict[str, dict[int, Entry]] = field(default_factory=dict)
     messages: list[tuple[set[str], str]] = field(default_factory=list)
 
     def explained(self, paths: Mapping[str, object]) -> Iterator[str]:
-        """The messages about these paths that are conflicts."""
+        """Git's messages about the conflicts at these paths."""
         told = set()
         for about, message in self.messages:
             if about & paths.keys() and message.startswith("CONFLICT"):

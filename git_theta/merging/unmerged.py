@@ -30,7 +30,7 @@ class Unmerged:
 
 
 def everything(repository: Repository) -> list[Unmerged]:
-    """All checkpoints with a conflict, and those that were staged as a merge had left them, by path."""
+    """All checkpoints that are open: in conflict, or staged as the merge had left them."""
     entries = repository.index_entries(ATTRIBUTED, which="--unmerged")
     others = {entry.path for entry in entries if entry.mode in (SYMLINK, SUBMODULE)}
     paths = {entry.path for entry in entries} - others

@@ -52,6 +52,6 @@ def decompress_into(frame: bytes | memoryview, out: NDArray[np.uint8]) -> None:
                     raise DamagedObject("a compressed chunk is cut off")
                 done += got
             if reader.read(1):
-                raise DamagedObject("a compressed chunk is too long")
+                raise DamagedObject(f"a compressed chunk holds more than the {out.size} bytes of its chunk")
     except zstandard.ZstdError as error:
         raise DamagedObject(f"a compressed chunk is damaged ({error})") from None

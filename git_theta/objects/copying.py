@@ -1,4 +1,4 @@
-"""Copies of objects, which share nothing with the original that a writer of one could change in the other."""
+"""Copies an object's file so that writing to one of the two never changes the other."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ _Result = TypeVar("_Result")
 
 
 class _NotOurs(Exception):
-    """A newer git-theta keeps the database."""
+    """The database was made by a newer git-theta, and is left alone."""
 
 
 class _Damaged(sqlite3.DatabaseError):
@@ -67,7 +67,7 @@ class _Damaged(sqlite3.DatabaseError):
 
 
 def seal(*values: object) -> bytes | None:
-    """The checksum of what a row says; None for what no row of ours says. `seal` in SQL, too."""
+    """A checksum over the values of a row, kept beside them, also as SQL function; None if damage shows."""
     try:
         return blake3(b"\0".join(map(_bytes, values))).digest(16)
     except ValueError:  # a text that damage has left without an encoding
@@ -143,7 +143,7 @@ class Database:
             database.executemany(statement, rows)
 
     def _patiently(self, work: Callable[[], _Result]) -> _Result:
-        """Do something with the database, as soon as no other process has it locked."""
+        """Run an operation, again as long as another process has locked the database."""
         for _ in self._waiting.turns():
             try:
                 return work()
@@ -193,7 +193,7 @@ def _check_version(database: sqlite3.Connection) -> None:
 
 
 def _prepare(database: sqlite3.Connection) -> None:
-    """Make the tables that are not there, and bring those that an older version has made up to date."""
+    """Create missing tables, and convert those of older versions."""
     found = dict(database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
     for name, text in _TABLES.items():
         wanted = f"CREATE TABLE {name} {text}"

@@ -47,7 +47,7 @@ def check_objects(
         except ThetaError as error:
             return Fault(error, oid)
         except OSError as error:
-            return Fault(ThetaError(f"object {oid} cannot be read: {error.strerror}"), oid)
+            return Fault(ThetaError(f"object {oid} cannot be read: {error.strerror}", store.remedy(oid)), oid)
         finally:
             advance(objects[oid])
         return None

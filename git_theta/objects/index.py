@@ -89,7 +89,7 @@ class Index:
         self._database.write("INSERT OR REPLACE INTO changes VALUES (?, ?, ?, ?)", rows)
 
     def others(self) -> set[bytes]:
-        """The blobs of Git's, by binary oid, that are known to be no manifests."""
+        """Blobs, by binary oid, that a push has read before and found to be no manifests."""
         return {
             blob for (blob,) in self._database.read("SELECT blob FROM others WHERE mark = seal(blob)", ())
         }

@@ -112,9 +112,9 @@ class MemberData:
 
     def parameters(self) -> Parameters:
         """The parameters of the member's update."""
-        sizes = (part.itemsize * part.items for part in self.member.arrays.values())
-        if sum(sizes) > self.member.most_parameters:
-            raise DamagedObject("its parameters are too large")
+        size = sum(part.itemsize * part.items for part in self.member.arrays.values())
+        if size > (most := self.member.most_parameters):
+            raise DamagedObject(f"its parameters have {size} bytes, and {most} at most are allowed")
         arrays = {}
         for name, part in self.member.arrays.items():
             arrays[name] = np.empty(part.items, f"<u{part.itemsize}")

@@ -28,7 +28,7 @@ class Waiting:
         self._gave_up = False
 
     def turns(self) -> Iterator[None]:
-        """Turns to try; none after the last one. Says who is waited for once that takes long."""
+        """Yields once for each attempt, until waiting has taken too long; says who is waited for."""
         begun = time.monotonic()
         said = False
         while True:

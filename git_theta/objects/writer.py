@@ -113,7 +113,7 @@ class TensorWriter:
             return None  # a damaged base must not keep anyone from storing a tensor without it
 
     def computed(self, digest: str, dtype: DType, shape: tuple[int, ...], proposal: Proposal) -> Payload:
-        """What is stored of a tensor that has just been computed by the very prediction that is proposed.
+        """The payload of a tensor that was computed by the proposed prediction, so that it has no residual.
 
         It is exact as it is. Nothing is decoded to see that: the caller answers for it.
 

@@ -112,7 +112,7 @@ def _manifests(repository: Repository, blobs: Iterable[Blob]) -> Iterator[tuple[
 
 
 def beyond(tips: Sequence[str], known: Sequence[str]) -> list[str]:
-    """What to tell rev-list for that which these tips reach and known commits do not."""
+    """Arguments for rev-list: what the tips reach and the known commits do not."""
     return [*tips, *(f"^{oid}" for oid in known)]
 
 

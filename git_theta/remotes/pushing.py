@@ -89,7 +89,7 @@ def prepare(repository: Repository, plan: Plan, push: Push) -> Delivery:
 
 
 def _object(repository: Repository, delivery: Delivery, problem: ThetaError) -> None:
-    """Let a problem stop the push, unless the user has said that it need not."""
+    """Record a problem that stops the push, or only note it if theta.allowIncompletePush is true."""
     if repository.config.settings().allow_incomplete_push:
         delivery.notes.append(f"{problem.message}\n  pushed all the same: theta.allowIncompletePush is true")
     else:
@@ -97,7 +97,7 @@ def _object(repository: Repository, delivery: Delivery, problem: ThetaError) -> 
 
 
 def _account_for(repository: Repository, delivery: Delivery, lost: Mapping[str, str]) -> None:
-    """Say what is nowhere. It stops a push of refs where new ones need it; old refs lack it already."""
+    """Report objects that exist nowhere: an error where new refs need them, a note where only old ones do."""
     push = delivery.push
     new = _new(repository, push, lost) if push.refs_follow else list(naming(repository, push.tips, lost))
     if new:

@@ -68,7 +68,7 @@ class Bases:
         return merged((digest, self._opened[digest]) for digest in digests)
 
     def room(self, digest: str, bases: Sequence[Base], dense_bytes: int, settings: Settings) -> int:
-        """Bytes that an update of a tensor may take that predicts from these bases; 0: there must be none.
+        """The most bytes that an update from these bases may take; 0 if it must not be made at all.
 
         Args:
             digest: the tensor's. It can be on a chain itself, if what is recorded of it cannot be read.
@@ -147,6 +147,6 @@ class _Names:
 
 
 def _may_grow(chains: Sequence[Cost], deepest: int) -> bool:
-    """Whether one more update may be put on these."""
+    """Whether one more update may be put on chains of this cost."""
     cost = cost_of(chains)
     return cost.depth <= deepest and cost.reads <= _MOST_READS

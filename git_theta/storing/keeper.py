@@ -52,7 +52,7 @@ class Keeper:
         return self._added(result)
 
     def passed(self, number: int) -> None:
-        """Tell that a numbered tensor is done with."""
+        """Mark a numbered tensor as done though no update of it was looked for; others may wait for that."""
         self._prospects.note(number, None)
 
     def keep(self, target: Target, digest: str, first: Proposal | None = None) -> Payload | None:

@@ -74,7 +74,7 @@ class Ledger:
         return False
 
     def take(self, digest: str, lines: Lines) -> None:
-        """Use these lines as they are: a merge takes over what a side has, data and all."""
+        """Adopt storage lines as they are: a merge takes a tensor over from a side, where it is stored."""
         self._use(digest, lines)
 
     def add(self, line: StorageLine, bases: Lines) -> None:

@@ -64,7 +64,7 @@ class Progress:
             self(self._done, self._everything)
 
     def counting(self, write: Callable[[memoryview], object]) -> Callable[[memoryview], None]:
-        """The same function, that tells here how many bytes it has written."""
+        """Wrap a function that writes bytes, so that what it writes counts as progress."""
 
         def write_on(view: memoryview) -> None:
             write(view)
@@ -73,7 +73,7 @@ class Progress:
         return write_on
 
     def __call__(self, done: int, everything: int) -> None:
-        """So much of so much is done; 0 where it is not known of how much."""
+        """Show that `done` of `everything` is done; `everything` is 0 where it is not known."""
         now = time.monotonic()
         if not self._useful or now < self._next:
             return
@@ -102,13 +102,13 @@ _under_way: list[Progress] = []
 
 
 def make_way() -> None:
-    """Take away what is shown, before a line is written while work goes on."""
+    """Clear the progress on display, so that a line can be printed."""
     for one in _under_way:
         one._go()
 
 
 def aside(say: Callable[[str], None]) -> Callable[[str], None]:
-    """The same function, for lines that are written while work goes on."""
+    """Wrap a function that prints lines, so that progress on display does not mix with them."""
 
     def say_aside(line: str) -> None:
         make_way()

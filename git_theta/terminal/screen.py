@@ -83,7 +83,7 @@ def is_read() -> bool:
 
 
 def discard() -> None:
-    """Send what Python still holds of standard output nowhere: whoever read it has left."""
+    """Drop what Python still buffers for standard output, which nobody reads any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -38,7 +38,7 @@ def printable(name: str) -> str:
 
 
 def shown(text: str) -> str:
-    """The same for a text with lines; without the passwords of urls in it."""
+    """A text of several lines made safe for a terminal, the passwords in its urls removed."""
     lines = redacted(text).split("\n")
     return "\n".join(line if line.isprintable() else _lenient(line) for line in lines)
 
@@ -49,7 +49,7 @@ def redacted(text: str) -> str:
 
 
 def painted(text: str) -> str:
-    """The same for a text with colours of ours, in which names are printable already."""
+    """A text with our own colour codes, otherwise made safe as by `shown`."""
     pieces = _COLOURS.split(text)
     return "".join(piece if number % 2 else shown(piece) for number, piece in enumerate(pieces))
 
@@ -74,7 +74,7 @@ def pathspec(path: str) -> str:
 
 
 def fill(remedy: str, path: str) -> str:
-    """A remedy with a path in place of PATH, which some commands take for a pattern."""
+    """Put a path into a remedy in place of PATH, quoted, and so that git takes it for no pattern."""
     if "PATH" not in remedy:
         return remedy
     if _GLOB.search(path):
@@ -83,7 +83,7 @@ def fill(remedy: str, path: str) -> str:
 
 
 def beside(path: str) -> str:
-    """A word for a new file beside another, whose name may be as long as names can be."""
+    """The quoted name of a new file beside another, shortened where the name would be too long."""
     folder, slash, name = path.rpartition("/")
     if len(os.fsencode(name)) <= _LONGEST:
         return f"{operand(path)}.new"

@@ -1,4 +1,4 @@
-"""How to write to a terminal, or to what is none."""
+"""How texts are laid out for standard output: its width, and whether it has colours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from git_theta.terminal.showing import shown
 
 @dataclass(frozen=True)
 class Style:
-    """How to write.
+    """The layout of a text: width and colours.
 
     Attributes:
         width: columns of the terminal.

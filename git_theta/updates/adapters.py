@@ -34,7 +34,7 @@ class Guide(Protocol):
     kind: ClassVar[str]
 
     def times(self, weight: float) -> Guide:
-        """The same with its change applied that many times: base + weight (updated - base)."""
+        """The adapter's part with a weight: base + weight (updated - base)."""
         ...
 
     def propose(self, target: Target, base: Base) -> Iterable[Proposal]:
@@ -225,7 +225,7 @@ class Redirected:
 
 @dataclass(frozen=True)
 class Successive:
-    """A tensor that the adapter holds whole, and changes: an embedding that was made larger, for one."""
+    """One part of an adapter that replaces a tensor, then another that changes the result."""
 
     kind: ClassVar[str] = "dense"
     whole: Replaced

@@ -82,7 +82,7 @@ def _reads(ranges: list[Range], row_bytes: int) -> float:
 
 
 def _evidence(target: Tensor, base: Tensor, columns: int) -> tuple[float, float]:
-    """Of a sample's rows, the part that are equal in the base, and the part found at another place there."""
+    """How much of a sample's rows is equal in the base: in place, and at another place."""
     (first, last), (low, high) = (sampled_rows(tensor, columns) for tensor in (target, base))
     last = min(last, first + _ROWS)
     if first != low or first >= last or low >= high:

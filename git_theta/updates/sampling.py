@@ -119,7 +119,7 @@ def codec_bytes(items: NDArray[np.integer[Any]]) -> int:
 
 
 def with_samples(target: Target, bases: Sequence[Base]) -> tuple[Target, list[Base]]:
-    """The same, with what is sampled of them kept: of the bases the items that are sampled of the target."""
+    """A target and its bases that keep in memory what estimates read of them."""
     kept = sampled(target.tensor)
 
     def beside(tensor: Tensor) -> Sampled:

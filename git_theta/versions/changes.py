@@ -54,7 +54,7 @@ class Cost:
 
     @property
     def what(self) -> str:
-        """What there is, or how much of it changed."""
+        """What changed, in words: a new checkpoint with its size, or how many tensors."""
         if self.opaque:
             return "opaque bytes" if self.new else "opaque bytes changed"
         if self.new or not self.amount.everything:  # it was opaque before

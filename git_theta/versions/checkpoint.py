@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 from git_theta import manifest as manifests
@@ -20,7 +21,7 @@ from git_theta.tensors import Tensor
 from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import printable
 from git_theta.terminal.units import listed
-from git_theta.versions import mending
+from git_theta.versions import mending, misplaced
 from git_theta.versions.recovery import named
 
 Read = Callable[[TensorLine, Collection[str]], Tensor]
@@ -83,23 +84,36 @@ def from_text(repository: Repository | None, label: str, text: bytes) -> Checkpo
     Raises:
         DamagedManifest: it is none.
     """
+    given = text
+
+    @cache
+    def remedy() -> str:
+        return misplaced.remedy_of_damage(repository, _path_of(label), given) if repository else ""
+
     try:
         text, manifest = _meaning(repository, _path_of(label), text)
     except DamagedManifest as error:
         if found := stand_ins.recognise(text):
             error.message, error.remedy = found.refusal().message, found.remedy
+        error.remedy = error.remedy or remedy()
         raise named(label, error) from None
 
     def read(line: TensorLine, shared: Collection[str]) -> Tensor:
         if repository is None:
-            raise MissingObject("outside of a repository there are no objects")
-        return repository.objects.tensor(line.digest, manifest.storage, line.dtype, line.shape, shared)
+            raise MissingObject(
+                "outside of a repository there are no objects", "cd to the repository that the manifest is of"
+            )
+        try:
+            return repository.objects.tensor(line.digest, manifest.storage, line.dtype, line.shape, shared)
+        except DamagedManifest as error:
+            error.remedy = error.remedy or remedy()
+            raise
 
     return Checkpoint(label, manifest, text, read, ExitStack())
 
 
 def _meaning(repository: Repository | None, pathname: str, text: bytes) -> tuple[bytes, Manifest]:
-    """A text and its manifest; of a mixed one, those of what it means. Only that is looked for in history."""
+    """A text and its manifest, mended where the text mixes several versions of it."""
     plain = stand_ins.plain(text)
     try:
         return text, manifests.parse(plain)

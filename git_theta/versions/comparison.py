@@ -248,7 +248,7 @@ def _changed_by_any(manifests: Sequence[Manifest | None], only: str | None) -> l
 
 
 def _tracking(places: Sequence[Place], opened: Sequence[Checkpoint | None]) -> list[str]:
-    """What to say of a checkpoint of which git-theta stores one version, and Git itself the other."""
+    """The remark on a checkpoint of which only one of two versions is stored by git-theta."""
     whole = [
         bool(place.oid) and checkpoint is not None and checkpoint.text is None
         for place, checkpoint in zip(places, opened, strict=True)

@@ -120,7 +120,8 @@ def _sides(repository: Repository, revisions: Sequence[Side], paths: tuple[str, 
             "git theta diff A:model.pt B:model.pt, or git theta diff A:model.pt model.pt",
         )
     if len(revisions) > (1 if cached else 2):
-        raise ThetaError("these are too many revisions", _HELP)
+        compared = "one can be compared with the index" if cached else "two can be compared"
+        raise ThetaError(f"{len(revisions)} revisions are given, and {compared}", _HELP)
     if len(revisions) == 2:
         return Sides(revisions[0], revisions[1], paths)
     if cached:

@@ -30,7 +30,7 @@ class Pin:
 
 
 def pins(repository: Repository) -> list[Pin]:
-    """All that names objects which must stay. What is not here any more is left out.
+    """Everything that refers to objects by oid, so that these must not be rewritten.
 
     Raises:
         ThetaError: the record of what was pushed is damaged.
@@ -49,7 +49,7 @@ def pins(repository: Repository) -> list[Pin]:
 
 
 def naming(repository: Repository, found: Sequence[Pin], commits: Collection[str]) -> list[str]:
-    """What the pins are called that name some of these commits, be it by way of tags, or as a stash does."""
+    """The names of the pins that hold some of these commits in place, also by way of a tag or a stash."""
     concerned = set(commits)
     answers = _names_of(repository, [pin.oid + way for pin in found for way in ("^{commit}", "^{commit}^")])
     named = (found[place // 2].name for place, answer in enumerate(answers) if answer in concerned)
@@ -57,7 +57,7 @@ def naming(repository: Repository, found: Sequence[Pin], commits: Collection[str
 
 
 def _names_of(repository: Repository, asked: Sequence[str]) -> list[str]:
-    """The oids that these expressions mean, in order; something else for those that mean nothing."""
+    """Resolve expressions to oids, in order, by one git; what cannot be resolved gives another text."""
     lines = "".join(f"{expression}\n" for expression in asked).encode()
     answered = repository.git("cat-file", "--batch-check=%(objectname)", stdin=lines) if lines else b""
     return answered.decode(errors="replace").splitlines()
@@ -80,14 +80,14 @@ def _names(repository: Repository, prefix: str) -> list[str]:
 
 
 def _notes(repository: Repository) -> Iterator[Pin]:
-    """What has notes: a note belongs to an oid."""
+    """Objects that have notes, which would be lost with a new oid."""
     for ref in _names(repository, "refs/notes/"):
         for row in repository.git("notes", "--ref", ref, "list").decode().splitlines():
             yield Pin(row.split()[1], f"a note in {ref}")
 
 
 def _replaced(repository: Repository) -> Iterator[Pin]:
-    """What is seen as something else here, which is by its oid, too."""
+    """Objects that git-replace(1) or a graft shows as something else, by their oid."""
     for name in _names(repository, _REPLACED):
         yield Pin(name.removeprefix(_REPLACED), name)
     with suppress(OSError):

@@ -170,7 +170,7 @@ def tensors(
 
 
 def _status_of_bytes(old: TensorLine | None, new: TensorLine) -> str:
-    """What became of stored data that are no tensor: an opaque file, a storage that only views lie in."""
+    """What became of stored bytes that are listed as a tensor: an opaque file, or a raw storage."""
     return "added" if old is None else "unchanged" if old == new else "modified"
 
 

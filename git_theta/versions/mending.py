@@ -1,4 +1,4 @@
-"""Manifests that come back from a patch: without storage, or put together from hunks of several versions.
+"""Repairs manifests that come back from a patch, without storage or mixed from several versions.
 
 `git apply`, `git checkout -p` and their like work on lines of manifests, and hand over what comes of it when
 the file itself is gone already. A manifest without storage is completed from what is known here. Lines of
@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from git_theta import manifest as manifests
-from git_theta.errors import DamagedManifest, MissingObject
+from git_theta.errors import DamagedManifest, MissingObject, UnstoredManifest
 from git_theta.filters.stand_ins import parsed
 from git_theta.git.repository import Repository
 from git_theta.manifest import Lines, Manifest, TensorLine, ViewLine
@@ -28,7 +28,7 @@ _LIMIT = 1000  # versions of a path that are looked at
 
 
 def whole(repository: Repository, pathname: str, text: bytes, *others: Manifest) -> tuple[bytes, Manifest]:
-    """The manifest that a text means, and its own text: this one, unless it has no storage or mixes versions.
+    """The complete manifest that a text stands for, and its text; the same text if nothing is amiss.
 
     Args:
         others: versions that Git has nowhere, such as that of the work tree.
@@ -53,7 +53,7 @@ def whole(repository: Repository, pathname: str, text: bytes, *others: Manifest)
     stored = _Stored(repository, manifest.storage, _versions(repository, pathname, others))
     lines_of = {digest: stored.find(digest) for digest in manifest.digests()}
     if None in lines_of.values():
-        raise DamagedManifest("its data were never stored here")
+        raise UnstoredManifest("its data were never stored here")
     manifest = manifest.with_storage(_together(lines_of))
     return manifests.write(manifest), manifest
 
@@ -73,7 +73,7 @@ def _all(lines: Lines) -> list[TensorLine | ViewLine]:
 
 
 def _mixed(repository: Repository, pathname: str, lines: Lines, others: Iterable[Manifest]) -> bytes | None:
-    """The manifest of the file with these tensors; None where they are not known, or fit nowhere."""
+    """Make the manifest of a file with these tensors; None where no version has them, or has their layout."""
     frame = _frame(lines, _versions(repository, pathname, others))
     if frame is None:
         return None
@@ -91,7 +91,7 @@ def _mixed(repository: Repository, pathname: str, lines: Lines, others: Iterable
 
 
 def _frame(lines: Lines, versions: Iterable[Manifest]) -> Manifest | None:
-    """The version with the same tensors but for their values; one with the lines' skeleton if there is."""
+    """The version whose file the tensors fit into, preferably the one with the skeleton that lines name."""
     kinds = _kinds(lines.tensors, lines.views)
     fitting = [one for one in versions if one.storage and _kinds(one.tensors, one.views) == kinds]
     skeletons = [digest for digest, _ in lines.skeletons]
@@ -105,7 +105,7 @@ def _kinds(tensors: Iterable[TensorLine], views: Iterable[ViewLine]) -> set[Tens
 
 
 def _framed(repository: Repository, pathname: str, frame: Manifest, lines: Lines) -> bytes:
-    """A merge that takes all tensors from the lines and the rest from the frame, with right checksums."""
+    """Make a manifest of one version's file with the tensors of these lines, its checksums corrected."""
     from git_theta.merges.apply import Means, apply
     from git_theta.merges.decisions import OURS, Decision, Plan, SkeletonDecision
     from git_theta.merges.sides import Sides
@@ -121,7 +121,7 @@ def _framed(repository: Repository, pathname: str, frame: Manifest, lines: Lines
 
 
 def _together(lines_of: Mapping[str, Stored | None]) -> Stored:
-    """One set of storage lines for digests that come from several places, all of them found."""
+    """Merge storage lines of several places into one set without contradictions."""
     found = [(digest, lines) for digest, lines in lines_of.items() if lines is not None]
     return closure(lines_of, merged(found))
 

@@ -1,20 +1,21 @@
-"""Texts in place of checkpoints, and manifests where git-theta does not track: in Git, with the way out."""
+"""Finds texts in Git where checkpoints should be, and manifests where nothing is tracked; says what helps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from git_theta.errors import ThetaError
+from git_theta.errors import UPGRADE, ThetaError
 from git_theta.filters import stand_ins
 from git_theta.filters.stand_ins import StandIn
 from git_theta.git import attributes
 from git_theta.git.blobs import Blob
 from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
-from git_theta.manifest import LARGEST, is_manifest
+from git_theta.manifest import LARGEST, VERSION, is_manifest, version_of
 from git_theta.terminal.showing import beside, fill, operand, pathspec, printable
 from git_theta.versions import past_versions
+from git_theta.versions.recorded import problem
 
 ADD_AGAIN = "git add --renormalize "
 """What to type before a path whose file is to be read: git add leaves out what looks unchanged."""
@@ -52,12 +53,45 @@ def error(repository: Repository, path: str, kind: StandIn) -> ThetaError:
 
 def remedy(repository: Repository, path: str, kind: StandIn) -> str:
     """The command that brings the checkpoint to a path for which Git has such a text."""
-    quoted = pathspec(path)
     if kind is not stand_ins.CRLF and _has_checkpoint(repository, path):
-        return ADD_AGAIN + quoted
-    if kind.remedy == stand_ins.RESTORE and (commit := past_versions.last_commit(repository, path)):
-        return f"git restore --source={commit[:12]} --staged --worktree {quoted}"
-    return fill(kind.remedy, path)
+        return ADD_AGAIN + pathspec(path)
+    return (kind.remedy == stand_ins.RESTORE and restored(repository, path)) or fill(kind.remedy, path)
+
+
+def damage(repository: Repository, path: str, text: bytes) -> ThetaError:
+    """The error for a manifest in the index that cannot be read: what is wrong with it, and what to type."""
+    newer = version_of(text) > VERSION
+    return ThetaError(
+        f"{printable(path)}: the manifest in the index: {problem(text)}",
+        UPGRADE if newer else remedy_of_damage(repository, path, text),
+    )
+
+
+def restored(repository: Repository, path: str, tip: str = "HEAD") -> str:
+    """The command that brings back the newest version of a file that is a whole manifest; "" if none is.
+
+    Args:
+        tip: the commit from which on older ones are searched, before those of all branches and tags.
+    """
+    commit = past_versions.last_commit(repository, path, tip)
+    return f"git restore --source={commit[:12]} --staged --worktree {pathspec(path)}" if commit else ""
+
+
+def remedy_of_damage(repository: Repository, path: str, text: bytes) -> str:
+    """What to type where this version of a file is a damaged manifest.
+
+    In the index or the work tree another version takes its place. In a commit of the past it stays: what
+    helps is to know which commits have it, and to take the version of another one.
+    """
+    if not repository.bare and text in blobs(repository, path):
+        quoted = pathspec(path)
+        if _has_checkpoint(repository, path):
+            return ADD_AGAIN + quoted
+        return restored(repository, path) or f"git rm -f {quoted}"
+    oid = repository.git("hash-object", "--stdin", stdin=text).decode().strip()
+    if repository.run("cat-file", "-e", oid).returncode:
+        return fill(stand_ins.RESTORE, path)  # of the work tree alone
+    return f"git log --all --oneline --find-object={oid}"
 
 
 def strays(repository: Repository, manifests: Iterable[str], cached: bool = False) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import find_manifests, reachable
@@ -20,16 +21,17 @@ class Past:
     after: str
 
 
-def of(repository: Repository, path: str, *options: str) -> Iterator[Past]:
-    """What any branch or tag reaches, newest first, and none before what came of it.
+def of(repository: Repository, path: str, *options: str, tip: str = "--all") -> Iterator[Past]:
+    """The history of a file: every commit of any branch or tag that changed it, children before parents.
 
     Merges are compared with each of their parents. Where Git cannot read all, what it has said until then.
 
     Args:
         options: more of `git log`'s.
+        tip: a commit from which on older ones count, and no others.
     """
     form = ("--raw", "--no-abbrev", "--no-renames", "--format=%H")
-    every = ("--all", "--date-order", "-m", "--full-history", *form)
+    every = (tip, "--date-order", "-m", "--full-history", *form)
     commit = ""
     told = repository.run("log", *every, *options, "--", literally(path)).stdout
     for line in told.decode(errors="replace").splitlines():
@@ -46,17 +48,18 @@ def blobs(repository: Repository, path: str, *options: str) -> list[str]:
     return list(dict.fromkeys(oid for pair in pairs for oid in pair if oid))
 
 
-def last_commit(repository: Repository, path: str) -> str:
-    """The newest commit that made the file a whole manifest; "" if there is none."""
-    for past in of(repository, path):
+def last_commit(repository: Repository, path: str, tip: str) -> str:
+    """The newest commit that made the file a whole manifest, best one of this tip's; "" if there is none."""
+    for past in chain(of(repository, path, tip=tip), of(repository, path)):
         blob = repository.blob(past.after) if past.after else None
-        if blob is not None and parsed(blob) is not None:
+        manifest = parsed(blob) if blob is not None else None
+        if manifest is not None and manifest.storage:
             return past.commit
     return ""
 
 
 def with_root(repository: Repository, path: str, root: str) -> str:
-    """The blob of a manifest with this root, the file's own or else another's; "" if there is none."""
+    """Search history for a manifest of this root, among the file's own versions first; "" if none."""
     for oid in blobs(repository, path):
         blob = repository.blob(oid)
         manifest = parsed(blob) if blob is not None else None

@@ -39,7 +39,7 @@ def beside_index(repository: Repository, pathname: str) -> list[tuple[bytes, Man
 
 
 def _beside(pathname: str) -> list[str]:
-    """Names of the blobs of a path there. MERGE_HEAD does not exist while `git merge` runs hooks."""
+    """Where to look for other versions of a path: HEAD, and whatever is being merged or picked."""
     return [f"{side}:{pathname}" for side in ("HEAD", *OTHERS, *merged_heads())]
 
 

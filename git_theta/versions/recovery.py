@@ -51,7 +51,7 @@ def _update(manifest: Manifest, line: TensorLine) -> str:
 
 
 def named(pathname: str, error: ThetaError) -> ThetaError:
-    """The same error, with the file's name in the message and, as a shell wants it, in the remedy.
+    """Put a file's name into an error: into the message, and quoted into the remedy.
 
     Some tools do not tell the name: then it is empty.
     """

@@ -17,7 +17,7 @@ BACKUP = "refs/original/theta/"
 
 
 def free(repository: Repository, revisions: Sequence[str], fixed: Sequence[str]) -> list[str]:
-    """The commits of these revisions that are not among the fixed ones and their ancestors, oldest first.
+    """The commits of these revisions that may be rewritten, oldest first.
 
     Raises:
         ThetaError: git does not understand the revisions.
@@ -26,7 +26,7 @@ def free(repository: Repository, revisions: Sequence[str], fixed: Sequence[str])
 
 
 def boundary(repository: Repository, revisions: Sequence[str], fixed: Sequence[str]) -> list[str]:
-    """The parents of those commits that are not among them."""
+    """The commits that stay and are parents of the first ones rewritten."""
     listed = _listed(repository, ["--boundary", *revisions], fixed)
     return [line.removeprefix("-") for line in listed if line.startswith("-")]
 

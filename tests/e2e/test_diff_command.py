@@ -78,8 +78,8 @@ def test_what_makes_no_sense(history: GitRepo) -> None:
     for arguments, words in {
         ("v7",): "neither a revision nor a path",
         ("v7", "--", MODEL): "v7 is not a revision",
-        ("v0", "v1", "v0"): "too many revisions",
-        ("--cached", "v0", "v1"): "too many revisions",
+        ("v0", "v1", "v0"): "3 revisions are given, and two can be compared",
+        ("--cached", "v0", "v1"): "one can be compared with the index",
         (f"v0:{MODEL}",): "compared with one other file",
         ("--plot", "picture.bmp"): "does not end in .png, .svg or .html",
         ("--plot", "x.png", "--stat"): "--plot goes neither",

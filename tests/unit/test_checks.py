@@ -41,7 +41,7 @@ BAD = {
         None,
         "less than",
     ),
-    "dimensions": (Layout("f", (Span("a", F32, (1,) * 65, 0),)), None, "65 dimensions"),
+    "dimensions": (Layout("f", (Span("a", F32, (1,) * 65, 0),)), None, "65 dimensions, and 64 at most"),
     "negative offset": (Layout("f", (Span("a", F32, (1,), -4),)), None, "negative"),
     "an end too far": (Layout("f", (Span("a", F32, (1,), 1 << 62),)), None, "beyond"),
     "view of nothing": (Layout("f", (A,), (view(of="b"),)), None, "'v' is a view of 'b'"),

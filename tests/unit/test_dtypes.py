@@ -89,7 +89,7 @@ def test_names_are_unique_and_unknown_ones_are_refused() -> None:
     assert from_numpy("object") is None
 
 
-def test_absurd_shapes_are_counted_exactly() -> None:
+def test_shapes_beyond_64_bits_are_counted_exactly() -> None:
     assert dtype("F64").nbytes((1 << 62, 1 << 62)) == 8 << 124
     assert dtype("F4").nbytes((3,)) == 2
     assert dtype("F6_E2M3").nbytes((3,)) == 3

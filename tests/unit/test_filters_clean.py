@@ -299,14 +299,14 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
     "cut off in the header": lambda data: data[:50],
     "cut off before the first tensor": lambda data: data[: 8 + int.from_bytes(data[:8], "little")],
     "too long": lambda data: data + b"more",
-    "absurd header": lambda data: (1 << 60).to_bytes(8, "little") + data[8:],
+    "header of 2**60 bytes": lambda data: (1 << 60).to_bytes(8, "little") + data[8:],
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_damage_is_refused(damage: str, workshop: Workshop) -> None:
     data = DAMAGED[damage](model(weights()))
-    if damage == "absurd header":
+    if damage == "header of 2**60 bytes":
         data = data[:8] + b'{"a":' + data[13:]
     with pytest.raises(DamagedCheckpoint) as caught:
         workshop.clean(data)
@@ -470,8 +470,8 @@ class TestWhatIsNoTensor:
             text = workshop.clean(data)
             assert manifests.parse(text).format == "opaque"
             assert workshop.smudge(text) == data
-        absurd = Other(streams, layout_of((1 << 61, 10)))
-        monkeypatch.setattr(registry, "detect", lambda head, pathname: absurd)
+        beyond_64_bits = Other(streams, layout_of((1 << 61, 10)))
+        monkeypatch.setattr(registry, "detect", lambda head, pathname: beyond_64_bits)
         with pytest.raises(DamagedCheckpoint):
             workshop.clean(data)
 

@@ -136,7 +136,7 @@ def test_a_skeleton_that_does_not_fit_is_refused_before_anything_is_written(work
         assert before == b""
 
 
-def test_an_absurd_tensor_is_refused_without_being_listed(workshop: Workshop) -> None:
+def test_a_tensor_of_2_to_the_61_bytes_is_refused_without_being_listed(workshop: Workshop) -> None:
     """A manifest can say that a tensor has 2**61 bytes; nothing as large as that is made in memory."""
     manifest = manifests.parse(workshop.clean(large()))
     huge = 1 << 60

@@ -280,7 +280,7 @@ HUGE = 1 << 61
         lambda text: b'{"shape":' + b"9" * 10_000 + b"}",
     ],
 )
-def test_arrays_of_absurd_shapes_are_refused(change: Any) -> None:
+def test_arrays_of_impossible_shapes_are_refused(change: Any) -> None:
     with pytest.raises(DamagedObject):
         opened(with_text(write(example()), "data2/zarr.json", change))
 

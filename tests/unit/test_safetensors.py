@@ -229,7 +229,7 @@ def test_size_is_checked_at_once_where_it_is_known() -> None:
         Safetensors().layout(MemorySource(packed({"a": GOOD}, bytes(3))))
 
 
-def test_an_absurd_length_before_a_header_is_recognised_but_text_is_not() -> None:
+def test_a_header_of_2_to_the_60_bytes_is_recognised_but_text_is_not() -> None:
     assert Safetensors().recognises((1 << 60).to_bytes(8, "little") + b'{"a":')
     assert Safetensors().recognises((5).to_bytes(8, "little") + b"{")
     assert not Safetensors().recognises(b"function{ }")

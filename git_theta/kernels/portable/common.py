@@ -1,4 +1,4 @@
-"""What all of them share."""
+"""The check of arguments that all portable kernels begin with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What two arrays differ in."""
+"""Compares two arrays bit by bit: how many items differ, where, and by how much."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def read_fields(fields: Bytes, bits: int, shift: int, out: Bits) -> None:
 
 
 def excess(numbers: Bits, fields: Bytes, bits: int, shift: int, out: Bits) -> None:
-    """Of those numbers whose fields are all ones, what they are more than that, without the low bits.
+    """How far the numbers that are too large for their field exceed it, without the low bits.
 
     Args:
         fields: what `write_fields` has written.

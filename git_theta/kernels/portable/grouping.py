@@ -1,4 +1,4 @@
-"""Items sorted by the exponents of others, and back."""
+"""Sorts items by the exponents of other items, and undoes it."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import os
 
 
 def read_packets(descriptor: int, out: memoryview, left: int, header: memoryview) -> tuple[int, int, int]:
-    """Read the contents of Git's packets (see git.pktline) from a file descriptor.
+    """Read the contents of Git's packets (see drivers.pktline) from a file descriptor.
 
     Args:
         out: bytes to fill.

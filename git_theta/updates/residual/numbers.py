@@ -116,7 +116,7 @@ def _sizes(count: int, bits: int, shift: int) -> list[int]:
 def _read(reader: Reader, out: Bits, depth: int) -> None:
     bits, shift = reader.numbers("BB")
     if depth > _DEPTH:
-        raise DamagedObject("a residual is nested too deep")
+        raise DamagedObject(f"a residual has lists more than {_DEPTH} deep in each other")
     if bits == 0:
         positions = read_positions(reader, out.size)
         out.fill(0)

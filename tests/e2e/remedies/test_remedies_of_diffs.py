@@ -159,3 +159,10 @@ def test_diff_driver_by_hand(history: GitRepo) -> None:
     assert MODEL in history.remedy(said, "git theta diff").stdout
     said = history.git("theta", "diff-driver", MODEL, check=False).stdout
     assert MODEL in history.remedy(said, f"git status {MODEL}").stdout
+
+
+def test_picture_of_no_difference(history: GitRepo) -> None:
+    said = history.refused("git", "theta", "diff", "--plot", "page.html", "v0", "v0")
+    command = "git theta diff --plot page.html OLD NEW"
+    history.remedy(said, command, put={"OLD": "v0", "NEW": "v1"})
+    assert (history.path / "page.html").is_file()
