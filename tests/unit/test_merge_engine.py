@@ -18,7 +18,6 @@ from git_theta.merges.decisions import Combination, Decision
 from git_theta.merges.device import check_name, choose, computes_in
 from git_theta.merges.engine import merge
 from git_theta.merges.inputs import Job
-from git_theta.merges.interference import interference
 from git_theta.merges.jobs import job
 from git_theta.merges.options import fit
 from git_theta.tensors import ArrayTensor
@@ -243,20 +242,6 @@ def test_models_of_other_sides_are_ranked_apart():
         for name, values, sides in (("a", [1.0, 2.0], (1,)), ("b", [30.0, 40.0], (2,)))
     ]
     assert [numbers(made.tensor).tolist() for made in merge(jobs)] == [[0, 2], [0, 40]]
-
-
-def test_interference():
-    base, ours, theirs = (tensor(values) for values in ([0] * 4, [1, 1, -1, 0], [1, -1, -1, 5]))
-    found = interference(ours, theirs, base)
-    assert found.cosine == pytest.approx(1 / np.sqrt(84))
-    assert found.conflict_fraction == pytest.approx(1 / 3)
-
-    class Damaged(Stored):
-        def read(self, start, stop, out=None):
-            raise ThetaError("the object is damaged")
-
-    with pytest.raises(ThetaError, match="damaged"):
-        interference(ours, Damaged(theirs), base)
 
 
 def test_dtypes_may_differ():
