@@ -130,6 +130,11 @@ class Plumbing:
         """The parents of a commit, as this repository sees history."""
         return self.git("rev-list", "--parents", "-n1", "--end-of-options", commit).decode().split()[1:]
 
+    def merge_bases(self, *commits: str) -> list[str]:
+        """The best common ancestors of all these commits, of which a criss-cross history has several."""
+        how = ("--octopus",) if len(commits) > 2 else ()
+        return self.run("merge-base", "--all", *how, "--end-of-options", *commits).stdout.decode().split()
+
     @property
     def shallow(self) -> bool:
         """Whether history ends here before it does elsewhere: `git clone --depth`."""

@@ -101,5 +101,5 @@ def _base(repository: Repository, path: str, entry: IndexEntry | None, remembere
     oid = entry.oid if entry is not None else ""
     merges = [past.commit for past in past_versions.of(repository, path) if oid and past.after == oid]
     names = [f"{merges[-1]}^1", f"{merges[-1]}^2"] if merges else ["HEAD", "MERGE_HEAD"]
-    base = repository.run("merge-base", *names).stdout.decode().strip()
-    return repository.oid(f"{base}:{path}") if base else ""
+    bases = repository.merge_bases(*names)
+    return repository.oid(f"{bases[0]}:{path}") if bases else ""

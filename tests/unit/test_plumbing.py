@@ -21,6 +21,7 @@ ASKED_ONCE = {
     "--is-shallow-repository": {"git.plumbing"},
     "--show-prefix": {"git.plumbing"},
     "--parents": {"git.plumbing", "versions.history"},  # of one commit, and of a file's whole history
+    "--octopus": {"git.plumbing"},
     "hash-object": {"git.plumbing", "git.callers", "drivers.merge_driver"},  # it stores a file, too
     "ls-tree": {"git.plumbing", "git.repository"},  # whether a word is a path
     "--index-info": {"git.plumbing"},
@@ -146,6 +147,9 @@ def test_what_is_under_way(folder: Path, history: list[str], repository: Reposit
     git(folder, "checkout", "-q", "-b", "side", "HEAD~1")
     (folder / "other").write_text("other")
     side = commit(folder)
+    assert repository.merge_bases("main", "side") == repository.merge_bases("side", "main", "side")
+    assert repository.merge_bases("main", "side") == [history[0]]
+    assert repository.merge_bases("main", "--all") == []
     git(folder, "merge", "-q", "--no-commit", "main")
     assert operation.merging(repository) == [history[1]]
     assert operation.other_head(repository) == "MERGE_HEAD"
