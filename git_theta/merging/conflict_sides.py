@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +63,7 @@ def find(repository: Repository, paths: Sequence[str]) -> list[Open]:
     """
     found: dict[str, Open] = {}
     for given in repository.pathspecs(paths):
-        listed = repository.git("ls-files", "-z", "--full-name", "--", given).split(b"\0")[:-1]
-        names = sorted({os.fsdecode(name) for name in listed}) or _untracked(repository, given)
+        names = repository.paths(within=[given]) or repository.paths("-o", within=[given])
         some = [one for name in names if (one := _open(repository, name)) is not None]
         if not some:
             raise ThetaError(
@@ -158,12 +156,6 @@ def _check_regular(path: str, stages: Stages) -> None:
             f"{printable(path)} is a symbolic link on one side, and no checkpoint",
             f"{side} (or --theirs), then: git add {operand(path)}",
         )
-
-
-def _untracked(repository: Repository, given: str) -> list[str]:
-    """A file that is in the index under no name, from the top."""
-    listed = repository.git("ls-files", "-z", "-o", "--full-name", "--", given).split(b"\0")[:-1]
-    return [os.fsdecode(name) for name in listed]
 
 
 def _lacks(repository: Repository, manifest: Manifest) -> bool:
