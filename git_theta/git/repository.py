@@ -60,6 +60,14 @@ class Repository(Plumbing):
         return Repository(Path())
 
     @staticmethod
+    def here_if_any() -> Repository | None:
+        """The repository of the current folder; None where there is none, or none that git opens."""
+        try:
+            return Repository.here()
+        except ThetaError:
+            return None
+
+    @staticmethod
     def elsewhere(folder: Path) -> Repository:
         """Another repository than the one that git called us for."""
         return Repository(folder, _foreign_environment())
