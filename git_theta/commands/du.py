@@ -99,7 +99,7 @@ class _Counter:
             if changed.after in ("", EMPTY):
                 continue
             blob = self._repository.blob(changed.after)
-            manifest = parsed(blob) if blob is not None else None
+            manifest = parsed(blob)
             if manifest is None and blob is not None and is_manifest(blob):
                 self.usage.problems[changed.path] = problem(blob)
             if manifest is not None and manifest.root not in self._roots:

@@ -50,7 +50,7 @@ def run(name: str, tensor: str | None) -> None:
 
 def _meant(repository: Repository, newest: Version, tensor: str) -> str:
     """The pattern of tensors, or the name that it is in the newest version."""
-    manifest = parsed(repository.blob(f"{newest.commit}:{newest.path}") or b"")
+    manifest = parsed(repository.blob(f"{newest.commit}:{newest.path}"))
     return str(read(tensor).among(entries(manifest) if manifest is not None else ()))
 
 

@@ -33,7 +33,7 @@ def _tensors(repository: Repository, path: str) -> list[str]:
     """A table of the tensors that HEAD has changed, and the names of those that it has removed."""
     from git_theta.versions import listing  # reads objects, which needs NumPy
 
-    after, before = (parsed(repository.blob(f"{name}:{path}") or b"") for name in ("HEAD", "HEAD^"))
+    after, before = (parsed(repository.blob(f"{name}:{path}")) for name in ("HEAD", "HEAD^"))
     if after is None:
         return []
     listed = [one for one in listing.tensors(repository, after, before) if one.status != "unchanged"]

@@ -9,6 +9,7 @@ from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import find_manifests, reachable
 from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
+from git_theta.versions.recorded import root_of
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,7 @@ def blobs(repository: Repository, path: str, *options: str) -> list[str]:
 def last_commit(repository: Repository, path: str) -> str:
     """The newest commit that made the file a whole manifest; "" if there is none."""
     for past in of(repository, path):
-        blob = repository.blob(past.after) if past.after else None
-        if blob is not None and parsed(blob) is not None:
+        if past.after and parsed(repository.blob(past.after)):
             return past.commit
     return ""
 
@@ -58,9 +58,7 @@ def last_commit(repository: Repository, path: str) -> str:
 def with_root(repository: Repository, path: str, root: str) -> str:
     """The blob of a manifest with this root, the file's own or else another's; "" if there is none."""
     for oid in blobs(repository, path):
-        blob = repository.blob(oid)
-        manifest = parsed(blob) if blob is not None else None
-        if manifest is not None and manifest.root == root:
+        if root_of(repository, oid) == root:
             return oid
     for found, text in find_manifests(repository, reachable(repository, [], "--all")):
         manifest = parsed(text)
