@@ -88,9 +88,8 @@ def _write_log(text: str) -> Path | None:
     from git_theta import files
     from git_theta.git.repository import Repository
 
-    places = []
-    with suppress(ThetaError):
-        places.append(Repository.here().theta / "log")
+    repository = Repository.here_if_any()
+    places = [repository.theta / "log"] if repository is not None else []
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     places.append(Path(cache).expanduser() / "git-theta" / "log")
     for place in places:

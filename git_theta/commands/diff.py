@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,12 +74,7 @@ class _Run:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._different = self._trouble = False
-        self._repository: Repository | None = None
-        if options.no_index:
-            with suppress(ThetaError):
-                self._repository = Repository.here()
-        else:
-            self._repository = Repository.here()
+        self._repository = Repository.here_if_any() if options.no_index else Repository.here()
         self._sides = self._parsed()
 
     def run(self) -> int:

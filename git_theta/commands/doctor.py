@@ -67,9 +67,8 @@ def examine(commands: Sequence[str]) -> Iterator[Finding]:
         yield Finding("wrong", error.message, error.remedy)
         return
     yield from _programs()
-    try:
-        repository = Repository.here()
-    except ThetaError:
+    repository = Repository.here_if_any()
+    if repository is None:
         yield from _plugins(())
         yield from _settings(None, commands)
         yield Finding("note", "this is not a repository; in one, doctor looks at it too")

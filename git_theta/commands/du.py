@@ -9,7 +9,7 @@ from git_theta.errors import DamagedObject, MissingObject
 from git_theta.filters.stand_ins import parsed
 from git_theta.git.repository import EMPTY, Repository
 from git_theta.manifest import Manifest, StorageLine, is_manifest
-from git_theta.versions.changes import parse_raw
+from git_theta.versions.changes import regular_files
 from git_theta.versions.recorded import problem
 
 
@@ -94,23 +94,12 @@ class _Counter:
     def add(self, commit: str, subject: str) -> None:
         """Count what this commit needs and none before it did."""
         share = Share(commit, subject)
-        listed = self._repository.git(
-            "diff-tree",
-            "--root",
-            "-r",
-            "-z",
-            "-m",
-            "--first-parent",
-            "--no-commit-id",
-            "--no-renames",
-            "--no-abbrev",
-            commit,
-        )
-        for changed in parse_raw(listed):
+        options = ("--root", "-r", "-m", "--first-parent", "--no-commit-id")
+        for changed in regular_files(self._repository.raw_changes("diff-tree", *options, commit)):
             if changed.after in ("", EMPTY):
                 continue
             blob = self._repository.blob(changed.after)
-            manifest = parsed(blob) if blob is not None else None
+            manifest = parsed(blob)
             if manifest is None and blob is not None and is_manifest(blob):
                 self.usage.problems[changed.path] = problem(blob)
             if manifest is not None and manifest.root not in self._roots:

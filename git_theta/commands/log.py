@@ -50,7 +50,7 @@ def run(name: str, tensor: str | None) -> None:
 
 def _meant(repository: Repository, newest: Version, tensor: str) -> str:
     """The pattern to select tensors by: a name in quotes if the newest version has a tensor of that name."""
-    manifest = parsed(repository.blob(f"{newest.commit}:{newest.path}") or b"")
+    manifest = parsed(repository.blob(f"{newest.commit}:{newest.path}"))
     return str(read(tensor).among(entries(manifest) if manifest is not None else ()))
 
 

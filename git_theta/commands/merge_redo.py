@@ -112,7 +112,7 @@ def _of_versions(repository: Repository, revision: str, path: str, one: Recorded
 
 def _compare(repository: Repository, commit: str, path: str, again: Applied | None, say: Say) -> bool:
     """Whether a commit has this result of a merge, and say so."""
-    recorded = parsed(repository.blob(f"{commit}:{path}") or b"")
+    recorded = parsed(repository.blob(f"{commit}:{path}"))
     if again is None or recorded is None:
         why = "the merge has nothing to combine there" if again is None else "the commit has no checkpoint"
         say(f"{printable(path)}: another result: {why}")

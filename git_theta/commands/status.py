@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 
 from git_theta.diffs.similarity import SimilarValues
 from git_theta.drivers.commit_check import staged
@@ -22,7 +20,7 @@ from git_theta.setup import hook_files
 from git_theta.setup.configuration import SETTINGS
 from git_theta.terminal.showing import printable
 from git_theta.versions import misplaced
-from git_theta.versions.changes import Cost, cost, costs, parse_raw, stored_tensors
+from git_theta.versions.changes import Cost, cost, costs, regular_files, stored_tensors
 from git_theta.versions.recorded import ATTRIBUTED
 
 
@@ -132,7 +130,7 @@ def status(repository: Repository) -> Status:
         staged=costs(repository, staged(repository), [] if repository.unborn else ["HEAD"]),
         unstaged=_unstaged(repository, texts),
         unmerged=unmerged.everything(repository),
-        untracked=_untracked(repository),
+        untracked=repository.paths("-o", "--exclude-standard", within=[ATTRIBUTED]),
         missing=lacking,
         manifests=left,
         stand_ins={
@@ -143,10 +141,8 @@ def status(repository: Repository) -> Status:
 
 
 def _unstaged(repository: Repository, texts: dict[str, bytes]) -> list[Unstaged]:
-    listing = partial(repository.git, "-C", str(repository.work_tree.absolute()))
-    raw = listing("diff-files", "--raw", "-z", "--no-renames", "--no-abbrev", "--", ATTRIBUTED)
     found = []
-    for entry in parse_raw(raw):
+    for entry in regular_files(repository.raw_changes("diff-files", "--", ATTRIBUTED)):
         if entry.path not in texts:
             continue
         compared = _compare(repository, entry.path, texts[entry.path])
@@ -185,9 +181,3 @@ def _compare(repository: Repository, path: str, text: bytes) -> Unstaged | None:
 def _not_compared(path: str, message: str) -> Unstaged:
     """A file that cannot be compared, and why; what is shown begins with its path anyway."""
     return Unstaged(path, None, message.removeprefix(f"{printable(path)}: "))
-
-
-def _untracked(repository: Repository) -> list[str]:
-    top = str(repository.work_tree.absolute())
-    listed = repository.git("-C", top, "ls-files", "-o", "--exclude-standard", "-z", "--", ATTRIBUTED)
-    return [os.fsdecode(name) for name in listed.split(b"\0")[:-1]]

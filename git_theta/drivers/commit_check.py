@@ -23,7 +23,7 @@ from git_theta.remotes.fetching import fetch_missing, missing, on_remotes
 from git_theta.terminal.showing import fill, pathspec, printable
 from git_theta.terminal.units import and_more, counted, human_size
 from git_theta.versions import misplaced
-from git_theta.versions.changes import ChangedPath, parse_raw
+from git_theta.versions.changes import ChangedPath, regular_files
 from git_theta.versions.misplaced import ADD_AGAIN
 from git_theta.versions.recorded import beside_index
 
@@ -52,10 +52,8 @@ def _together(problems: Sequence[ThetaError]) -> str:
 
 def staged(repository: Repository) -> list[ChangedPath]:
     """The regular files in the index that are not as in HEAD."""
-    listed = repository.git(
-        "diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", _base(repository)
-    )
-    return [entry for entry in parse_raw(listed) if entry.after]
+    listed = repository.raw_changes("diff-index", "--cached", _base(repository))
+    return [entry for entry in regular_files(listed) if entry.after]
 
 
 def _base(repository: Repository) -> str:

@@ -7,7 +7,7 @@ from git_theta.filters.stand_ins import parsed
 from git_theta.git import operation
 from git_theta.git.repository import Repository
 from git_theta.terminal.showing import printable
-from git_theta.versions.changes import costs, parse_raw, similar
+from git_theta.versions.changes import costs, regular_files, similar
 
 
 def after_commit(repository: Repository) -> list[str]:
@@ -19,10 +19,8 @@ def after_commit(repository: Repository) -> list[str]:
         return []
     parents = repository.parents_of("HEAD")
     trees = [parents[0], "HEAD"] if parents else ["--root", "HEAD"]
-    listed = repository.git(
-        "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-commit-id", *trees
-    )
-    changed = [entry for entry in parse_raw(listed) if entry.after]
+    listed = repository.raw_changes("diff-tree", "-r", "--no-commit-id", *trees)
+    changed = [entry for entry in regular_files(listed) if entry.after]
     lines = []
     for cost in costs(repository, changed, parents):
         lines.append(f"{printable(cost.path)}: {cost.text()}")
@@ -35,7 +33,7 @@ def _tensors(repository: Repository, path: str) -> list[str]:
     """A table of the tensors that HEAD has changed, and the names of those that it has removed."""
     from git_theta.versions import listing  # reads objects, which needs NumPy
 
-    after, before = (parsed(repository.blob(f"{name}:{path}") or b"") for name in ("HEAD", "HEAD^"))
+    after, before = (parsed(repository.blob(f"{name}:{path}")) for name in ("HEAD", "HEAD^"))
     if after is None:
         return []
     listed = [one for one in listing.tensors(repository, after, before) if one.status != "unchanged"]

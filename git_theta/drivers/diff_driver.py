@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,9 +75,7 @@ def run(arguments: Sequence[str]) -> None:
     call = parse(arguments)
     if not screen.is_read():
         return
-    repository: Repository | None = None
-    with suppress(ThetaError):
-        repository = Repository.here()
+    repository = Repository.here_if_any()
     caller = callers.caller()
     if names_file(caller.command):
         name, *options = caller.command

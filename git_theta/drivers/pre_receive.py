@@ -84,7 +84,7 @@ def _lost(repository: Repository, lost: Mapping[str, Blob], refs: Sequence[Updat
         by_blob.setdefault(blob, []).append(oid)
     reasons = {}
     for blob, oids in by_blob.items():
-        manifest = parsed(repository.blob(blob.oid) or b"")
+        manifest = parsed(repository.blob(blob.oid))
         tensors = f"tensors {needing(manifest, oids)}: " if manifest else ""
         reasons[blob] = f"{tensors}{counted(len(oids), 'object')}, the first is {oids[0]}"
     needed = counted(

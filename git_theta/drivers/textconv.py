@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from git_theta import manifest as manifests
 from git_theta.diffs import textconv
 from git_theta.drivers.patches import cleaned
 from git_theta.drivers.purpose import wants_manifests_in_patch
-from git_theta.errors import DamagedManifest, NewerManifest, ThetaError
+from git_theta.errors import DamagedManifest, NewerManifest
 from git_theta.filters import stand_ins
 from git_theta.git import callers
 from git_theta.git.callers import Caller
@@ -34,9 +33,7 @@ def run(file: Path) -> None:
     Raises:
         ThetaError: the file cannot be read.
     """
-    repository: Repository | None = None
-    with suppress(ThetaError):
-        repository = Repository.here()
+    repository = Repository.here_if_any()
     caller = callers.caller()
     if repository is not None and wants_manifests_in_patch(caller):
         sys.stdout.buffer.write(_as_in_git(repository, file, caller))

@@ -14,7 +14,7 @@ from git_theta.git.repository import Repository
 from git_theta.manifest import MAGIC
 from git_theta.terminal.showing import operand
 from git_theta.terminal.units import listed
-from git_theta.versions.changes import parse_raw
+from git_theta.versions.changes import regular_files
 
 _SHOWN = 10
 
@@ -30,9 +30,8 @@ def check(repository: Repository, before: str, after: str) -> None:
     """
     if not before.strip("0"):
         before = repository.empty_tree()
-    options = ("-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--diff-filter=d")
-    listed = repository.run("diff-tree", *options, before, after).stdout
-    paths = [entry.path for entry in parse_raw(listed) if _is_manifest(repository, entry.path)]
+    changes = repository.raw_changes("diff-tree", "-r", "--diff-filter=d", before, after, check=False)
+    paths = [entry.path for entry in regular_files(changes) if _is_manifest(repository, entry.path)]
     if unknown := [path for path in paths if path not in filtered(repository, paths)]:
         raise _refusal(unknown)
 

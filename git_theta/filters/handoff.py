@@ -71,13 +71,13 @@ class Preparation:
         if self._file is None or not self._starts:
             return
         text = sealed(self._starts).encode()
-        path = _folder(self._store) / manifest.root
-        if path.parent.is_symlink():  # others may have put it there; ours is a folder
+        folder = _folder(self._store)
+        if folder is None:
             return
         with suppress(ThetaError, OSError):
             self._file.write(text + _LENGTH.pack(len(text)))
-            make_folder(path.parent)
-            move(Path(str(self._file.name)), path)
+            make_folder(folder)
+            move(Path(str(self._file.name)), folder / manifest.root)
 
     def close(self) -> None:
         """Remove what was not finished."""
@@ -103,23 +103,22 @@ class Prepared:
 @contextmanager
 def taken(store: LocalStore, manifest: Manifest) -> Iterator[Prepared]:
     """What was left for the checkout of this manifest, for a `with` block; nobody gets it again."""
-    path = _folder(store) / manifest.root
+    folder = _folder(store)
     with ExitStack() as stack:
         file: IO[bytes] | None = None
         starts: Mapping[str, int] = {}
         with suppress(OSError, ValueError):
-            if path.parent.is_symlink():
-                raise OSError
-            file = stack.enter_context(open(open_regular(path), "rb"))
-            remove(path)
-            starts = _read_starts(file)
+            if folder is not None:
+                file = stack.enter_context(open(open_regular(folder / manifest.root), "rb"))
+                remove(folder / manifest.root)
+                starts = _read_starts(file)
         yield Prepared(file, starts)
 
 
 def clean_up(store: LocalStore) -> None:
     """Remove what no checkout has come for."""
     folder = _folder(store)
-    if folder.is_symlink():  # others may have put it there, and what it leads to is theirs
+    if folder is None:
         return
     with suppress(OSError):
         for path in folder.iterdir():
@@ -141,8 +140,10 @@ def _read_starts(file: IO[bytes]) -> Mapping[str, int]:
     return opened(file.read(length)) or {}
 
 
-def _folder(store: LocalStore) -> Path:
-    return store.root / "prepared"
+def _folder(store: LocalStore) -> Path | None:
+    """Where the files lie; None for a link: others have put it there, and what it leads to is theirs."""
+    folder = store.root / "prepared"
+    return None if folder.is_symlink() else folder
 
 
 def _memory() -> int:

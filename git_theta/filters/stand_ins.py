@@ -121,9 +121,9 @@ def plain(text: bytes) -> bytes:
     return text.replace(b"\r\n", b"\n") if text[end - 1 : end] == b"\r" else text
 
 
-def parsed(blob: bytes) -> Manifest | None:
+def parsed(blob: bytes | None) -> Manifest | None:
     """The manifest that a blob holds, whatever its line ends; None for anything else and damaged ones."""
-    if not is_manifest(blob):
+    if blob is None or not is_manifest(blob):
         return None
     try:
         return parse(plain(blob))

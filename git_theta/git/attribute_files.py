@@ -10,6 +10,7 @@ from pathlib import Path
 from git_theta.git import attributes
 from git_theta.git.attribute_macros import BUILT_IN, Macros
 from git_theta.git.attributes import FILE, Line
+from git_theta.git.plumbing import PRESENT
 from git_theta.git.repository import Repository
 
 INFO, GLOBAL = "info", "global"
@@ -42,11 +43,8 @@ def attribute_files(repository: Repository) -> list[AttributesFile]:
         ThetaError: one cannot be read.
     """
     top = repository.work_tree
-    listed = repository.git(
-        *("-C", str(top.absolute()), "ls-files", "-z", "-c", "-o", "--exclude-standard"),
-        *("--", FILE, f"**/{FILE}"),
-    )
-    names = sorted({os.fsdecode(name) for name in listed.split(b"\0")[:-1]}, key=lambda name: name.count("/"))
+    listed = repository.paths(*PRESENT, within=[f":(top){FILE}", f":(top)**/{FILE}"])
+    names = sorted(listed, key=lambda name: name.count("/"))
     found = [AttributesFile(name, Path(name).parent, attributes.read(top / name)) for name in names]
     info = repository.common_dir / "info" / "attributes"
     found.append(AttributesFile(".git/info/attributes", INFO, attributes.read(info, follow=True)))

@@ -83,7 +83,7 @@ def _options(words: Sequence[str], letters: str, names: Sequence[str]) -> Iterat
 
 def _configured(repository: Repository) -> list[str]:
     """The options that the current branch gives to every `git merge`."""
-    branch = repository.run("symbolic-ref", "-q", "--short", "HEAD").stdout.decode(errors="replace").strip()
+    branch = repository.branch
     return _split((branch and repository.config.get(f"branch.{branch}.mergeoptions")) or "")
 
 

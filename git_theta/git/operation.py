@@ -53,12 +53,12 @@ def from_command(repository: Repository, command: Sequence[str]) -> Operation:
         sides = "the new base", _rebased_branch(repository)
         return Operation(*sides, "git rebase --continue", favoured, applies=not _rebases_merge(repository))
     if name in _OTHERS:
-        return Operation(_branch(repository), *_OTHERS[name], favoured, applies=True)
+        return Operation(repository.branch or "HEAD", *_OTHERS[name], favoured, applies=True)
     heads = list(merged_heads().values())
     theirs = heads[0] if len(heads) == 1 else "theirs"
     if len(theirs) >= 40 and not theirs.strip("0123456789abcdef"):
         theirs = theirs[:_SHORT]
-    ours = _branch(repository) if heads else "ours"
+    ours = (repository.branch or "HEAD") if heads else "ours"
     return Operation(ours, theirs, how_to_finish(repository), favoured, applies=name in _ALSO_APPLY)
 
 
@@ -156,11 +156,6 @@ def _rebased_branch(repository: Repository) -> str:
                 (repository.git_dir / folder / "head-name").read_text(errors="surrogateescape").rstrip("\n")
             )
     return "the rebased commit"
-
-
-def _branch(repository: Repository) -> str:
-    name = repository.run("symbolic-ref", "-q", "HEAD").stdout.decode(errors="replace").strip()
-    return _short(name) if name else "HEAD"
 
 
 def _short(name: str) -> str:

@@ -18,6 +18,7 @@ from git_theta.git import attributes
 from git_theta.git.attribute_files import GLOBAL, INFO, AttributesFile, attribute_files, macros
 from git_theta.git.attribute_macros import Macros, mentioned, name_of
 from git_theta.git.attributes import ATTRIBUTES, FILE, Line
+from git_theta.git.plumbing import PRESENT
 from git_theta.git.repository import Repository
 from git_theta.terminal.showing import operand, printable
 from git_theta.terminal.units import listed
@@ -97,9 +98,7 @@ def overrides(repository: Repository, paths: Sequence[str]) -> list[Override]:
 
 def files(repository: Repository) -> list[str]:
     """The files of the work tree and the index, but for those that Git ignores."""
-    top = str(repository.work_tree.absolute())
-    listed = repository.git("-C", top, "ls-files", "-z", "-c", "-o", "--exclude-standard")
-    return sorted({os.fsdecode(name) for name in listed.split(b"\0")[:-1]})
+    return repository.paths(*PRESENT)
 
 
 def _wrong(repository: Repository, paths: Sequence[str]) -> dict[str, str]:

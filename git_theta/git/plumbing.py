@@ -17,6 +17,8 @@ from git_theta.git import version
 
 Which = Literal["--stage", "--unmerged", "--resolve-undo"]
 """All entries of the index, those of paths with a conflict, or those that paths had while they had one."""
+PRESENT = ("--cached", "--others", "--exclude-standard")
+"""For ls-files: what the work tree and the index have, but for what is ignored."""
 WHOLE = ":(top)"
 """The pathspec of everything, from whatever folder."""
 
@@ -37,6 +39,18 @@ class TreeEntry(NamedTuple):
     oid: str
     path: str
     size: int | None = None
+
+
+class RawChange(NamedTuple):
+    """A path that differs: modes, oids and names on both sides, and how git calls the change."""
+
+    old_mode: str
+    mode: str
+    before: str
+    after: str
+    status: str
+    old_path: str
+    path: str
 
 
 def literally(path: str) -> str:
@@ -122,6 +136,12 @@ class Plumbing:
         return self.oid("HEAD")
 
     @property
+    def branch(self) -> str:
+        """The branch that is checked out; "" if none is."""
+        name = self.run("symbolic-ref", "-q", "HEAD").stdout
+        return os.fsdecode(name).rstrip("\n").removeprefix("refs/heads/")
+
+    @property
     def unborn(self) -> bool:
         """Whether HEAD is a branch that has no commit yet."""
         return not self.head
@@ -129,6 +149,11 @@ class Plumbing:
     def parents_of(self, commit: str) -> list[str]:
         """The parents of a commit, as this repository sees history."""
         return self.git("rev-list", "--parents", "-n1", "--end-of-options", commit).decode().split()[1:]
+
+    def merge_bases(self, *commits: str) -> list[str]:
+        """The best common ancestors of all these commits, of which a criss-cross history has several."""
+        how = ("--octopus",) if len(commits) > 2 else ()
+        return self.run("merge-base", "--all", *how, "--end-of-options", *commits).stdout.decode().split()
 
     @property
     def shallow(self) -> bool:
@@ -156,6 +181,31 @@ class Plumbing:
             mode, oid, stage = head.split()
             entries.append(IndexEntry(mode, oid, int(stage), path))
         return entries
+
+    def paths(self, *options: str, within: Sequence[str] = (WHOLE,)) -> list[str]:
+        """The paths that `git ls-files` lists, in order, each once.
+
+        Args:
+            options: which; those of the index unless they say otherwise.
+            within: pathspecs.
+        """
+        listed = self.git("ls-files", "-z", "--full-name", *options, "--", *within)
+        return sorted({os.fsdecode(path) for path in listed.split(b"\0")[:-1]})
+
+    def raw_changes(self, diff: str, *arguments: str, check: bool = True) -> Iterator[RawChange]:
+        """What one of git's own commands for differences finds.
+
+        Args:
+            diff: diff-tree, diff-index or diff-files.
+            arguments: its own; no renames are looked for unless they ask for them.
+        """
+        options = ("--raw", "-z", "--no-abbrev", "--no-renames")
+        fields = iter(self.git(diff, *options, *arguments, check=check).split(b"\0")[:-1])
+        for about in fields:
+            old_mode, mode, before, after, status = about.decode().lstrip(":").split()
+            old_path = os.fsdecode(next(fields))
+            path = os.fsdecode(next(fields)) if status[0] in "RC" else old_path
+            yield RawChange(old_mode, mode, before, after, status, old_path, path)
 
     def update_index(self, rows: Iterable[tuple[str, str, str]]) -> None:
         """Put entries into the index, as (mode, oid, path from the top); mode 0 takes one out of it."""

@@ -60,6 +60,14 @@ class Repository(Plumbing):
         return Repository(Path())
 
     @staticmethod
+    def here_if_any() -> Repository | None:
+        """The repository of the current folder; None where there is none, or none that git opens."""
+        try:
+            return Repository.here()
+        except ThetaError:
+            return None
+
+    @staticmethod
     def elsewhere(folder: Path) -> Repository:
         """A repository in another folder, without what git has set in our environment about its own."""
         return Repository(folder, _foreign_environment())

@@ -25,11 +25,10 @@ def common_ancestor(repository: Repository, heads: Sequence[Head]) -> str:
     Raises:
         ThetaError: there is none.
     """
-    how = ["--octopus"] if len(heads) > 2 else []
-    found = repository.run("merge-base", "--all", *how, *(head.commit for head in heads)).stdout.decode()
+    found = repository.merge_bases(*(head.commit for head in heads))
     if not found:
         raise no_common_ancestor(repository, heads)
-    merged, *others = found.split()
+    merged, *others = found
     for other in others:
         driver = f"merge.theta.driver={DRIVER.replace('%L', _MARKERS)}"
         done = repository.run("-c", driver, *FOR_ANCESTORS, "merge-tree", "--write-tree", merged, other)

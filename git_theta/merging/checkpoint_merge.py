@@ -32,7 +32,7 @@ from git_theta.remotes.fetching import fetch_missing, missing
 from git_theta.tensors import Tensor
 from git_theta.terminal.progress import Progress
 from git_theta.versions import checkpoint, mending
-from git_theta.versions.changes import parse_raw
+from git_theta.versions.changes import regular_files
 from git_theta.versions.checkpoint import Checkpoint
 from git_theta.versions.recovery import missing as missing_error
 from git_theta.versions.recovery import named
@@ -235,8 +235,8 @@ class CheckpointMerge:
 
 def fetch_changed(repository: Repository, before: str, after: str) -> None:
     """Bring here what going from one commit or tree to another one writes. Raises MissingObject."""
-    listed = repository.git("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", before, after)
-    changed = sizes(repository, [(entry.after, entry.path) for entry in parse_raw(listed) if entry.after])
+    listed = regular_files(repository.raw_changes("diff-tree", "-r", before, after))
+    changed = sizes(repository, [(entry.after, entry.path) for entry in listed if entry.after])
     found = [(blob.path, parsed(text)) for blob, text in find_manifests(repository, changed)]
     sources = [(path, manifest) for path, manifest in found if manifest is not None]
     _fetch(repository, {oid: size for _, one in sources for oid, size in one.oids().items()}, sources)

@@ -61,8 +61,7 @@ def chosen(repository: Repository, revision: str, unrelated: bool, heads: Sequen
         if not commit:
             raise ThetaError(f"{revision} is no commit to take as the base", "git branch --all")
         return Base(commit, f"--base {shlex.quote(revision)} ")
-    how = ["--octopus"] if len(heads) > 2 else []
-    if unrelated and not repository.run("merge-base", *how, *(head.commit for head in heads)).stdout:
+    if unrelated and not repository.merge_bases(*(head.commit for head in heads)):
         return Base(NONE, "--allow-unrelated-histories ")
     return Base()
 

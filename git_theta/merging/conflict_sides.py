@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ from git_theta import manifest as manifests
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
 from git_theta.filters.expansion import Expansion
-from git_theta.filters.smudge import Smudger, Write
+from git_theta.filters.smudge import Smudger
 from git_theta.git.blobs import lost
 from git_theta.git.repository import Repository
+from git_theta.manifest import Manifest
 from git_theta.merging import conflicts, marked
 from git_theta.merging.conflicts import Conflict, Stages
 from git_theta.remotes.advice import advice
@@ -63,8 +63,7 @@ def find(repository: Repository, paths: Sequence[str]) -> list[Open]:
     """
     found: dict[str, Open] = {}
     for given in repository.pathspecs(paths):
-        listed = repository.git("ls-files", "-z", "--full-name", "--", given).split(b"\0")[:-1]
-        names = sorted({os.fsdecode(name) for name in listed}) or _untracked(repository, given)
+        names = repository.paths(within=[given]) or repository.paths("-o", within=[given])
         some = [one for name in names if (one := _open(repository, name)) is not None]
         if not some:
             raise ThetaError(
@@ -104,12 +103,10 @@ def write_file(repository: Repository, path: str, text: bytes, target: Path) -> 
         MissingObject: its data are not to be had.
         ThetaError: the file cannot be written.
     """
-    aside = repository.store.temporary
-    with files.replacing(target, top=repository.work_tree, aside=aside) as file:
-        if manifests.is_manifest(text) and stand_ins.recognise(text) is None:
-            _smudge(repository, path, text, file.write)
-        else:
-            file.write(text)
+    if manifests.is_manifest(text) and stand_ins.recognise(text) is None:
+        _expand(repository, path, text, target)
+    else:
+        files.replace(target, text, top=repository.work_tree, aside=repository.store.temporary)
 
 
 def check_out(repository: Repository, path: str, mode: str, text: bytes) -> None:
@@ -122,15 +119,11 @@ def check_out(repository: Repository, path: str, mode: str, text: bytes) -> None
         ThetaError: the file cannot be written.
     """
     settings, top = repository.config.settings(), repository.work_tree
-    stays = settings.skip_smudge
-    if settings.skip_missing and not stays:
-        stays = bool(fetch_missing(repository, manifests.parse(text).oids()))
     allowed = _EXECUTABLE if mode.endswith("755") else _PLAIN
-    with files.replacing(top / path, allowed, top=top, aside=repository.store.temporary) as file:
-        if stays:
-            file.write(text)
-        else:
-            _smudge(repository, path, text, file.write)
+    if settings.skip_smudge or (settings.skip_missing and _lacks(repository, manifests.parse(text))):
+        files.replace(top / path, text, allowed, top=top, aside=repository.store.temporary)
+    else:
+        _expand(repository, path, text, top / path, allowed)
 
 
 def _open(repository: Repository, path: str) -> Open | None:
@@ -165,18 +158,23 @@ def _check_regular(path: str, stages: Stages) -> None:
         )
 
 
-def _untracked(repository: Repository, given: str) -> list[str]:
-    """A file that is in the index under no name, from the top."""
-    listed = repository.git("ls-files", "-z", "-o", "--full-name", "--", given).split(b"\0")[:-1]
-    return [os.fsdecode(name) for name in listed]
+def _lacks(repository: Repository, manifest: Manifest) -> bool:
+    return bool(fetch_missing(repository, manifest.oids()))
 
 
-def _smudge(repository: Repository, path: str, text: bytes, write: Write) -> None:
+def _expand(
+    repository: Repository, path: str, text: bytes, target: Path, permissions: int | None = None
+) -> None:
+    """Write the checkpoint of a manifest."""
     manifest = mending.whole(repository, path, text)[1]
     if reasons := fetch_missing(repository, manifest.oids()):
         lost = recovery.named(path, recovery.missing(manifest, sorted(reasons), reasons))
         lost.remedy = advice(repository).text()
         raise lost
-    Expansion(repository.config.settings().max_expansion, repository.work_tree).check(manifest)
-    with Progress(f"Writing {path}", manifest.size, sized=True) as progress:
-        Smudger(repository.objects).smudge(manifest, progress.counting(write))
+    top, aside = repository.work_tree, repository.store.temporary
+    Expansion(repository.config.settings().max_expansion, top).check(manifest)
+    with (
+        files.replacing(target, permissions, top=top, aside=aside) as file,
+        Progress(f"Writing {path}", manifest.size, sized=True) as progress,
+    ):
+        Smudger(repository.objects).smudge(manifest, progress.counting(file.write))

@@ -19,6 +19,7 @@ from git_theta.git.repository import Repository
 from git_theta.merging.records import Records
 from git_theta.terminal.showing import operand, pathspec, printable
 from git_theta.terminal.units import counted, joined, listed
+from git_theta.versions.recorded import root_of
 
 if TYPE_CHECKING:
     from git_theta.merges.decisions import Help, Plan
@@ -240,10 +241,3 @@ def _listed(repository: Repository, which: Which, path: str) -> list[IndexEntry]
 
 def _by_stage(entries: Sequence[IndexEntry]) -> Stages:
     return {entry.stage: (entry.mode, entry.oid) for entry in entries}
-
-
-def root_of(repository: Repository, name: str) -> str | None:
-    """The root of the manifest in a blob; None where that is none."""
-    blob = repository.blob(name)
-    manifest = parsed(blob) if blob is not None else None
-    return manifest.root if manifest is not None else None

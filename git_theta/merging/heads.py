@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from git_theta.errors import ThetaError
@@ -37,8 +36,7 @@ def our_head(repository: Repository) -> Head:
             "there are staged changes, which a merge would mix up with its own",
             "git commit, or git stash, then merge again",
         )
-    branch = os.fsdecode(repository.run("symbolic-ref", "-q", "--short", "HEAD").stdout).rstrip("\n")
-    return Head(branch or found[:_SHORT], found)
+    return Head(repository.branch or found[:_SHORT], found)
 
 
 def heads_to_merge(repository: Repository, ours: Head, revisions: Sequence[str], every: bool) -> list[Head]:

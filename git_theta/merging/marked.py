@@ -18,6 +18,7 @@ from git_theta.manifest import LARGEST, is_manifest
 from git_theta.merging.conflicts import Stages, resolved_stages
 from git_theta.terminal.showing import pathspec, printable
 from git_theta.versions import past_versions
+from git_theta.versions.recorded import root_of
 
 _MARKER = re.compile(rb"([<|=>])\1{6,}( |\n|\Z)")
 _PART = {b"<": "ours", b"|": "base", b"=": "theirs", b">": ""}
@@ -80,11 +81,11 @@ def _version(repository: Repository, path: str, part: bytes, remembered: str) ->
     if parsed(part) is not None or (not is_manifest(part) and stand_ins.recognise(part)):
         return repository.write(part)
     root = _root(part)
-    blob = repository.blob(remembered) if remembered else None
-    manifest = parsed(blob) if blob is not None else None
-    if manifest is not None and manifest.root == root:
+    if not root:
+        return ""
+    if remembered and root_of(repository, remembered) == root:
         return remembered
-    return past_versions.with_root(repository, path, root) if root else ""
+    return past_versions.with_root(repository, path, root)
 
 
 def _root(part: bytes) -> str:
@@ -101,5 +102,5 @@ def _base(repository: Repository, path: str, entry: IndexEntry | None, remembere
     oid = entry.oid if entry is not None else ""
     merges = [past.commit for past in past_versions.of(repository, path) if oid and past.after == oid]
     names = [f"{merges[-1]}^1", f"{merges[-1]}^2"] if merges else ["HEAD", "MERGE_HEAD"]
-    base = repository.run("merge-base", *names).stdout.decode().strip()
-    return repository.oid(f"{base}:{path}") if base else ""
+    bases = repository.merge_bases(*names)
+    return repository.oid(f"{bases[0]}:{path}") if bases else ""

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from git_theta.git.plumbing import RawChange
 from git_theta.git.repository import Repository
 from git_theta.merging.bases import common_ancestor
 from git_theta.merging.entries import Contested, Head, checkpoints, entries
 from git_theta.versions.places import SUBMODULE, SYMLINK
-
-
-@dataclass(frozen=True)
-class _Changed:
-    """A file that a side has changed, and perhaps renamed."""
-
-    old: str
-    new: str
-    before: str
-    after: str
 
 
 def find(repository: Repository, ours: Head, theirs: Head, tree: str) -> list[Contested]:
@@ -32,26 +21,23 @@ def find(repository: Repository, ours: Head, theirs: Head, tree: str) -> list[Co
     found = []
     for side, other in ((ours, theirs), (theirs, ours)):
         changed = list(_changed(repository, base, side))
-        mine = checkpoints(repository, [one.new for one in changed])
-        changed = [one for one in changed if one.new in mine]
-        kept = entries(repository, other.commit, {one.old for one in changed})
-        result = entries(repository, tree, {one.new for one in changed})
+        mine = checkpoints(repository, [one.path for one in changed])
+        changed = [one for one in changed if one.path in mine]
+        kept = entries(repository, other.commit, {one.old_path for one in changed})
+        result = entries(repository, tree, {one.path for one in changed})
         for one in changed:
-            unchanged = kept.get(one.old, ("", ""))[1] == one.before
-            mode, oid = result.get(one.new, ("", ""))
+            unchanged = kept.get(one.old_path, ("", ""))[1] == one.before
+            mode, oid = result.get(one.path, ("", ""))
             if unchanged and oid == one.after:
                 versions = {side.name: one.after, other.name: one.before}
                 named = (ours.name, versions[ours.name]), (theirs.name, versions[theirs.name])
-                found.append(Contested(one.new, mode, one.before, named))
+                found.append(Contested(one.path, mode, one.before, named))
     return found
 
 
-def _changed(repository: Repository, base: str, side: Head) -> Iterator[_Changed]:
-    listed = repository.git("diff-tree", "-r", "-z", "--raw", "-M", "--no-abbrev", base, side.commit)
-    fields = iter([os.fsdecode(field) for field in listed.split(b"\0")[:-1]])
-    for about in fields:
-        old_mode, mode, before, after, status = about.lstrip(":").split()
-        old = next(fields)
-        new = next(fields) if status[0] in "RC" else old
-        if status[0] in "MR" and before != after and not {old_mode, mode} & {SYMLINK, SUBMODULE}:
-            yield _Changed(old, new, before, after)
+def _changed(repository: Repository, base: str, side: Head) -> Iterator[RawChange]:
+    """The files that a side has changed, and perhaps renamed."""
+    for one in repository.raw_changes("diff-tree", "-r", "-M", base, side.commit):
+        is_file = not {one.old_mode, one.mode} & {SYMLINK, SUBMODULE}
+        if is_file and one.status[0] in "MR" and one.before != one.after:
+            yield one

@@ -17,6 +17,7 @@ from git_theta.merging import conflicts
 from git_theta.merging.conflicts import Conflict, Settings
 from git_theta.merging.records import Records
 from git_theta.terminal.showing import printable
+from git_theta.versions.recorded import root_of
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def complete(repository: Repository, message: Path) -> None:
 
 def _is_staged(repository: Repository, one: Merged) -> bool:
     entry = conflicts.staged(repository, one.path)
-    return entry is not None and conflicts.root_of(repository, entry.oid) == one.root
+    return entry is not None and root_of(repository, entry.oid) == one.root
 
 
 def _is_of_merge(repository: Repository, one: Merged) -> bool:

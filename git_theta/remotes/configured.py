@@ -40,7 +40,7 @@ class Unusable(ThetaError):
 def fetch_order(repository: Repository) -> list[str]:
     """The remotes to ask for an object, best first: the branch's, `origin`, every other, where pushes go."""
     names = repository.config.subsections("remote")
-    own = repository.config.get(f"branch.{current_branch(repository)}.remote")
+    own = repository.config.get(f"branch.{repository.branch}.remote")
     first = [name for name in (own, "origin") if name in names or _is_url(name)]
     pushed = [url for name in names for url in _pushed_elsewhere(repository, name)]
     return list(dict.fromkeys([*first, *names, *pushed]))
@@ -80,7 +80,7 @@ def _is_url(name: str) -> bool:
 
 def push_default(repository: Repository) -> str:
     """The remote that `git push` without arguments goes to."""
-    branch, config = current_branch(repository), repository.config
+    branch, config = repository.branch, repository.config
     for key in (f"branch.{branch}.pushRemote", "remote.pushDefault", f"branch.{branch}.remote"):
         if name := config.get(key):
             return name
@@ -104,11 +104,6 @@ def push_urls(repository: Repository, name: str) -> list[str]:
 def _is_push(row: str, name: str) -> bool:
     """Whether a line of `git remote -v` says where pushes to that remote go."""
     return row.startswith(f"{name}\t") and row.endswith(" (push)")
-
-
-def current_branch(repository: Repository) -> str:
-    """The name of the branch that is checked out; empty if there is none."""
-    return os.fsdecode(repository.run("symbolic-ref", "-q", "--short", "HEAD").stdout).rstrip("\n")
 
 
 def open_remote(repository: Repository, name: str, url: str = "") -> Remote:

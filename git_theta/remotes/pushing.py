@@ -179,7 +179,7 @@ def _places(repository: Repository, push: Push, found: Named, reasons: Mapping[s
 
 
 def _tensors(repository: Repository, blob: str, oids: Collection[str]) -> str:
-    manifest = parsed(repository.unaltered.blob(blob) or b"")
+    manifest = parsed(repository.unaltered.blob(blob))
     if manifest is None:
         return ""
     names = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import suppress
 
 from git_theta.errors import ThetaError
 from git_theta.git import version
@@ -96,11 +95,7 @@ def _left(repository: Repository, names: Collection[str]) -> list[str]:
 
 
 def _repository(scope: str) -> Repository | None:
-    if scope in ("local", "worktree"):
-        return Repository.here()
-    with suppress(ThetaError):
-        return Repository.here()
-    return None
+    return Repository.here() if scope in ("local", "worktree") else Repository.here_if_any()
 
 
 _WHERE = {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from git_theta.checkpoints.registry import OPAQUE
@@ -14,6 +13,7 @@ from git_theta.diffs.renames import Similar
 from git_theta.diffs.similarity import SimilarValues
 from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import in_tree, sizes, staged_manifests
+from git_theta.git.plumbing import RawChange
 from git_theta.git.repository import Repository
 from git_theta.manifest import Manifest
 from git_theta.terminal.units import counted, human_size, percent
@@ -156,14 +156,14 @@ def tracked(repository: Repository, revision: str) -> list[tuple[str, Manifest]]
     return found
 
 
-def parse_raw(listing: bytes) -> list[ChangedPath]:
-    """Read the output of a `git diff-* --raw -z --no-renames --no-abbrev`: regular files only."""
-    fields = listing.split(b"\0")[:-1]
-    found = []
-    for head, path in zip(fields[::2], fields[1::2], strict=True):
-        old_mode, new_mode, old, new, _ = head.decode().lstrip(":").split()
-        if old_mode in _REGULAR or new_mode in _REGULAR:
-            before = old if old_mode in _REGULAR else ""
-            after = new if new_mode in _REGULAR else ""
-            found.append(ChangedPath(os.fsdecode(path), before, after))
-    return found
+def regular_files(changes: Iterable[RawChange]) -> list[ChangedPath]:
+    """The changes of regular files, to which links and submodules are nothing."""
+    return [
+        ChangedPath(
+            one.path,
+            one.before if one.old_mode in _REGULAR else "",
+            one.after if one.mode in _REGULAR else "",
+        )
+        for one in changes
+        if one.old_mode in _REGULAR or one.mode in _REGULAR
+    ]

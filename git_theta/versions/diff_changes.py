@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import stat
 from collections.abc import Iterator, Sequence
@@ -84,28 +83,21 @@ def named_paths(repository: Repository, paths: Sequence[str]) -> set[str]:
 
 def _raw(repository: Repository, sides: Sides) -> Iterator[Change]:
     """What git says. It reads no file of the work tree: those that were only touched are listed too."""
-    options = ["--raw", "-z", "--no-abbrev", "-M"]
     if sides.old.kind == "index":
-        command = ["diff-files", *options]
+        command = ["diff-files", "-M"]
     elif sides.new.kind == "tree":
-        command = ["diff-tree", "-r", *options, sides.old.name, sides.new.name]
+        command = ["diff-tree", "-r", "-M", sides.old.name, sides.new.name]
     else:
         cached = ["--cached"] if sides.new.kind == "index" else []
-        command = ["diff-index", *cached, *options, sides.old.name]
-    fields = iter(repository.git(*command, "--", *sides.paths).split(b"\0"))
+        command = ["diff-index", "-M", *cached, sides.old.name]
     top = repository.work_tree if sides.new.kind == "work tree" else None
-    for head in fields:
-        if not head:
-            break
-        old_mode, new_mode, old_oid, new_oid, status = head.decode().lstrip(":").split()
-        old_path = os.fsdecode(next(fields))
-        path = os.fsdecode(next(fields)) if status[0] in "RC" else old_path
-        if status == "U":
-            yield Change(path, Place(path), Place(path), unmerged=True)
+    for one in repository.raw_changes(*command, "--", *sides.paths):
+        if one.status == "U":
+            yield Change(one.path, Place(one.path), Place(one.path), unmerged=True)
             continue
-        old = _raw_place(old_path, old_mode, old_oid, sides.old, top)
-        new = _raw_place(path, new_mode, new_oid, sides.new, top)
-        yield Change(path, old, new, _header(old, new, status))
+        old = _raw_place(one.old_path, one.old_mode, one.before, sides.old, top)
+        new = _raw_place(one.path, one.mode, one.after, sides.new, top)
+        yield Change(one.path, old, new, _header(old, new, one.status))
 
 
 def _raw_place(path: str, mode: str, oid: str, side: Side, top: Path | None) -> Place:

@@ -143,13 +143,12 @@ def _range(repository: Repository, word: str) -> list[Side]:
     if None in sides:
         return []
     if dots == "...":
-        base = repository.run("merge-base", *names)
-        if base.returncode:
+        bases = repository.merge_bases(*names)
+        if not bases:
             raise ThetaError(
                 f"{names[0]} and {names[1]} have no common ancestor", f"git theta diff {' '.join(names)}"
             )
-        oid = base.stdout.decode().strip()
-        sides[0] = Side(f"merge base {oid[:10]}", "tree", oid)
+        sides[0] = Side(f"merge base {bases[0][:10]}", "tree", bases[0])
     return [side for side in sides if side is not None]
 
 

@@ -124,8 +124,7 @@ def checkpoints(repository: Repository, revision: str = "") -> Iterator[Listed]:
 
 def version_before(repository: Repository, path: str, revision: str = "") -> Manifest | None:
     """The manifest of a path in HEAD, or in the first parent of a revision; None if there is none."""
-    blob = repository.blob(f"{revision}^:{path}" if revision else f"HEAD:{path}")
-    return parsed(blob) if blob is not None else None
+    return parsed(repository.blob(f"{revision}^:{path}" if revision else f"HEAD:{path}"))
 
 
 def tensors(

@@ -167,7 +167,5 @@ def _all_versions(repository: Repository, pathname: str, others: Iterable[Manife
     for _, version in recorded(repository, pathname):
         yield version
     for oid in past_versions.blobs(repository, pathname, f"--max-count={_LIMIT}"):
-        blob = repository.blob(oid)
-        found = parsed(blob) if blob is not None else None
-        if found is not None:
+        if found := parsed(repository.blob(oid)):
             yield found

@@ -13,7 +13,7 @@ from git_theta.git.blobs import Blob
 from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
 from git_theta.manifest import LARGEST, VERSION, is_manifest, version_of
-from git_theta.terminal.showing import beside, fill, operand, pathspec, printable
+from git_theta.terminal.showing import fill, operand, pathspec, printable
 from git_theta.versions import past_versions
 from git_theta.versions.recorded import problem
 
@@ -108,8 +108,7 @@ def stray_error(repository: Repository, path: str, cached: bool = False) -> Thet
         return ThetaError(
             f"{printable(path)}: {_STRAY}, because what tracks it is not staged", f"git add {files}"
         )
-    smudge = _SMUDGE.replace("PATH.new", beside(path)).replace("PATH", operand(path))
-    convert = "" if _has_checkpoint(repository, path) else smudge
+    convert = "" if _has_checkpoint(repository, path) else fill(_SMUDGE, path)
     return ThetaError(
         f"{printable(path)}: {_STRAY}",
         f"to track it: git theta track {operand(attributes.pattern_of(path))} && git add {files}\n"

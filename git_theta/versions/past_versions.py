@@ -10,6 +10,7 @@ from git_theta.filters.stand_ins import parsed
 from git_theta.git.blobs import find_manifests, reachable
 from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
+from git_theta.versions.recorded import root_of
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,7 @@ def blobs(repository: Repository, path: str, *options: str) -> list[str]:
 def last_commit(repository: Repository, path: str, tip: str) -> str:
     """The newest commit that made the file a whole manifest, best one of this tip's; "" if there is none."""
     for past in chain(of(repository, path, tip=tip), of(repository, path)):
-        blob = repository.blob(past.after) if past.after else None
-        manifest = parsed(blob) if blob is not None else None
+        manifest = parsed(repository.blob(past.after)) if past.after else None
         if manifest is not None and manifest.storage:
             return past.commit
     return ""
@@ -61,9 +61,7 @@ def last_commit(repository: Repository, path: str, tip: str) -> str:
 def with_root(repository: Repository, path: str, root: str) -> str:
     """Search history for a manifest of this root, among the file's own versions first; "" if none."""
     for oid in blobs(repository, path):
-        blob = repository.blob(oid)
-        manifest = parsed(blob) if blob is not None else None
-        if manifest is not None and manifest.root == root:
+        if root_of(repository, oid) == root:
             return oid
     for found, text in find_manifests(repository, reachable(repository, [], "--all")):
         manifest = parsed(text)

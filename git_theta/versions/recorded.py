@@ -47,7 +47,7 @@ def _read(repository: Repository, names: Sequence[str]) -> list[tuple[bytes, Man
     """Those of the named blobs that are manifests, each once."""
     found: dict[bytes, Manifest] = {}
     for blob in repository.blobs(names, _LARGEST):
-        if blob is not None and blob not in found and (manifest := parsed(blob)) is not None:
+        if blob is not None and blob not in found and (manifest := parsed(blob)):
             found[blob] = manifest
     return list(found.items())
 
@@ -55,12 +55,18 @@ def _read(repository: Repository, names: Sequence[str]) -> list[tuple[bytes, Man
 def related(repository: Repository, base: str) -> list[Manifest]:
     """The manifests of all checkpoints in the index, and of `theta.base` (REV:PATH), which comes first."""
     blobs = repository.blobs([*([base] if base else []), *_tracked(repository)], _LARGEST)
-    return [found for blob in blobs if blob is not None and (found := parsed(blob)) is not None]
+    return [found for blob in blobs if (found := parsed(blob))]
 
 
 def _tracked(repository: Repository) -> list[str]:
     """The blobs of all checkpoints in the index."""
     return list(dict.fromkeys(entry.oid for entry in repository.index_entries(ATTRIBUTED)))
+
+
+def root_of(repository: Repository, name: str) -> str | None:
+    """The root of the manifest in a blob; None where that is none."""
+    manifest = parsed(repository.blob(name))
+    return manifest.root if manifest is not None else None
 
 
 def problem(text: bytes) -> str:

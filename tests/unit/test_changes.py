@@ -1,8 +1,9 @@
 from dataclasses import replace
 
 from git_theta.dtypes import dtype
+from git_theta.git.plumbing import RawChange
 from git_theta.manifest import Manifest, StorageLine, TensorLine
-from git_theta.versions.changes import ChangedPath, cost, parse_raw
+from git_theta.versions.changes import ChangedPath, cost, regular_files
 
 
 def digest(name: str) -> str:
@@ -52,21 +53,15 @@ def test_bytes_have_no_tensors() -> None:
 
 def test_raw_differences() -> None:
     a, b, zero = "a" * 40, "b" * 40, "0" * 40
-    rows = [
-        f":100644 100755 {a} {b} M",
-        "changed file",
-        f":000000 100644 {zero} {b} A",
-        "new",
-        f":100644 000000 {a} {zero} D",
-        "gone\nfile",
-        f":120000 100644 {a} {b} T",
-        "was a link",
-        f":160000 160000 {a} {b} M",
-        "submodule",
-        f":000000 120000 {zero} {b} A",
-        "link",
-    ]
-    assert parse_raw("".join(f"{row}\0" for row in rows).encode()) == [
+    rows = {
+        "changed file": ("100644", "100755", a, b, "M"),
+        "new": ("000000", "100644", zero, b, "A"),
+        "gone\nfile": ("100644", "000000", a, zero, "D"),
+        "was a link": ("120000", "100644", a, b, "T"),
+        "submodule": ("160000", "160000", a, b, "M"),
+        "link": ("000000", "120000", zero, b, "A"),
+    }
+    assert regular_files(RawChange(*about, path, path) for path, about in rows.items()) == [
         ChangedPath("changed file", a, b),
         ChangedPath("new", "", b),
         ChangedPath("gone\nfile", a, ""),

@@ -11,7 +11,7 @@ from test_git_repository import _alone, commit, folder, git, repository
 
 from git_theta.errors import ThetaError
 from git_theta.git import operation
-from git_theta.git.plumbing import literally
+from git_theta.git.plumbing import PRESENT, literally
 from git_theta.git.repository import Repository
 
 __all__ = ["_alone", "folder", "repository"]  # fixtures
@@ -21,6 +21,9 @@ ASKED_ONCE = {
     "--is-shallow-repository": {"git.plumbing"},
     "--show-prefix": {"git.plumbing"},
     "--parents": {"git.plumbing", "versions.history"},  # of one commit, and of a file's whole history
+    "--octopus": {"git.plumbing"},
+    "--raw": {"git.plumbing", "versions.past_versions", "drivers.purpose"},  # of a log, and what users type
+    "symbolic-ref": {"git.plumbing", "versions.rewriting"},  # whether HEAD is a branch, of whatever name
     "hash-object": {"git.plumbing", "git.callers", "drivers.merge_driver"},  # it stores a file, too
     "ls-tree": {"git.plumbing", "git.repository"},  # whether a word is a path
     "--index-info": {"git.plumbing"},
@@ -146,6 +149,9 @@ def test_what_is_under_way(folder: Path, history: list[str], repository: Reposit
     git(folder, "checkout", "-q", "-b", "side", "HEAD~1")
     (folder / "other").write_text("other")
     side = commit(folder)
+    assert repository.merge_bases("main", "side") == repository.merge_bases("side", "main", "side")
+    assert repository.merge_bases("main", "side") == [history[0]]
+    assert repository.merge_bases("main", "--all") == []
     git(folder, "merge", "-q", "--no-commit", "main")
     assert operation.merging(repository) == [history[1]]
     assert operation.other_head(repository) == "MERGE_HEAD"
@@ -153,3 +159,40 @@ def test_what_is_under_way(folder: Path, history: list[str], repository: Reposit
     git(folder, "checkout", "-q", "main")
     git(folder, "cherry-pick", "--no-commit", side)
     assert operation.other_head(repository) == ""
+
+
+def test_the_branch(folder: Path, history: list[str], repository: Repository) -> None:
+    git(folder, "tag", "a/branch")  # `--short` would call the branch heads/a/branch
+    git(folder, "switch", "-q", "-c", "a/branch")
+    assert repository.branch == "a/branch"
+    git(folder, "switch", "-q", "--detach")
+    assert repository.branch == ""
+
+
+def test_raw_changes(folder: Path, history: list[str], repository: Repository) -> None:
+    git(folder, "mv", "below/file", "below/a b\nc")
+    (folder / "new").symlink_to("elsewhere")
+    commit(folder)
+    two, gone = git(folder, "rev-parse", "HEAD:below/a b\nc"), "0" * 40
+    link = git(folder, "rev-parse", "HEAD:new")
+    trees = ("-r", "HEAD~1", "HEAD")
+    renamed, added = repository.raw_changes("diff-tree", "-M", *trees)
+    assert renamed == ("100644", "100644", two, two, "R100", "below/file", "below/a b\nc")
+    assert added == ("000000", "120000", gone, link, "A", "new", "new")
+    found = [(one.status, one.path) for one in repository.raw_changes("diff-tree", *trees)]
+    assert found == [("A", "below/a b\nc"), ("D", "below/file"), ("A", "new")]
+    below = Repository(folder / "below")
+    assert [one.path for one in below.raw_changes("diff-tree", *trees)] == [path for _, path in found]
+    assert list(repository.raw_changes("diff-tree", "-r", "none", "HEAD", check=False)) == []
+
+
+def test_listed_paths(folder: Path, history: list[str]) -> None:
+    (folder / ".gitignore").write_text("ignored\n")
+    for name in ("ignored", "untracked"):
+        (folder / name).write_text("")
+    for place in (folder, folder / "below"):
+        asked = Repository(place)
+        assert asked.paths() == ["below/file"]
+        assert asked.paths(*PRESENT) == [".gitignore", "below/file", "untracked"]
+        assert asked.paths("-o", within=[literally("ignored")]) == ["ignored"]
+    assert Repository(folder / "below").paths(within=["file"]) == ["below/file"]
