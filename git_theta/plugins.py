@@ -33,10 +33,10 @@ class Registry(Generic[_T]):
         what: what a plug-in is, for messages.
         flaw: how an object of the class breaks the rules of its interface, in words; "" if it does not. That
             it has the name of its entry point, in kebab-case, is checked here.
-        results: by methods of the interface, what makes of that which such a method gives what is handed on.
-            It raises TypeError for what the method must not give. From a plug-in of another package these
-            methods raise BrokenPlugin for that, and for all that they must not raise: whoever calls them
-            needs no `calling`.
+        results: by methods of the interface, a function of what such a method gave, and of what it was given;
+            it returns what is handed on, or raises TypeError for what the method must not give. In a plug-in
+            of another package these methods raise BrokenPlugin for that, and for all that they must not
+            raise: whoever calls them needs no `calling`.
         expected: what these methods may raise.
     """
 
@@ -45,7 +45,7 @@ class Registry(Generic[_T]):
         group: str,
         what: str,
         flaw: Callable[[_T], str],
-        results: Mapping[str, Callable[[Any], Any]],
+        results: Mapping[str, Callable[..., Any]],
         expected: tuple[type[Exception], ...] = (ThetaError,),
     ) -> None:
         self.group = group
@@ -227,12 +227,12 @@ class Registry(Generic[_T]):
                 raise self._fault(entry, "breaks the interface's rules: it has __slots__") from None
 
     def _guarded(
-        self, plugin: _T, method: Callable[..., Any], made: Callable[[Any], Any]
+        self, plugin: _T, method: Callable[..., Any], made: Callable[..., Any]
     ) -> Callable[..., Any]:
         @wraps(method)
         def guarded(*arguments: Any, **named: Any) -> Any:
             with self.calling(plugin, *self._expected):
-                return made(method(*arguments, **named))
+                return made(method(*arguments, **named), *arguments, **named)
 
         return guarded
 
@@ -256,16 +256,21 @@ def lacking(plugin: object, *methods: str) -> str:
     return f"it has no method {', '.join(absent)}" if absent else ""
 
 
-def one_of(*types: type) -> Callable[[Any], Any]:
+def one_of(*types: type) -> Callable[..., Any]:
     """What `results` says of a method that gives an object of one of these types."""
 
-    def made(found: Any) -> Any:
+    def made(found: Any, *given: Any, **named: Any) -> Any:
         if not isinstance(found, types):
             kinds = " or ".join("nothing" if one is type(None) else one.__name__ for one in types)
             raise TypeError(f"it gave {reprlib.repr(found)}, not {kinds}")
         return found
 
     return made
+
+
+def anything(found: Any, *given: Any, **named: Any) -> Any:
+    """What `results` says of a method of which the result is not used, or only whether it is true."""
+    return found
 
 
 def warn(error: BrokenPlugin) -> None:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from git_theta.dtypes import DType
+from git_theta.manifest import View
 
 if TYPE_CHECKING:
     from git_theta.tensors import Tensor
 
+__all__ = ["STORAGE", "Format", "Layout", "Source", "Span", "View"]
 
 STORAGE = "storage:"
 """How the names begin of spans that a file has no name for: only their views are tensors for its reader."""
@@ -38,24 +40,6 @@ class Span:
     @property
     def nbytes(self) -> int:
         return self.dtype.nbytes(self.shape)
-
-
-@dataclass(frozen=True)
-class View:
-    """A further tensor over the bytes of a span: a tied weight, or a slice that is not contiguous.
-
-    Attributes:
-        of: name of the span.
-        offset: first element of the view, counted in the span from its start, in elements of `dtype`.
-        strides: in elements, one per dimension.
-    """
-
-    name: str
-    of: str
-    dtype: DType
-    shape: tuple[int, ...]
-    offset: int
-    strides: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from git_theta.checkpoints.layout import Format, Layout, Span, View
+from git_theta.checkpoints.layout import Format, Layout, Source, Span, View
 from git_theta.checkpoints.remainder import Remainder
 from git_theta.dtypes import DType
 from git_theta.errors import BrokenPlugin, ThetaError
-from git_theta.plugins import Registry, lacking, one_of
+from git_theta.plugins import Registry, anything, lacking, one_of
 
 GROUP = "git_theta.plugins.checkpoints"
 OPAQUE = "opaque"
@@ -106,7 +106,7 @@ def _flaw(form: Format) -> str:
     return absent
 
 
-def _layout(found: Any) -> Any:
+def _layout(found: Any, source: Source) -> Any:
     """A layout, of which `checks.checked` can say whether the file has it. Raises TypeError for others."""
     one_of(Layout)(found)
     for one in (*found.spans, *found.views):
@@ -119,13 +119,13 @@ def _layout(found: Any) -> Any:
     return found
 
 
-_RESULTS: Mapping[str, Callable[[Any], Any]] = {
-    "recognises": bool,
+_RESULTS: Mapping[str, Callable[..., Any]] = {
+    "recognises": anything,
     "layout": _layout,
     "expected_size": one_of(int, type(None)),
     "patch": one_of(bytes, bytearray),
-    "write": bool,
+    "write": anything,
     "remainder": one_of(Remainder),
-    "write_merged": bool,
+    "write_merged": anything,
 }
 _registry: Registry[Format] = Registry(GROUP, "checkpoint format", _flaw, _RESULTS, (ThetaError, OSError))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from git_theta.checkpoints.registry import OPAQUE
 from git_theta.dtypes import DType
 from git_theta.errors import ThetaError
-from git_theta.manifest import Manifest, TensorLine, ViewLine
+from git_theta.manifest import Manifest, TensorLine, View
 from git_theta.tensors import ArrayTensor, Tensor
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Entry:
     shape: tuple[int, ...]
     line: TensorLine
     of: str = ""
-    view: ViewLine | None = None
+    view: View | None = None
 
     @property
     def elements(self) -> int:
@@ -122,7 +122,7 @@ def _gathered(entry: Entry, tensor: Tensor) -> Tensor:
     return ArrayTensor(entry.dtype, entry.shape, as_strided(elements, entry.shape, strides).tobytes())
 
 
-def _of_view(view: ViewLine, line: TensorLine) -> Entry:
+def _of_view(view: View, line: TensorLine) -> Entry:
     """A view as an entry: part of a stored tensor, or another name for all of it."""
     whole = view.offset == 0 and view.dtype.nbytes(view.shape) == line.nbytes and _in_order(view)
     if whole:
@@ -145,7 +145,7 @@ def _check(entry: Entry, tensor: Tensor) -> None:
         raise ThetaError(f"{entry.name} repeats elements of {entry.line.name}")
 
 
-def _in_order(view: ViewLine) -> bool:
+def _in_order(view: View) -> bool:
     """Whether a view's elements lie one after the other."""
     expected = 1
     for length, stride in zip(reversed(view.shape), reversed(view.strides), strict=True):

@@ -20,7 +20,7 @@ from git_theta.errors import DamagedCheckpoint
 from git_theta.filters import skeleton
 from git_theta.filters.file_tensors import Allowance, FileTensor, HeldTensor
 from git_theta.filters.source import Content
-from git_theta.manifest import SKELETON, Manifest, TensorLine, ViewLine
+from git_theta.manifest import SKELETON, Manifest, TensorLine
 from git_theta.objects.store import LocalStore
 from git_theta.objects.writer import Payload
 from git_theta.settings import Settings
@@ -101,13 +101,12 @@ class SinglePass:
         names = [line.name for line in self._lines]
         stored = skeleton.pack(names, self._gaps, bytes(self._skeleton))
         digest = blake3(stored).hexdigest()
-        views = (ViewLine(v.name, v.of, v.dtype, v.shape, v.offset, v.strides) for v in layout.views)
         identity = Manifest(
             layout.format,
             self._size,
             "",
             tuple(sorted(self._lines, key=lambda line: line.name)),
-            tuple(sorted(views, key=lambda line: line.name)),
+            tuple(layout.views),
             digest,
             len(stored),
         )

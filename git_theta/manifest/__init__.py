@@ -1,6 +1,6 @@
 """The manifest: the small text that Git stores in place of a checkpoint."""
 
-from git_theta.manifest.lines import SKELETON, Lines, Manifest, StorageLine, TensorLine, ViewLine
+from git_theta.manifest.lines import SKELETON, Lines, Manifest, StorageLine, TensorLine, View
 from git_theta.manifest.text import (
     LARGEST,
     MAGIC,
@@ -28,7 +28,7 @@ __all__ = [
     "Manifest",
     "StorageLine",
     "TensorLine",
-    "ViewLine",
+    "View",
     "find_objects",
     "find_size",
     "is_manifest",

@@ -27,8 +27,14 @@ class TensorLine:
 
 
 @dataclass(frozen=True)
-class ViewLine:
-    """A tensor over the bytes of another one; see checkpoints.layout.View."""
+class View:
+    """A further tensor over the bytes of a stored one: a tied weight, or a slice that is not contiguous.
+
+    Attributes:
+        of: name of the stored tensor.
+        offset: first element of the view, counted in that tensor from its start, in elements of `dtype`.
+        strides: in elements, one per dimension.
+    """
 
     name: str
     of: str
@@ -69,7 +75,7 @@ class Lines:
 
     head: Mapping[str, Any]
     tensors: tuple[TensorLine, ...]
-    views: tuple[ViewLine, ...]
+    views: tuple[View, ...]
     skeletons: tuple[tuple[str, int], ...]
     storage: Mapping[str, StorageLine]
 
@@ -94,7 +100,7 @@ class Manifest:
     size: int
     root: str
     tensors: tuple[TensorLine, ...]
-    views: tuple[ViewLine, ...]
+    views: tuple[View, ...]
     skeleton: str
     skeleton_size: int
     storage: Mapping[str, StorageLine] = field(default_factory=dict)

@@ -26,7 +26,7 @@ from git_theta import untrusted
 from git_theta.errors import DamagedManifest, NewerManifest, ThetaError
 from git_theta.manifest.chains import closure
 from git_theta.manifest.checks import check
-from git_theta.manifest.lines import Lines, Manifest, StorageLine, TensorLine, ViewLine
+from git_theta.manifest.lines import Lines, Manifest, StorageLine, TensorLine, View
 
 VERSION = 1
 MAGIC = b'{"git-theta":'
@@ -164,7 +164,7 @@ def read_lines(text: bytes) -> Lines:
     if head.get("git-theta") != VERSION:
         raise DamagedManifest(f"the manifest is of version {head.get('git-theta')!r}, which there is not")
     tensors: list[TensorLine] = []
-    views: list[ViewLine] = []
+    views: list[View] = []
     skeletons: list[tuple[str, int]] = []
     storage: dict[str, StorageLine] = {}
     for number, line in enumerate(others, 2):
@@ -209,10 +209,10 @@ def _tensor_line(row: Mapping[str, Any]) -> TensorLine:
     return TensorLine(untrusted.text(row["tensor"]), *kind, untrusted.digest(row["digest"]))
 
 
-def _view_line(row: Mapping[str, Any]) -> ViewLine:
+def _view_line(row: Mapping[str, Any]) -> View:
     kind = untrusted.dtype_and_shape(row["dtype"], row["shape"])
     offset, strides = untrusted.number(row["offset"]), tuple(map(untrusted.number, row["strides"]))
-    return ViewLine(untrusted.text(row["view"]), untrusted.text(row["of"]), *kind, offset, strides)
+    return View(untrusted.text(row["view"]), untrusted.text(row["of"]), *kind, offset, strides)
 
 
 def _storage_line(row: Mapping[str, Any]) -> StorageLine:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from blake3 import blake3
 
 from git_theta.filters.handoff import Preparation
-from git_theta.manifest import Manifest, TensorLine, ViewLine, chains
+from git_theta.manifest import Manifest, TensorLine, View, chains
 from git_theta.merges import engine, jobs, products
 from git_theta.merges.decisions import Decision, Plan
 from git_theta.merges.engine import Merged
@@ -121,7 +121,7 @@ class _Application:
     def _framed(
         self,
         tensors: list[TensorLine],
-        views: list[ViewLine],
+        views: list[View],
         combined: list[TensorLine],
         pathname: str,
     ) -> tuple[Manifest, bytes]:
@@ -131,16 +131,16 @@ class _Application:
             return frame.written(*content, pathname)
         return frame.taken(*content, self._keeper)
 
-    def _taken(self) -> tuple[list[TensorLine], list[ViewLine]]:
+    def _taken(self) -> tuple[list[TensorLine], list[View]]:
         """What the result has from one of the sides."""
         tensors: list[TensorLine] = []
-        views: list[ViewLine] = []
+        views: list[View] = []
         for decision in self._plan.decisions:
             line = decision.line
             if isinstance(line, TensorLine):
                 self._means.stock.ledger.take(line.digest, self._sides.lines(line.digest))
                 tensors.append(replace(line, name=decision.name))
-            elif isinstance(line, ViewLine):
+            elif isinstance(line, View):
                 views.append(replace(line, name=decision.name, of=decision.of))
         return tensors, views
 
@@ -257,5 +257,5 @@ def _copies(decisions: Sequence[Decision], lines: Sequence[TensorLine]) -> list[
     return copies
 
 
-def _name(line: TensorLine | ViewLine) -> str:
+def _name(line: TensorLine | View) -> str:
     return line.name

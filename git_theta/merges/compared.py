@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from git_theta.checkpoints.remainder import Remainder
 from git_theta.errors import ThetaError
-from git_theta.manifest import Manifest, TensorLine, ViewLine
+from git_theta.manifest import Manifest, TensorLine, View
 from git_theta.merges.decisions import BASE, OURS, Line, lines_of
 from git_theta.merges.rules import Rename
 from git_theta.terminal.units import joined
@@ -31,7 +31,7 @@ class Side:
     @property
     def shown(self) -> set[str]:
         """The names of the tensors that views of this side refer to."""
-        return {line.of for line in self.lines.values() if isinstance(line, ViewLine)}
+        return {line.of for line in self.lines.values() if isinstance(line, View)}
 
 
 class Compared:
@@ -118,7 +118,7 @@ class Compared:
 
     def _seen(self, side: int, line: Line | None) -> str:
         """The digest of the tensor that a view refers to; "" for a line that is no view."""
-        if not isinstance(line, ViewLine):
+        if not isinstance(line, View):
             return ""
         seen = self._own(side, line.of)
         return seen.digest if isinstance(seen, TensorLine) else ""
@@ -135,7 +135,7 @@ class Compared:
         return contents, remainder.bound[line.name]
 
     def _content(self, side: int, line: Line | None) -> object:
-        if isinstance(line, ViewLine):
+        if isinstance(line, View):
             return self.sides[side].common[line.of], line.dtype, line.shape, line.offset, line.strides
         return line and (line.dtype, line.shape, line.digest)
 

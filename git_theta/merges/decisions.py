@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from git_theta.checkpoints.remainder import Remainder
 from git_theta.dtypes import DType
-from git_theta.manifest import Manifest, TensorLine, ViewLine
+from git_theta.manifest import Manifest, TensorLine, View
 from git_theta.merges.interface import Strategy
 from git_theta.merges.rules import Rows
 
-Line = TensorLine | ViewLine
+Line = TensorLine | View
 Action = Literal["take", "add", "remove", "combine", "conflict"]
 State = Literal[
     "unchanged",
@@ -115,7 +115,7 @@ class Decision:
     @property
     def is_view(self) -> bool:
         """Whether the result has a view here, which needs no bytes of its own."""
-        return isinstance(self.line, ViewLine)
+        return isinstance(self.line, View)
 
     @property
     def form(self) -> tuple[DType, tuple[int, ...]] | None:

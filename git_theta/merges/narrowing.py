@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from git_theta.checkpoints.remainder import Remainder
-from git_theta.manifest import Manifest, ViewLine
+from git_theta.manifest import Manifest, View
 from git_theta.merges.arithmetic import linear_coefficients
 from git_theta.merges.decisions import OURS, Decision, Line, PartDecision, Plan, lines_of
 from git_theta.merges.device import choose
@@ -105,7 +105,7 @@ def _settled(decision: Decision, line: Line | None, side: int) -> Decision:
         same_as="",
         product=None,
         copied=None,
-        of=line.of if isinstance(line, ViewLine) else "",
+        of=line.of if isinstance(line, View) else "",
     )
 
 

@@ -27,7 +27,7 @@ from dataclasses import replace
 
 from git_theta.checkpoints.layout import STORAGE
 from git_theta.checkpoints.remainder import Remainder, undivided
-from git_theta.manifest import Manifest, ViewLine
+from git_theta.manifest import Manifest, View
 from git_theta.merges import companions, equals, factors, groups, kinds, tied
 from git_theta.merges.bookkeeping import TrainerState, is_counter
 from git_theta.merges.combining import combination, too_many
@@ -197,7 +197,7 @@ class _Planner:
             for key in list(decisions):
                 decision = decisions[key]
                 line = decision.line
-                if not isinstance(line, ViewLine):
+                if not isinstance(line, View):
                     continue
                 owner = self._compared.sides[decision.side]
                 common = owner.common[line.of]
@@ -220,7 +220,7 @@ class _Planner:
 
     def drop_storages(self, decisions: dict[str, Decision]) -> None:
         """Leave out the data of slices that the result has no slice of: nothing refers to them there."""
-        shown = {one.of for one in decisions.values() if isinstance(one.line, ViewLine)}
+        shown = {one.of for one in decisions.values() if isinstance(one.line, View)}
         for key, decision in decisions.items():
             if not decision.name.startswith(STORAGE) or decision.form is None or decision.name in shown:
                 continue
@@ -252,7 +252,7 @@ def _whole(decision: Decision, side: int) -> Decision:
     """What a side has, under its own name, as where its file is taken as it is."""
     line = decision.lines[side]
     taken = _taken(line.name if line else decision.name, decision.state, decision.lines, side)
-    return replace(taken, of=line.of) if isinstance(line, ViewLine) else taken
+    return replace(taken, of=line.of) if isinstance(line, View) else taken
 
 
 def _taken(name: str, state: State, lines: tuple[Line | None, ...], side: int) -> Decision:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cache
 from math import isfinite
@@ -116,21 +116,21 @@ def _flaw(strategy: Strategy[Any]) -> str:
     return ""
 
 
-def _unit(found: Any) -> Any:
+def _unit(found: Any, options: Any) -> Any:
     if found not in get_args(Unit):
         raise TypeError(f"it gave {found!r}, not one of {', '.join(get_args(Unit))}")
     return found
 
 
-def _coefficients(found: Any) -> Any:
+def _coefficients(found: Any, options: Any, count: int) -> Any:
     one_of(Coefficients, type(None))(found)
-    if found is not None and not all(map(isfinite, found.values)):
+    if found is not None and not (len(found.values) == 1 + count and all(map(isfinite, found.values))):
         raise TypeError(f"it gave {found!r}")
     return found
 
 
 _DESCRIPTION = ("summary", "formula", "reference", "use", "options")
-_RESULTS = {
+_RESULTS: Mapping[str, Callable[..., Any]] = {
     "needs_base": one_of(bool),
     "unit": _unit,
     "surveys": one_of(bool),

@@ -18,7 +18,7 @@ from git_theta.errors import ThetaError
 from git_theta.filters import skeleton
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.source import Content
-from git_theta.manifest import SKELETON, Manifest, TensorLine, ViewLine
+from git_theta.manifest import SKELETON, Manifest, TensorLine, View
 from git_theta.merges import remainders
 from git_theta.merges.decisions import Decision, Plan
 from git_theta.merges.sides import Sides
@@ -46,7 +46,7 @@ class Frame:
         self._settings = settings
 
     def taken(
-        self, tensors: Sequence[TensorLine], views: Sequence[ViewLine], keeper: Keeper
+        self, tensors: Sequence[TensorLine], views: Sequence[View], keeper: Keeper
     ) -> tuple[Manifest, bytes]:
         """The manifest that keeps a side's skeleton, possible where the result has that side's layout.
 
@@ -66,7 +66,7 @@ class Frame:
         return self._complete(manifests.with_root(identity), keeper.stored_anew)
 
     def written(
-        self, tensors: Sequence[TensorLine], views: Sequence[ViewLine], pathname: str
+        self, tensors: Sequence[TensorLine], views: Sequence[View], pathname: str
     ) -> tuple[Manifest, bytes]:
         """The manifest of a file that is written anew, in the format of the plan's side.
 
@@ -126,7 +126,7 @@ class Frame:
     def _described_by(self, decision: Decision) -> int:
         """The side that has a tensor as the result has it, but perhaps for its bytes."""
         named = [side for side, line in enumerate(decision.lines) if line and line.name == decision.name]
-        kinds = [isinstance(line, ViewLine) == decision.is_view for line in decision.lines]
+        kinds = [isinstance(line, View) == decision.is_view for line in decision.lines]
         having = [side for side in named if kinds[side]] or named
         like = self._plan.skeleton.side
         wanted = (like, decision.side) if decision.action == "combine" else (decision.side, like)
@@ -229,10 +229,10 @@ def _layout(manifest: Manifest, pieces: Sequence[skeleton.Piece]) -> Layout:
     return Layout(manifest.format, tuple(spans))
 
 
-def _difference(found: Manifest, tensors: Sequence[TensorLine], views: Sequence[ViewLine]) -> str:
+def _difference(found: Manifest, tensors: Sequence[TensorLine], views: Sequence[View]) -> str:
     """The first tensor that a written file would hold otherwise than planned, in words."""
-    there: set[TensorLine | ViewLine] = {*found.tensors, *found.views}
-    wanted: set[TensorLine | ViewLine] = {*tensors, *views}
+    there: set[TensorLine | View] = {*found.tensors, *found.views}
+    wanted: set[TensorLine | View] = {*tensors, *views}
     name = min(line.name for line in there ^ wanted)
     return f"tensor {name!r} would be another one"
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from git_theta.checkpoints import registry
 from git_theta.checkpoints.registry import OPAQUE
 from git_theta.checkpoints.remainder import WHOLE, Remainder
-from git_theta.manifest import Manifest, ViewLine
+from git_theta.manifest import Manifest, View
 from git_theta.merges.decisions import BASE, OURS, Decision, PartDecision, SkeletonDecision
 from git_theta.merges.remainders import bound, expected
 from git_theta.terminal.units import joined
@@ -88,15 +89,15 @@ def decide_skeleton(
 
 def _layout_of(manifest: Manifest) -> set[object]:
     tensors: set[object] = {(line.name, line.dtype, line.shape) for line in manifest.tensors}
-    return tensors | {(v.name, v.of, v.dtype, v.shape, v.offset, v.strides) for v in manifest.views}
+    return tensors | set(manifest.views)
 
 
 def _layout_of_result(decisions: Sequence[Decision]) -> set[object]:
     found: set[object] = set()
     for decision in decisions:
         line = decision.line
-        if isinstance(line, ViewLine):
-            found.add((decision.name, decision.of, line.dtype, line.shape, line.offset, line.strides))
+        if isinstance(line, View):
+            found.add(replace(line, name=decision.name, of=decision.of))
         elif decision.form is not None:
             found.add((decision.name, *decision.form))
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from git_theta.manifest import TensorLine, ViewLine
+from git_theta.manifest import TensorLine, View
 from git_theta.merges.decisions import BASE, OURS, Decision, Line
 
 _Vector = tuple[TensorLine | None, ...]
@@ -37,7 +37,7 @@ def keep_tied(
     ]
     by_vector: dict[_Vector, list[Decision]] = {}
     for one in decisions.values():
-        if not any(isinstance(line, ViewLine) for line in one.lines):
+        if not any(isinstance(line, View) for line in one.lines):
             by_vector.setdefault(tuple(_plain(line) for line in one.lines), []).append(one)
     for key in mixed:
         one = decisions[key]
@@ -50,7 +50,7 @@ def _shown(decision: Decision, sides: Sequence[Mapping[str, Line]]) -> _Vector:
     """The tensor of each side under a name; for a view of a whole tensor, that tensor."""
     found = []
     for line, others in zip(decision.lines, sides, strict=True):
-        seen = others[line.of] if isinstance(line, ViewLine) and _is_whole(line, others[line.of]) else line
+        seen = others[line.of] if isinstance(line, View) and _is_whole(line, others[line.of]) else line
         found.append(_plain(seen))
     return tuple(found)
 
@@ -59,7 +59,7 @@ def _plain(line: Line | None) -> TensorLine | None:
     return replace(line, name="") if isinstance(line, TensorLine) else None
 
 
-def _is_whole(view: ViewLine, tensor: Line) -> bool:
+def _is_whole(view: View, tensor: Line) -> bool:
     """Whether a view is all of a tensor, in its order."""
     step = 1
     for size, stride in zip(reversed(view.shape), reversed(view.strides), strict=True):
@@ -73,7 +73,7 @@ def _shows(decision: Decision, other: Decision) -> bool:
     """Whether wherever this name is a view, it is a view of the other tensor."""
     pairs = zip(decision.lines, other.lines, strict=True)
     return all(
-        not isinstance(line, ViewLine) or (seen is not None and line.of == seen.name) for line, seen in pairs
+        not isinstance(line, View) or (seen is not None and line.of == seen.name) for line, seen in pairs
     )
 
 
@@ -88,7 +88,7 @@ def _agree(one: Decision, leader: Decision, of_format: Collection[int]) -> bool:
 
 def _following(one: Decision, leader: Decision, of_format: Collection[int]) -> Decision:
     """The decision for a tensor that becomes what another one does, as a view of it or as its copy."""
-    is_view = [isinstance(line, ViewLine) for line in one.lines]
+    is_view = [isinstance(line, View) for line in one.lines]
     having = [side for side in range(OURS, len(is_view)) if one.lines[side] is not None]
     asked = [side for side in having if side in of_format] or having
     side = next((side for side in asked if is_view[side] != is_view[BASE]), next(iter(asked), OURS))

@@ -9,7 +9,7 @@ from typing import Any
 
 from git_theta.errors import BrokenPlugin, ThetaError
 from git_theta.objects.store import LocalStore
-from git_theta.plugins import Registry, lacking, one_of
+from git_theta.plugins import Registry, anything, lacking, one_of
 from git_theta.remotes.interface import Advance, Remote, Transport
 
 GROUP = "git_theta.plugins.remotes"
@@ -76,12 +76,12 @@ def _flaw(transport: Transport) -> str:
     return lacking(transport, "serves", "open")
 
 
-def _remote(found: Remote) -> Remote:
+def _remote(found: Remote, name: str, url: str) -> Remote:
     if absent := lacking(found, "has", "upload", "download"):
         raise TypeError(f"it opened no remote: {absent}")
     return found
 
 
 _text, _set, _mapping = one_of(str), one_of(set, frozenset), one_of(dict)
-_RESULTS: Mapping[str, Callable[[Any], Any]] = {"serves": bool, "open": _remote}
+_RESULTS: Mapping[str, Callable[..., Any]] = {"serves": anything, "open": _remote}
 _registry: Registry[Transport] = Registry(GROUP, "transport", _flaw, _RESULTS)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from git_theta.errors import UPGRADE, BrokenPlugin, NewerObject, ThetaError
 from git_theta.plugins import Registry, lacking, warn
-from git_theta.updates.interface import Base, Parameters, Predictor, Proposal, Update
+from git_theta.updates.interface import Base, Parameters, Predictor, Proposal, Target, Update
 
 if TYPE_CHECKING:
     from git_theta.dtypes import DType
@@ -114,13 +114,16 @@ def _flaw(kind: Update) -> str:
     return lacking(kind, "propose", "predictor")
 
 
-def _proposals(found: Iterable[Proposal]) -> list[Proposal]:
+def _proposals(found: Iterable[Proposal], target: Target, bases: Sequence[Base]) -> list[Proposal]:
     """What a kind proposes. Raises TypeError where it is nothing that can be stored."""
     proposals = list(found)
+    there = {base.digest for base in bases}
     for one in proposals:
-        bases, parameters = one.bases, one.parameters
-        if not (isinstance(one.update, str) and all(isinstance(base, Base) for base in bases)):
-            raise TypeError(f"it proposed {one.update!r} from {bases!r}")
+        parameters = one.parameters
+        if one.update not in names():
+            raise TypeError(f"it proposed an update of kind {one.update!r}, which nobody has")
+        if not there.issuperset(base.digest for base in one.bases):
+            raise TypeError(f"it proposed {one.update!r} from other bases than those that it was given")
         json.dumps(parameters.values)
         for name, array in parameters.arrays.items():
             if array.ndim != 1 or array.dtype.kind not in "iu":
@@ -128,11 +131,11 @@ def _proposals(found: Iterable[Proposal]) -> list[Proposal]:
     return proposals
 
 
-def _predictor(found: Predictor) -> Predictor:
+def _predictor(found: Predictor, *given: object) -> Predictor:
     if absent := lacking(found, "predict"):
         raise TypeError(f"it gave no prediction: {absent}")
     return found
 
 
-_RESULTS: Mapping[str, Callable[[Any], Any]] = {"propose": _proposals, "predictor": _predictor}
+_RESULTS: Mapping[str, Callable[..., Any]] = {"propose": _proposals, "predictor": _predictor}
 _registry: Registry[Update] = Registry(GROUP, "update kind", _flaw, _RESULTS)

@@ -16,7 +16,7 @@ from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest, MissingObject, UnstoredManifest
 from git_theta.filters.stand_ins import parsed
 from git_theta.git.repository import Repository
-from git_theta.manifest import Lines, Manifest, TensorLine, ViewLine
+from git_theta.manifest import Lines, Manifest, TensorLine, View
 from git_theta.manifest.chains import closure, merged
 from git_theta.objects.index import Lines as Stored
 from git_theta.remotes.fetching import fetch_missing
@@ -68,7 +68,7 @@ def _lines(text: bytes) -> Lines | None:
     return lines if names and len(names) == len(set(names)) else None
 
 
-def _all(lines: Lines) -> list[TensorLine | ViewLine]:
+def _all(lines: Lines) -> list[TensorLine | View]:
     return [*lines.tensors, *lines.views]
 
 
@@ -99,7 +99,7 @@ def _frame(lines: Lines, versions: Iterable[Manifest]) -> Manifest | None:
     return fitting[0] if fitting else None
 
 
-def _kinds(tensors: Iterable[TensorLine], views: Iterable[ViewLine]) -> set[TensorLine | ViewLine]:
+def _kinds(tensors: Iterable[TensorLine], views: Iterable[View]) -> set[TensorLine | View]:
     """Tensors without their values, and views."""
     return {*(replace(line, digest="") for line in tensors), *views}
 

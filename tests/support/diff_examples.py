@@ -14,7 +14,7 @@ from git_theta.diffs.compare import Version, compare_checkpoints
 from git_theta.diffs.report import Report
 from git_theta.dtypes import DType, dtype
 from git_theta.errors import MissingObject
-from git_theta.manifest import Manifest, StorageLine, TensorLine, ViewLine
+from git_theta.manifest import Manifest, StorageLine, TensorLine, View
 from git_theta.tensors import ArrayTensor, Tensor
 from git_theta.values import from_float
 
@@ -45,7 +45,7 @@ def version(
     tensors: Mapping[str, Content],
     label: str = "",
     *,
-    views: Sequence[ViewLine] = (),
+    views: Sequence[View] = (),
     form: str = "safetensors",
     metadata: bytes = b"{}",
     updates: Mapping[str, str] | None = None,
@@ -171,7 +171,7 @@ def showcase() -> Report:
             "HEAD",
             updates=lora,
             missing=["h.5.attn.v.weight"],
-            views=[ViewLine("lm_head.weight", "wte.weight", dtype("BF16"), (520, 64), 0, (64, 1))],
+            views=[View("lm_head.weight", "wte.weight", dtype("BF16"), (520, 64), 0, (64, 1))],
         ),
         path="models/model.safetensors",
         binned=True,

@@ -24,7 +24,7 @@ from diff_examples import (
 from git_theta.diffs.compare import Version, compare_checkpoints
 from git_theta.diffs.report import Report, Row, ordered
 from git_theta.dtypes import dtype
-from git_theta.manifest import TensorLine, ViewLine
+from git_theta.manifest import TensorLine, View
 from git_theta.tensors import ArrayTensor, Tensor
 
 MODEL = random_model()
@@ -171,7 +171,7 @@ def test_dtypes_that_do_not_compare() -> None:
 def test_formats_compare_by_name_and_values() -> None:
     weights = np.random.default_rng(0).standard_normal((5, 7))
     stored = {"storage:w": tensor("F32", weights.T)}
-    transposed = ViewLine("w", "storage:w", dtype("F32"), (5, 7), 0, (1, 5))
+    transposed = View("w", "storage:w", dtype("F32"), (5, 7), 0, (1, 5))
     old = version(stored, views=[transposed], form="pytorch")
     same = compare_checkpoints(old, version({"w": tensor("F32", weights)}))
     assert same.rows == ()
@@ -182,9 +182,7 @@ def test_formats_compare_by_name_and_values() -> None:
 
 
 def test_views_of_data_of_which_another_part_changed_are_unchanged() -> None:
-    views = [
-        ViewLine(name, "storage:a", dtype("F32"), (3,), start, (1,)) for name, start in (("a", 0), ("b", 3))
-    ]
+    views = [View(name, "storage:a", dtype("F32"), (3,), start, (1,)) for name, start in (("a", 0), ("b", 3))]
     old, new = ({"storage:a": tensor("F32", np.array([1, 2, 3, 4, 5, last]))} for last in (6.0, 7.0))
     report = compare_checkpoints(version(old, views=views), version(new, views=views))
     assert [found.name for found in report.rows] == ["b"]
@@ -192,7 +190,7 @@ def test_views_of_data_of_which_another_part_changed_are_unchanged() -> None:
 
 
 def test_tied_tensors_are_named_and_count_once() -> None:
-    tied = [ViewLine("lm_head.weight", "wte.weight", dtype("BF16"), (512, 64), 0, (64, 1))]
+    tied = [View("lm_head.weight", "wte.weight", dtype("BF16"), (512, 64), 0, (64, 1))]
     new = {**MODEL, "wte.weight": changed(MODEL["wte.weight"], 0.01)}
     report = compare_checkpoints(version(MODEL, views=tied), version(new, views=tied))
     (found,) = report.rows
@@ -287,7 +285,7 @@ def test_nothing_slow_is_imported() -> None:
 def test_reading_takes_what_the_opener_gives() -> None:
     """An opener is asked for the dtype and shape that are compared, and may map the file's memory."""
     data = np.ones(6, "<f4")
-    view = ViewLine("w", "raw", dtype("F32"), (6,), 0, (1,))
+    view = View("w", "raw", dtype("F32"), (6,), 0, (1,))
     asked: list[TensorLine] = []
 
     def opener(line: TensorLine) -> Tensor:

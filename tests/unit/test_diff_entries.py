@@ -9,17 +9,17 @@ from diff_examples import tensor, version
 from git_theta.diffs.entries import entries, open_entry
 from git_theta.dtypes import dtype
 from git_theta.errors import ThetaError
-from git_theta.manifest import ViewLine
+from git_theta.manifest import View
 
 F32 = dtype("F32")
 STORED = {"storage:w": tensor("F32", np.arange(12.0)), "wte": tensor("F32", np.arange(6.0).reshape(2, 3))}
 
 
-def view(name: str, of: str, shape: tuple[int, ...], offset: int, strides: tuple[int, ...]) -> ViewLine:
-    return ViewLine(name, of, F32, shape, offset, strides)
+def view(name: str, of: str, shape: tuple[int, ...], offset: int, strides: tuple[int, ...]) -> View:
+    return View(name, of, F32, shape, offset, strides)
 
 
-def read(*views: ViewLine, name: str) -> np.ndarray:
+def read(*views: View, name: str) -> np.ndarray:
     """The values of a view as they are read."""
     side = version(STORED, views=views)
     assert side.manifest is not None
@@ -79,7 +79,7 @@ def test_a_scalar_view() -> None:
 def test_a_complex_view_is_gathered_in_whole_numbers() -> None:
     numbers = np.arange(6) + 1j
     stored = {"storage:w": ("C64", (6,), numbers.astype("<c8").tobytes())}
-    side = version(stored, views=[ViewLine("w", "storage:w", dtype("C64"), (2, 2), 0, (1, 3))])
+    side = version(stored, views=[View("w", "storage:w", dtype("C64"), (2, 2), 0, (1, 3))])
     assert side.manifest is not None
     found = open_entry(entries(side.manifest)["w"], side.open)
     assert found.read(0, found.items).view("<c8").tolist() == [0 + 1j, 3 + 1j, 1 + 1j, 4 + 1j]
@@ -88,7 +88,7 @@ def test_a_complex_view_is_gathered_in_whole_numbers() -> None:
 def test_a_view_of_another_dtype_reads_the_same_bytes() -> None:
     side = version(
         {"s": ("U8", (8,), np.array([1.5, 2.5], "<f4").tobytes())},
-        views=[ViewLine("w", "s", F32, (1,), 1, (1,))],
+        views=[View("w", "s", F32, (1,), 1, (1,))],
     )
     assert side.manifest is not None
     found = open_entry(entries(side.manifest)["w"], side.open)
@@ -111,7 +111,7 @@ def test_views_that_do_not_fit_are_refused(
 
 
 def test_parts_of_packed_data_are_not_read() -> None:
-    side = version({"s": ("F4", (8,), bytes(4))}, views=[ViewLine("w", "s", dtype("F4"), (2,), 4, (1,))])
+    side = version({"s": ("F4", (8,), bytes(4))}, views=[View("w", "s", dtype("F4"), (2,), 4, (1,))])
     assert side.manifest is not None
     with pytest.raises(ThetaError, match="packed"):
         open_entry(entries(side.manifest)["w"], side.open)

@@ -8,7 +8,7 @@ from diff_examples import Content, random_model, tensor, version
 
 from git_theta.diffs.matching import Matching, match
 from git_theta.dtypes import dtype
-from git_theta.manifest import ViewLine
+from git_theta.manifest import View
 
 ONE, TWO, THREE = (tensor("F32", np.full((2, 3), float(number))) for number in (1, 2, 3))
 
@@ -84,12 +84,12 @@ def test_only_some() -> None:
     assert statuses(compare(old, new, only="H.*")) == {}
 
 
-def view(name: str, of: str, shape: tuple[int, ...] = (2, 3), offset: int = 0) -> ViewLine:
+def view(name: str, of: str, shape: tuple[int, ...] = (2, 3), offset: int = 0) -> View:
     strides = (3, 1)[-len(shape) :]
-    return ViewLine(name, of, dtype("F32"), shape, offset, strides)
+    return View(name, of, dtype("F32"), shape, offset, strides)
 
 
-def with_views(content: dict[str, Content], *views: ViewLine, **options: str) -> object:
+def with_views(content: dict[str, Content], *views: View, **options: str) -> object:
     return version(content, views=views, **options).manifest
 
 

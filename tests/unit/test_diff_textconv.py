@@ -10,7 +10,7 @@ from diff_examples import changed, random_model, tensor, version
 
 from git_theta.diffs.textconv import FIRST_LINE, render
 from git_theta.dtypes import dtype
-from git_theta.manifest import TEXT_MAGIC, Manifest, ViewLine
+from git_theta.manifest import TEXT_MAGIC, Manifest, View
 
 MODEL = random_model(2)
 
@@ -49,8 +49,8 @@ def test_the_line_diff_lists_exactly_the_tensors_that_changed() -> None:
 
 def test_views_say_whose_data_they_are() -> None:
     views = [
-        ViewLine("head", "wte", dtype("F32"), (2, 3), 0, (3, 1)),
-        ViewLine("row", "wte", dtype("F32"), (3,), 0, (1,)),
+        View("head", "wte", dtype("F32"), (2, 3), 0, (3, 1)),
+        View("row", "wte", dtype("F32"), (3,), 0, (1,)),
     ]
     found = render(manifest({"wte": tensor("F32", np.zeros((2, 3)))}, views=views), {})
     assert "\nhead  F32  [2, 3]  same as wte\n" in found

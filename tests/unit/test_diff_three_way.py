@@ -23,7 +23,7 @@ from git_theta.diffs import blocks, largest, tasks, three_way_table
 from git_theta.diffs.agreement import Agreement, together
 from git_theta.diffs.three_way import ThreeWay, compare_three
 from git_theta.dtypes import dtype
-from git_theta.manifest import TensorLine, ViewLine
+from git_theta.manifest import TensorLine, View
 from git_theta.tensors import Tensor
 from git_theta.terminal.style import Style
 from git_theta.values import is_number, to_float
@@ -191,9 +191,7 @@ def test_other_shapes_have_no_agreement() -> None:
 
 
 def test_views_of_other_parts_are_left_out() -> None:
-    views = [
-        ViewLine(name, "storage:a", dtype("F32"), (2,), start, (1,)) for name, start in (("a", 0), ("b", 2))
-    ]
+    views = [View(name, "storage:a", dtype("F32"), (2,), start, (1,)) for name, start in (("a", 0), ("b", 2))]
     sides = [
         version({"storage:a": tensor("F32", np.array([1, 2, 3, last]))}, views=views)
         for last in (4.0, 5.0, 6.0)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from git_theta import manifest as manifests
 from git_theta.dtypes import _ALL, dtype
 from git_theta.errors import DamagedManifest
-from git_theta.manifest import Manifest, StorageLine, TensorLine, ViewLine
+from git_theta.manifest import Manifest, StorageLine, TensorLine, View
 
 
 def name_of(number: int) -> str:
@@ -35,7 +35,7 @@ def manifests_of_anything(draw: st.DrawFn) -> Manifest:
     for line in tensors:
         if draw(st.booleans()) and line.name:
             shape = () if line.nbytes else (0,)
-            views.append(ViewLine(line.name + " view", line.name, line.dtype, shape, 0, (3,) * len(shape)))
+            views.append(View(line.name + " view", line.name, line.dtype, shape, 0, (3,) * len(shape)))
     taken = {line.name for line in tensors}
     views = [view for view in views if view.name not in taken]
     identity = Manifest(
@@ -112,7 +112,7 @@ def example(**changed: object) -> Manifest:
         TensorLine("a", dtype("BF16"), (2, 3), A),
         TensorLine("b", dtype("F32"), (), B),
     )
-    views = (ViewLine("tied", "a", dtype("BF16"), (3, 2), 0, (1, 3)),)
+    views = (View("tied", "a", dtype("BF16"), (3, 2), 0, (1, 3)),)
     storage = {
         A: StorageLine(A, C, 1000, 0, "delta", (C,)),
         B: StorageLine(B, C, 1000, 1, "dense"),
@@ -229,16 +229,16 @@ def test_damage_is_refused(damage: object, said: str | None) -> None:
 @pytest.mark.parametrize(
     "views",
     [
-        (ViewLine("v", "nothing", dtype("U8"), (), 0, ()),),
-        (ViewLine("a", "b", dtype("U8"), (), 0, ()),),
-        (ViewLine("v", "a", dtype("BF16"), (2, 3), 1, (3, 1)),),
-        (ViewLine("v", "a", dtype("BF16"), (2, 3), 0, (3,)),),
-        (ViewLine("v", "a", dtype("BF16"), (2,), 0, (1 << 40,)),),
-        (ViewLine("v", "a", dtype("BF16"), (0,), 7, (1,)),),
-        (ViewLine("w", "a", dtype("U8"), (), 0, ()), ViewLine("v", "a", dtype("U8"), (), 0, ())),
+        (View("v", "nothing", dtype("U8"), (), 0, ()),),
+        (View("a", "b", dtype("U8"), (), 0, ()),),
+        (View("v", "a", dtype("BF16"), (2, 3), 1, (3, 1)),),
+        (View("v", "a", dtype("BF16"), (2, 3), 0, (3,)),),
+        (View("v", "a", dtype("BF16"), (2,), 0, (1 << 40,)),),
+        (View("v", "a", dtype("BF16"), (0,), 7, (1,)),),
+        (View("w", "a", dtype("U8"), (), 0, ()), View("v", "a", dtype("U8"), (), 0, ())),
     ],
 )
-def test_views_that_do_not_fit_are_refused(views: tuple[ViewLine, ...]) -> None:
+def test_views_that_do_not_fit_are_refused(views: tuple[View, ...]) -> None:
     with pytest.raises(DamagedManifest, match="view"):
         manifests.parse(manifests.write(example(views=views)))
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from git_theta.dtypes import dtype
 from git_theta.errors import ThetaError
-from git_theta.manifest import Manifest, TensorLine, ViewLine
+from git_theta.manifest import Manifest, TensorLine, View
 from git_theta.merges.plan import plan
 from git_theta.merges.rule_sources import command_line, resolve
 from git_theta.merges.rules import Rules
@@ -26,12 +26,12 @@ def line(name, value, kind=F32, shape=(4, 2)):
 
 
 def view(name, of, kind=F32, shape=(4, 2), offset=0):
-    return ViewLine(name, of, kind, shape, offset, (2, 1))
+    return View(name, of, kind, shape, offset, (2, 1))
 
 
 def manifest(*lines, skeleton="0", form="safetensors"):
     tensors = sorted((one for one in lines if isinstance(one, TensorLine)), key=lambda one: one.name)
-    views = sorted((one for one in lines if isinstance(one, ViewLine)), key=lambda one: one.name)
+    views = sorted((one for one in lines if isinstance(one, View)), key=lambda one: one.name)
     return Manifest(form, 100, "f" * 64, tuple(tensors), tuple(views), skeleton * 64, 10)
 
 

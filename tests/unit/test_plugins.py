@@ -274,29 +274,62 @@ def test_a_kind_that_fails_is_named(failing: Any, capsys: pytest.CaptureFixture[
 
 
 METHODS = {
-    "checkpoints": ("layout", "expected_size", "patch", "write", "remainder", "write_merged"),
-    "updates": ("propose", "predictor"),
-    "merges": ("needs_base", "unit", "surveys", "coefficients"),
-    "remotes": ("open",),
+    "checkpoints": {
+        "recognises": 1,
+        "layout": 1,
+        "expected_size": 2,
+        "patch": 3,
+        "remainder": 1,
+        "write": 3,
+        "write_merged": 5,
+    },
+    "updates": {"propose": 2, "predictor": 4},
+    "merges": {"needs_base": 1, "unit": 1, "surveys": 1, "coefficients": 2},
+    "remotes": {"serves": 1, "open": 2},
 }
-"""Those that are called in many places, by kinds of plug-ins."""
+"""Those that are called in many places, by kinds of plug-ins, and how many arguments they take."""
+UNUSED = ("recognises", "serves", "write", "write_merged")
+"""What these return is not used, or only whether it is true."""
+
+
+def made(folder: Path, group: str, methods: str) -> Any:
+    """A plug-in of package theirs with these methods."""
+    cls, text = SOUND[group]
+    (folder / "mine_module.py").write_text(text + methods)
+    install(folder, "theirs", {"mine": f"mine_module:{cls}"}, f"git_theta.plugins.{group}")
+    return KINDS[group]._registry.by_name("mine")
 
 
 @pytest.mark.parametrize("group", KINDS)
-def test_every_method_names_its_package(folder: Path, group: str) -> None:
+@pytest.mark.parametrize(("code", "why"), [("1/0", "ZeroDivisionError"), ("object()", "TypeError")])
+def test_every_method_names_its_package(folder: Path, group: str, code: str, why: str) -> None:
     """Whether it fails, or gives what it must not."""
-    cls, text = SOUND[group]
-    ways = {"fails": "return 1/0", "nonsense": "return object()"}
-    for way, code in ways.items():
-        methods = "".join(f"    def {name}(self, *arguments): {code}\n" for name in METHODS[group])
-        (folder / f"{way}_module.py").write_text(text.replace("'mine'", repr(way)) + methods)
-        install(folder, way, {way: f"{way}_module:{cls}"}, f"git_theta.plugins.{group}")
-    for way in ways:
-        plugin: Any = KINDS[group]._registry.by_name(way)
-        for name in METHODS[group]:
-            with pytest.raises(BrokenPlugin, match=f"{way!r} of package {way} has failed: ") as caught:
-                getattr(plugin, name)(None, None)
-            assert caught.value.remedy == f"pip install --upgrade {way}, or pip uninstall {way}"
+    asked = METHODS[group]
+    if why == "TypeError":
+        asked = {name: count for name, count in asked.items() if name not in UNUSED}
+    # A format that fails already where it is asked about nothing is not even loaded.
+    methods = (f"    def {name}(self, *of): return of != (b'',) and {code}\n" for name in asked)
+    plugin = made(folder, group, "".join(methods))
+    for name, count in asked.items():
+        with pytest.raises(BrokenPlugin, match=f"'mine' of package theirs has failed: {why}") as caught:
+            getattr(plugin, name)(*[None] * count)
+        assert caught.value.remedy == "pip install --upgrade theirs, or pip uninstall theirs"
+
+
+@pytest.mark.parametrize(
+    ("proposal", "why"),
+    [
+        ("Proposal('none', ())", "an update of kind 'none', which nobody has"),
+        ("Proposal('delta', (Base('w', 'made up', None),))", "'delta' from other bases"),
+        ("Proposal('mine', (), Parameters({'x': {1}}))", "set is not JSON serializable"),
+        ("Proposal('mine', (), Parameters({}, {'x': np.zeros(3)}))", "the array 'x' of float64"),
+    ],
+)
+def test_proposals_that_cannot_be_stored(folder: Path, proposal: str, why: str) -> None:
+    imports = "import numpy as np; from git_theta.updates.interface import Base, Parameters, Proposal"
+    kind = made(folder, "updates", f"    def propose(self, target, bases): {imports}; return [{proposal}]\n")
+    with pytest.raises(BrokenPlugin, match=f"'mine' of package theirs has failed: .*{why}"):
+        kind.propose(None, [])
 
 
 @pytest.mark.parametrize(
