@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from git_repo import GitRepo, safetensors_bytes, version, weights
+from merge_cases import BASE, COUNTS, OURS, THEIRS, diverge, model
 
 _CONFIG = """\
 [user]
@@ -36,6 +37,9 @@ def _isolate(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.setenv("GIT_TERMINAL_PROMPT", "0")
+    monkeypatch.setenv(
+        "GIT_PROGRESS_DELAY", "3600"
+    )  # else what a busy machine shows on a terminal is another
     (folder / ".gitconfig").write_text(_CONFIG)
 
 
@@ -137,3 +141,50 @@ def make_checkpoint(repo: GitRepo) -> MakeCheckpoint:
         return repo.write(name, safetensors_bytes(values, metadata))
 
     return make
+
+
+def _once(repo: GitRepo, kept: Path, make: Callable[[GitRepo], object]) -> GitRepo:
+    if kept.exists():
+        shutil.rmtree(repo.path)
+        shutil.copytree(kept, repo.path)
+    else:
+        make(repo)
+        shutil.copytree(repo.path, kept)
+    return repo
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is made once."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def diverged(repo: GitRepo, kept: Path) -> GitRepo:
+    """The branches main (OURS, checked out) and theirs (THEIRS), and the tag base (BASE)."""
+    return _once(repo, kept / "diverged", lambda new: diverge(new, BASE, OURS, THEIRS))
+
+
+@pytest.fixture
+def counted(repo: GitRepo, kept: Path) -> GitRepo:
+    """The same branches with integers (COUNTS), to which no change can be applied."""
+    return _once(repo, kept / "counted", lambda new: diverge(new, *COUNTS))
+
+
+@pytest.fixture
+def conflict(diverged: GitRepo, kept: Path) -> GitRepo:
+    """That, after `git merge theirs` has stopped: `a` and `b` are open, `c` is theirs, `d` ours."""
+    return _once(diverged, kept / "conflict", lambda new: new.refused("git", "merge", "theirs"))
+
+
+@pytest.fixture
+def disjoint(repo: GitRepo) -> GitRepo:
+    """The branches main and theirs: ours has changed `a`, theirs `b` (together merge_cases.BOTH)."""
+    diverge(repo, model(a=1, b=2, c=3), model(a=10, b=2, c=3), model(a=1, b=20, c=3))
+    return repo
+
+
+@pytest.fixture
+def no_editor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git takes its messages as it proposes them."""
+    monkeypatch.setenv("GIT_EDITOR", ":")

@@ -217,8 +217,7 @@ def test_manifest_with_the_oid_of_another_object(history: GitRepo) -> None:
     text = history.blob(f"v1:{MODEL}")
     oid, other = (object_of(history, "v1", name).name for name in (CHANGED, "layer.2.weight"))
     forged = text.replace(oid.encode(), other.encode())
-    blob = history.git("hash-object", "-w", "--stdin", stdin=forged).stdout.strip()
-    history.git("update-index", "--cacheinfo", f"100644,{blob},{MODEL}")
+    history.stage(forged, MODEL)
     commit_anyway(history)
     checked = history.theta("fsck", check=False)
     assert checked.returncode != 0
@@ -243,8 +242,7 @@ def test_manifest_with_the_oid_of_another_object(history: GitRepo) -> None:
 def test_forged_manifests(history: GitRepo, old: bytes, new: bytes) -> None:
     """None of them becomes a file, and fsck finds every one."""
     forged = history.blob(f"v1:{MODEL}").replace(old, new, 1)
-    blob = history.git("hash-object", "-w", "--stdin", stdin=forged).stdout.strip()
-    history.git("update-index", "--cacheinfo", f"100644,{blob},{MODEL}")
+    history.stage(forged, MODEL)
     commit_anyway(history)
     (history.path / MODEL).unlink()
     failed = history.git("checkout", "--", MODEL, check=False)
@@ -264,8 +262,7 @@ def test_a_forged_first_line_gives_the_file_of_the_others_and_fsck_finds_it(
 ) -> None:
     """As of a manifest that was put together from hunks, the lines of tensors are what counts."""
     forged = history.blob(f"v1:{MODEL}").replace(old, new, 1)
-    blob = history.git("hash-object", "-w", "--stdin", stdin=forged).stdout.strip()
-    history.git("update-index", "--cacheinfo", f"100644,{blob},{MODEL}")
+    history.stage(forged, MODEL)
     commit_anyway(history)
     (history.path / MODEL).unlink()
     history.git("checkout", "--", MODEL)
