@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import adapters
 import numpy as np
 import pytest
 from git_repo import GitRepo, safetensors_bytes, version, weights
+from lost_objects import Broken, build
 from merge_cases import BASE, COUNTS, OURS, THEIRS, diverge, model
 
 _CONFIG = """\
@@ -188,3 +191,64 @@ def disjoint(repo: GitRepo) -> GitRepo:
 def no_editor(monkeypatch: pytest.MonkeyPatch) -> None:
     """Git takes its messages as it proposes them."""
     monkeypatch.setenv("GIT_EDITOR", ":")
+
+
+@pytest.fixture
+def clone(history: GitRepo, pushed: GitRepo) -> GitRepo:
+    """A clone with the objects of both versions of its own: not even hard links."""
+    clone = pushed.clone("my clone")
+    clone.git("worktree", "add", "-q", "--detach", "../linked", "v1")
+    clone.theta("fetch", "--all")
+    for path in clone.objects():
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data)
+    return clone
+
+
+@pytest.fixture
+def bare_of_objects(history: GitRepo, pushed: GitRepo) -> GitRepo:
+    """A clone that has refs and manifests only."""
+    clone = GitRepo(history.path.parent / "clone")
+    history.git("clone", "-q", str(pushed.path), str(clone.path), GIT_THETA_SKIP_SMUDGE="1")
+    assert not clone.objects()
+    assert (clone.path / "model.safetensors").read_bytes().startswith(b'{"git-theta":')
+    return clone
+
+
+@pytest.fixture(scope="session")
+def built(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `broken` is a copy of."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("HOME", str(prepared / "home"))
+        build(folder, prepared / "history")
+    return folder
+
+
+@pytest.fixture
+def broken(built: Path, installed: Path, tmp_path: Path) -> Iterator[Broken]:
+    """A clone, some of whose objects are lost, on a branch that does not need them."""
+    for name in ("origin.git", "clone", "lost"):
+        shutil.copytree(built / name, tmp_path / name)
+    repo, origin = GitRepo(tmp_path / "clone"), GitRepo(tmp_path / "origin.git")
+    repo.git("remote", "set-url", "origin", str(origin.path))
+    repo.git("reset", "-q", "--hard")
+    repo.git("branch", "-q", "other", "origin/other")
+    repo.write("mine.txt", "never added\n")
+    yield Broken(repo, origin, tmp_path / "lost")
+    assert (repo.path / "mine.txt").read_text() == "never added\n"
+
+
+@pytest.fixture
+def adapted(repo: GitRepo, tmp_path: Path) -> tuple[GitRepo, Path]:
+    """A committed base, and a LoRA adapter beside the repository."""
+    repo.write("model.safetensors", safetensors_bytes(adapters.model()))
+    repo.commit("base")
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_bytes(safetensors_bytes(adapters.lora()))
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"r": adapters.RANK, "lora_alpha": 8, "peft_type": "LORA"})
+    )
+    return repo, folder / "adapter_model.safetensors"

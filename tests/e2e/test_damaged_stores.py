@@ -3,44 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from git_repo import GitRepo, digest, version
+from stores import MODEL, flip, object_of
 
-from git_theta import manifest
-
-MODEL = "model.safetensors"
 CHANGED = "layer.1.weight"
-
-
-def object_of(repo: GitRepo, revision: str, tensor: str) -> Path:
-    """The object that holds a tensor."""
-    stored = manifest.parse(repo.blob(f"{revision}:{MODEL}"))
-    line = stored.tensor(tensor)
-    assert line is not None
-    oid = stored.storage[line.digest].oid
-    return next(path for path in repo.objects() if path.name == oid)
-
-
-def flip(path: Path, position: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[position] ^= 1
-    path.chmod(0o644)
-    path.write_bytes(data)
-
-
-@pytest.fixture
-def clone(history: GitRepo, pushed: GitRepo) -> GitRepo:
-    """A clone with the objects of both versions of its own: not even hard links."""
-    clone = pushed.clone("my clone")
-    clone.git("worktree", "add", "-q", "--detach", "../linked", "v1")
-    clone.theta("fetch", "--all")
-    for path in clone.objects():
-        data = path.read_bytes()
-        path.unlink()
-        path.write_bytes(data)
-    return clone
 
 
 @pytest.mark.parametrize("where", ["data", "directory"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from git_repo import GitRepo, changed, safetensors_bytes, weights
 from merge_cases import tensors_of
+from torch_files import without_torch
 
 MODEL = "model.safetensors"
 LAYER = "layer.0.weight"
@@ -335,13 +336,6 @@ def test_missing_objects_stop_it_before_anything_is_written(forked: GitRepo, tmp
     (tmp_path / "away").rename(theta)
     clone.theta("merge", "origin/medicine", "-s", "average")
     check_model(clone, mean(3, 1))
-
-
-def without_torch(folder: Path) -> dict[str, str]:
-    """An environment in which torch cannot be imported."""
-    folder.mkdir()
-    (folder / "torch.py").write_text("raise ImportError('not installed')\n")
-    return {"PYTHONPATH": str(folder)}
 
 
 def test_without_torch(forked: GitRepo, tmp_path: Path) -> None:

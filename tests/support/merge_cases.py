@@ -105,3 +105,10 @@ def clean_and_equal(repo: GitRepo, wanted: bytes, name: str = MODEL) -> None:
     assert repo.status() == []
     repo.git("add", "--renormalize", name)
     assert repo.git("ls-files", "-s", name).stdout.split()[1] == blob
+
+
+def answer(repo: GitRepo, *lines: str) -> tuple[int, str]:
+    """Answer what git theta mergetool asks; its exit code and what it says."""
+    repo.write(".git/answers", "\n".join(lines))
+    done = repo.theta("mergetool", "--answers", ".git/answers", check=False)
+    return done.returncode, done.stdout + done.stderr

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from git_repo import GitRepo, digest, does
+from marked_manifests import merged_without
 from merge_cases import AVERAGE, BASE, COUNTS, MODEL, OURS, clean_and_equal, commit, counts, diverge, model
-from test_marked_manifests import merged_without
 
 RESOLVE = f"git theta resolve {MODEL} --strategy average"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from git_repo import GitRepo, digest, does
 from merge_cases import AVERAGE, BASE, MEAN, MODEL, OURS, THEIRS, clean_and_equal, commit, diverge, model
-from test_merge_command import without_torch
+from torch_files import without_torch
 
 OTHER = "other.txt"
 

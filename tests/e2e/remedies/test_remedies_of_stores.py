@@ -7,11 +7,10 @@ import shutil
 from pathlib import Path
 
 from git_repo import GitRepo, digest, does, safetensors_bytes, version, weights
-from test_damaged_stores import CHANGED, MODEL, clone, flip, object_of
-from test_fetch import bare_of_objects, drop_objects
-from test_interrupted import LOST, Broken, broken, built, check_done
+from lost_objects import LOST, Broken, check_done
+from stores import MODEL, drop_objects, flip, object_of
 
-__all__ = ["bare_of_objects", "broken", "built", "clone"]
+CHANGED = "layer.1.weight"
 
 
 def test_skipped_and_missing(bare_of_objects: GitRepo) -> None:
