@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import adapters
 import numpy as np
 import pytest
 from git_repo import GitRepo, safetensors_bytes, version, weights
+from lost_objects import Broken, build
+from merge_cases import BASE, COUNTS, OURS, THEIRS, diverge, model
 
 _CONFIG = """\
 [user]
@@ -36,6 +40,9 @@ def _isolate(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.setenv("GIT_TERMINAL_PROMPT", "0")
+    monkeypatch.setenv(
+        "GIT_PROGRESS_DELAY", "3600"
+    )  # else what a busy machine shows on a terminal is another
     (folder / ".gitconfig").write_text(_CONFIG)
 
 
@@ -137,3 +144,111 @@ def make_checkpoint(repo: GitRepo) -> MakeCheckpoint:
         return repo.write(name, safetensors_bytes(values, metadata))
 
     return make
+
+
+def _once(repo: GitRepo, kept: Path, make: Callable[[GitRepo], object]) -> GitRepo:
+    if kept.exists():
+        shutil.rmtree(repo.path)
+        shutil.copytree(kept, repo.path)
+    else:
+        make(repo)
+        shutil.copytree(repo.path, kept)
+    return repo
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is made once."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def diverged(repo: GitRepo, kept: Path) -> GitRepo:
+    """The branches main (OURS, checked out) and theirs (THEIRS), and the tag base (BASE)."""
+    return _once(repo, kept / "diverged", lambda new: diverge(new, BASE, OURS, THEIRS))
+
+
+@pytest.fixture
+def counted(repo: GitRepo, kept: Path) -> GitRepo:
+    """The same branches with integers (COUNTS), to which no change can be applied."""
+    return _once(repo, kept / "counted", lambda new: diverge(new, *COUNTS))
+
+
+@pytest.fixture
+def conflict(diverged: GitRepo, kept: Path) -> GitRepo:
+    """That, after `git merge theirs` has stopped: `a` and `b` are open, `c` is theirs, `d` ours."""
+    return _once(diverged, kept / "conflict", lambda new: new.refused("git", "merge", "theirs"))
+
+
+@pytest.fixture
+def disjoint(repo: GitRepo) -> GitRepo:
+    """The branches main and theirs: ours has changed `a`, theirs `b` (together merge_cases.BOTH)."""
+    diverge(repo, model(a=1, b=2, c=3), model(a=10, b=2, c=3), model(a=1, b=20, c=3))
+    return repo
+
+
+@pytest.fixture
+def no_editor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git takes its messages as it proposes them."""
+    monkeypatch.setenv("GIT_EDITOR", ":")
+
+
+@pytest.fixture
+def clone(history: GitRepo, pushed: GitRepo) -> GitRepo:
+    """A clone with the objects of both versions of its own: not even hard links."""
+    clone = pushed.clone("my clone")
+    clone.git("worktree", "add", "-q", "--detach", "../linked", "v1")
+    clone.theta("fetch", "--all")
+    for path in clone.objects():
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data)
+    return clone
+
+
+@pytest.fixture
+def bare_of_objects(history: GitRepo, pushed: GitRepo) -> GitRepo:
+    """A clone that has refs and manifests only."""
+    clone = GitRepo(history.path.parent / "clone")
+    history.git("clone", "-q", str(pushed.path), str(clone.path), GIT_THETA_SKIP_SMUDGE="1")
+    assert not clone.objects()
+    assert (clone.path / "model.safetensors").read_bytes().startswith(b'{"git-theta":')
+    return clone
+
+
+@pytest.fixture(scope="session")
+def built(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `broken` is a copy of."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("HOME", str(prepared / "home"))
+        build(folder, prepared / "history")
+    return folder
+
+
+@pytest.fixture
+def broken(built: Path, installed: Path, tmp_path: Path) -> Iterator[Broken]:
+    """A clone, some of whose objects are lost, on a branch that does not need them."""
+    for name in ("origin.git", "clone", "lost"):
+        shutil.copytree(built / name, tmp_path / name)
+    repo, origin = GitRepo(tmp_path / "clone"), GitRepo(tmp_path / "origin.git")
+    repo.git("remote", "set-url", "origin", str(origin.path))
+    repo.git("reset", "-q", "--hard")
+    repo.git("branch", "-q", "other", "origin/other")
+    repo.write("mine.txt", "never added\n")
+    yield Broken(repo, origin, tmp_path / "lost")
+    assert (repo.path / "mine.txt").read_text() == "never added\n"
+
+
+@pytest.fixture
+def adapted(repo: GitRepo, tmp_path: Path) -> tuple[GitRepo, Path]:
+    """A committed base, and a LoRA adapter beside the repository."""
+    repo.write("model.safetensors", safetensors_bytes(adapters.model()))
+    repo.commit("base")
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_bytes(safetensors_bytes(adapters.lora()))
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"r": adapters.RANK, "lora_alpha": 8, "peft_type": "LORA"})
+    )
+    return repo, folder / "adapter_model.safetensors"

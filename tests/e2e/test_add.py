@@ -8,49 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from adapters import RANK, SHAPE, lora, model, updates
 from git_repo import GitRepo, safetensors_bytes
 
 from git_theta.commands.add import Guided
 from git_theta.git.repository import Repository
 
-RANK = 4
-SHAPE = (192, 256)
-
-
-def model() -> dict[str, np.ndarray]:
-    random = np.random.default_rng(0)
-    return {f"layers.{i}.weight": random.standard_normal(SHAPE, np.float32) for i in range(3)}
-
-
-def lora() -> dict[str, np.ndarray]:
-    random = np.random.default_rng(1)
-    name = "base_model.model.layers.1"
-    return {
-        f"{name}.lora_A.weight": random.standard_normal((RANK, SHAPE[1]), np.float32),
-        f"{name}.lora_B.weight": 0.01 * random.standard_normal((SHAPE[0], RANK), np.float32),
-    }
-
 
 def product(alpha: float) -> np.ndarray:
     a, b = lora().values()
     return (alpha / RANK * b.astype(np.float64)) @ a.astype(np.float64)
-
-
-@pytest.fixture
-def adapted(repo: GitRepo, tmp_path: Path) -> tuple[GitRepo, Path]:
-    """A committed base, and a LoRA adapter beside the repository."""
-    repo.write("model.safetensors", safetensors_bytes(model()))
-    repo.commit("base")
-    folder = tmp_path / "adapter"
-    folder.mkdir()
-    (folder / "adapter_model.safetensors").write_bytes(safetensors_bytes(lora()))
-    (folder / "adapter_config.json").write_text(json.dumps({"r": RANK, "lora_alpha": 8, "peft_type": "LORA"}))
-    return repo, folder / "adapter_model.safetensors"
-
-
-def updates(repo: GitRepo) -> dict[str, str]:
-    listed = json.loads(repo.theta("ls-files", "-l", "--json").stdout)
-    return {tensor["name"]: tensor["update"] for tensor in listed[0]["tensors"]}
 
 
 def test_the_adapter_guides_the_prediction(adapted: tuple[GitRepo, Path]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from git_repo import GitRepo
-from test_remainders import NAME, loaded, sides
+from torch_files import NAME, loaded, sides
 
 torch = pytest.importorskip("torch")
 

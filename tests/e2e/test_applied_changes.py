@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from git_repo import GitRepo, safetensors_bytes
-from merge_cases import MODEL, bfloat16, commit, counts, model
-from test_operations import has
+from merge_cases import MODEL, bfloat16, commit, counts, has, model
 
 AVERAGE = "[merge]\n\tstrategy = average\n\trule = w: linear weight=0.9\n"
 

@@ -10,15 +10,6 @@ def said(repo: GitRepo, *arguments: str) -> list[str]:
     return [line for line in (done.stdout + done.stderr).splitlines() if ".safetensors: " in line]
 
 
-def hash_object(repo: GitRepo, data: bytes) -> str:
-    return repo.git("hash-object", "-w", "--stdin", stdin=data).stdout.strip()
-
-
-def stage(repo: GitRepo, data: bytes, path: str = "model.safetensors") -> None:
-    """Stage a blob as it is, without the filter."""
-    repo.git("update-index", "--add", "--cacheinfo", f"100644,{hash_object(repo, data)},{path}")
-
-
 def test_first_version(repo: GitRepo) -> None:
     repo.write("model.safetensors", version(0))
     repo.git("add", "model.safetensors")
@@ -121,7 +112,7 @@ def test_rebase_is_silent(history: GitRepo) -> None:
 
 
 def test_raw_checkpoint_is_refused(history: GitRepo) -> None:
-    stage(history, version(0))
+    history.stage(version(0))
     done = history.git("commit", "-m", "raw", check=False)
     assert done.returncode != 0
     assert "model.safetensors: staged as it is (328 KB)" in done.stderr
@@ -134,7 +125,7 @@ def test_raw_checkpoint_is_refused(history: GitRepo) -> None:
 def test_several_raw_checkpoints_are_added_again_by_one_command(history: GitRepo) -> None:
     names = ["a model.safetensors", "model.safetensors"]
     for name in names:
-        stage(history, version(0), name)
+        history.stage(version(0), name)
         history.write(name, version(0))
     refused = history.refused("git", "commit", "-m", "raw")
     history.remedy(refused, f"git add --renormalize '{names[0]}' {names[1]}")
@@ -145,7 +136,7 @@ def test_several_raw_checkpoints_are_added_again_by_one_command(history: GitRepo
 
 def test_remedies_can_be_typed_as_they_stand(history: GitRepo) -> None:
     name = "a model; $(date).safetensors"
-    stage(history, version(0), name)
+    history.stage(version(0), name)
     done = history.git("commit", "-m", "raw", check=False)
     (remedy,) = [line for line in done.stderr.splitlines() if "--renormalize" in line]
     history.write(name, version(0))
@@ -156,8 +147,7 @@ def test_remedies_can_be_typed_as_they_stand(history: GitRepo) -> None:
 
 def test_symbolic_links_and_empty_files_are_none(history: GitRepo) -> None:
     (history.path / "link.safetensors").symlink_to("model.safetensors")
-    oid = hash_object(history, b"")
-    history.git("update-index", "--add", "--cacheinfo", f"100644,{oid},empty.safetensors")
+    history.stage(b"", "empty.safetensors")
     history.git("add", "link.safetensors")
     history.git("commit", "-q", "-m", "links")
 
@@ -172,7 +162,7 @@ def test_symbolic_links_and_empty_files_are_none(history: GitRepo) -> None:
     ],
 )
 def test_damaged_manifest_is_refused(history: GitRepo, old: bytes, new: bytes, says: str) -> None:
-    stage(history, history.blob("HEAD:model.safetensors").replace(old, new, 1))
+    history.stage(history.blob("HEAD:model.safetensors").replace(old, new, 1))
     done = history.git("commit", "-m", "damaged", check=False)
     assert done.returncode != 0
     assert "model.safetensors" in done.stderr
@@ -181,8 +171,8 @@ def test_damaged_manifest_is_refused(history: GitRepo, old: bytes, new: bytes, s
 
 
 def test_all_problems_are_told_at_once(history: GitRepo) -> None:
-    stage(history, b'{"git-theta":1' + b" " * 300, "a.safetensors")
-    stage(history, version(0), "b.safetensors")
+    history.stage(b'{"git-theta":1' + b" " * 300, "a.safetensors")
+    history.stage(version(0), "b.safetensors")
     done = history.git("commit", "-m", "bad", check=False)
     assert "a.safetensors" in done.stderr
     assert "b.safetensors" in done.stderr
@@ -198,7 +188,7 @@ def test_missing_objects_are_refused_unless_they_were_committed_before(history: 
     assert done.returncode != 0
     assert "objects are neither here nor on a remote" in done.stderr
     # The objects of v0 are missing too, but HEAD's manifest names them all.
-    stage(history, history.blob("v0:model.safetensors"))
+    history.stage(history.blob("v0:model.safetensors"))
     history.git("commit", "-q", "-m", "older")
 
 
@@ -211,7 +201,7 @@ def test_check_runs_where_git_skips_pre_commit(history: GitRepo) -> None:
     assert picked.returncode != 0
     history.write("notes.txt", "solved\n")
     history.git("add", "notes.txt")
-    stage(history, version(0))
+    history.stage(version(0))
     done = history.git("cherry-pick", "--continue", check=False, GIT_EDITOR="true")
     assert done.returncode != 0
     assert "staged as it is" in done.stderr

@@ -72,8 +72,7 @@ def test_manifest_without_storage_is_refused(history: GitRepo) -> None:
     """What clean answers to commands that only look must not be committed."""
     whole = manifest.parse(history.blob(f"v0:{MODEL}"))
     identity = manifest.write(whole.with_storage({}))
-    oid = history.git("hash-object", "-w", "--stdin", stdin=identity).stdout.strip()
-    history.git("update-index", "--cacheinfo", f"100644,{oid},{MODEL}")
+    history.stage(identity, MODEL)
     history.write(MODEL, version(0))
     refused = history.git("commit", "-m", "identity", check=False)
     assert refused.returncode == 1

@@ -7,12 +7,12 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from git_repo import GitRepo, digest, safetensors_bytes, version, weights
+from torch_files import archive
 
 MODEL = "model.safetensors"
 _LENGTH = 8 * 16
@@ -109,15 +109,6 @@ def test_damaged_file_does_not_keep_others_from_being_added(history: GitRepo) ->
     assert history.staged() == ["good.safetensors"]
 
 
-def torch_file(pickled: bytes, *more: tuple[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    """What torch.save writes, around any pickle."""
-    target = BytesIO()
-    with zipfile.ZipFile(target, "w", compression) as archive:
-        for name, data in (("archive/data.pkl", pickled), ("archive/version", b"3\n"), *more):
-            archive.writestr(zipfile.ZipInfo(name), data, compress_type=compression)
-    return target.getvalue()
-
-
 class _Trap:
     """Pickled, it makes a file when it is loaded."""
 
@@ -130,7 +121,7 @@ class _Trap:
 
 def test_pickle_is_never_executed(repo: GitRepo, tmp_path: Path) -> None:
     trap = tmp_path / "executed"
-    data = torch_file(pickle.dumps({"weights": _Trap(trap)}, protocol=2))
+    data = archive(pickle.dumps({"weights": _Trap(trap)}, protocol=2))
     repo.write("bomb.pt", data)
     repo.commit("a bomb")
     (repo.path / "bomb.pt").unlink()
@@ -138,7 +129,7 @@ def test_pickle_is_never_executed(repo: GitRepo, tmp_path: Path) -> None:
     assert repo.digest("bomb.pt") == digest(data)
     for command in (["ls-files", "-l"], ["status"], ["fsck"]):
         repo.theta(*command)
-    repo.write("bomb.pt", torch_file(pickle.dumps([_Trap(trap), 1], protocol=2)))
+    repo.write("bomb.pt", archive(pickle.dumps([_Trap(trap), 1], protocol=2)))
     assert repo.git("diff").returncode == 0
     repo.commit("another one")
     assert not trap.exists()
@@ -157,12 +148,12 @@ def laughs() -> bytes:
 @pytest.mark.parametrize(
     "data",
     [
-        torch_file(laughs()),
-        torch_file(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b"x."),  # bytes of that length
-        torch_file(b"\x80\x02" + b"]" * 200_000 + b"."),
-        torch_file(b"\x80\x02" + b"(" * 100_000 + b"l" * 100_000 + b"."),
-        torch_file(b"\x80\x02]" + b"2" * 60_000 + b"."),
-        torch_file(bytes(64 << 20), compression=zipfile.ZIP_DEFLATED),
+        archive(laughs()),
+        archive(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b"x."),  # bytes of that length
+        archive(b"\x80\x02" + b"]" * 200_000 + b"."),
+        archive(b"\x80\x02" + b"(" * 100_000 + b"l" * 100_000 + b"."),
+        archive(b"\x80\x02]" + b"2" * 60_000 + b"."),
+        archive(bytes(64 << 20), compression=zipfile.ZIP_DEFLATED),
     ],
     ids=["laughs", "length", "stack", "nesting", "duplicates", "deflated"],
 )
@@ -183,7 +174,7 @@ def test_pickle_bombs_do_no_harm(repo: GitRepo, data: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["../../../evil", "/tmp/evil", "archive/../../evil", "C:\\evil"])
 def test_zip_with_path_tricks(repo: GitRepo, tmp_path: Path, name: str) -> None:
-    data = torch_file(pickle.dumps({"epoch": 1}, protocol=2), (name, b"evil"))
+    data = archive(pickle.dumps({"epoch": 1}, protocol=2), (name, b"evil"))
     check_refused(repo, "model.pt", data, name, repr(name))
     assert not [path for path in tmp_path.rglob("*evil*") if path.is_file()]
 
@@ -191,7 +182,7 @@ def test_zip_with_path_tricks(repo: GitRepo, tmp_path: Path, name: str) -> None:
 def edit_zip(edit: Callable[[bytes], bytes]) -> bytes:
     storage = np.arange(64, dtype="float32").tobytes()
     return edit(
-        torch_file(
+        archive(
             pickle.dumps({"epoch": 1}, protocol=2), ("archive/data/0", storage), ("archive/twin.pkl", b"N.")
         )
     )
@@ -203,7 +194,7 @@ def edit_zip(edit: Callable[[bytes], bytes]) -> bytes:
         edit_zip(lambda data: data[:-30]),
         edit_zip(lambda data: data[: len(data) // 2]),
         edit_zip(lambda data: data.replace(b"PK\x01\x02", b"PK\x01\x03", 1)),
-        torch_file(pickle.dumps({}, protocol=2)[:-3]),
+        archive(pickle.dumps({}, protocol=2)[:-3]),
         edit_zip(lambda data: data.replace(b"archive/twin.pkl", b"archive/data.pkl")),
     ],
     ids=["end", "half", "directory", "pickle", "two pickles"],

@@ -9,24 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from git_repo import GitRepo, digest, does, safetensors_bytes, version
-from merge_cases import MODEL, clean_and_equal, diverge, model
+from merge_cases import AVERAGE, BASE, MODEL, THEIRS, clean_and_equal, diverge, model
 
 from git_theta.git.repository import Repository
 from git_theta.merging import half_merged
-
-BASE = model(a=1, b=2, c=3, d=4)
-OURS = model(a=10, b=20, c=3, d=40)
-THEIRS = model(a=30, b=40, c=50, d=4)
-MERGED = model(a=10, b=20, c=50, d=40)
-AVERAGE = model(a=20, b=30, c=50, d=40)
-
-
-@pytest.fixture
-def conflict(repo: GitRepo) -> GitRepo:
-    """A merge that has stopped: `a` and `b` are open, `c` is theirs, `d` ours."""
-    diverge(repo, BASE, OURS, THEIRS)
-    assert repo.git("merge", "theirs", check=False).returncode == 1
-    return repo
 
 
 def record(repo: GitRepo, kind: str = "conflicts") -> Path:

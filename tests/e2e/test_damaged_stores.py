@@ -3,44 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from git_repo import GitRepo, digest, version
+from stores import MODEL, flip, object_of
 
-from git_theta import manifest
-
-MODEL = "model.safetensors"
 CHANGED = "layer.1.weight"
-
-
-def object_of(repo: GitRepo, revision: str, tensor: str) -> Path:
-    """The object that holds a tensor."""
-    stored = manifest.parse(repo.blob(f"{revision}:{MODEL}"))
-    line = stored.tensor(tensor)
-    assert line is not None
-    oid = stored.storage[line.digest].oid
-    return next(path for path in repo.objects() if path.name == oid)
-
-
-def flip(path: Path, position: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[position] ^= 1
-    path.chmod(0o644)
-    path.write_bytes(data)
-
-
-@pytest.fixture
-def clone(history: GitRepo, pushed: GitRepo) -> GitRepo:
-    """A clone with the objects of both versions of its own: not even hard links."""
-    clone = pushed.clone("my clone")
-    clone.git("worktree", "add", "-q", "--detach", "../linked", "v1")
-    clone.theta("fetch", "--all")
-    for path in clone.objects():
-        data = path.read_bytes()
-        path.unlink()
-        path.write_bytes(data)
-    return clone
 
 
 @pytest.mark.parametrize("where", ["data", "directory"])
@@ -217,8 +185,7 @@ def test_manifest_with_the_oid_of_another_object(history: GitRepo) -> None:
     text = history.blob(f"v1:{MODEL}")
     oid, other = (object_of(history, "v1", name).name for name in (CHANGED, "layer.2.weight"))
     forged = text.replace(oid.encode(), other.encode())
-    blob = history.git("hash-object", "-w", "--stdin", stdin=forged).stdout.strip()
-    history.git("update-index", "--cacheinfo", f"100644,{blob},{MODEL}")
+    history.stage(forged, MODEL)
     commit_anyway(history)
     checked = history.theta("fsck", check=False)
     assert checked.returncode != 0
@@ -243,8 +210,7 @@ def test_manifest_with_the_oid_of_another_object(history: GitRepo) -> None:
 def test_forged_manifests(history: GitRepo, old: bytes, new: bytes) -> None:
     """None of them becomes a file, and fsck finds every one."""
     forged = history.blob(f"v1:{MODEL}").replace(old, new, 1)
-    blob = history.git("hash-object", "-w", "--stdin", stdin=forged).stdout.strip()
-    history.git("update-index", "--cacheinfo", f"100644,{blob},{MODEL}")
+    history.stage(forged, MODEL)
     commit_anyway(history)
     (history.path / MODEL).unlink()
     failed = history.git("checkout", "--", MODEL, check=False)
@@ -264,8 +230,7 @@ def test_a_forged_first_line_gives_the_file_of_the_others_and_fsck_finds_it(
 ) -> None:
     """As of a manifest that was put together from hunks, the lines of tensors are what counts."""
     forged = history.blob(f"v1:{MODEL}").replace(old, new, 1)
-    blob = history.git("hash-object", "-w", "--stdin", stdin=forged).stdout.strip()
-    history.git("update-index", "--cacheinfo", f"100644,{blob},{MODEL}")
+    history.stage(forged, MODEL)
     commit_anyway(history)
     (history.path / MODEL).unlink()
     history.git("checkout", "--", MODEL)

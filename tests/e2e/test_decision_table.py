@@ -9,18 +9,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
-from git_repo import GitRepo, safetensors_bytes
-from merge_cases import MODEL
-from test_operations import (
-    checkout_merge,
-    cherry_pick,
-    pull_rebase,
-    rebase,
-    rebase_by_patches,
-    revert,
-    stash_pop,
-    written,
-)
+from git_repo import GitRepo
+from merge_cases import MODEL, tensors_of, written
+from operations import APPLYING, checkout_merge, forked, packed
 
 Model = dict[str, np.ndarray]
 
@@ -127,14 +118,14 @@ def same(repo: GitRepo, wanted: Model) -> None:
 
 
 def merge(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
-    forked(repo, base, ours, theirs)
+    forked(repo, base, ours, theirs, MERGING)
     repo.git("merge", "-q", "--no-edit", "theirs")
 
 
 def criss_cross(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
     """Two common ancestors: each has half of what is new in `base`, which is what both lines have merged."""
     repo.write(".thetaconfig", MERGING)
-    older = written_of(base)
+    older = tensors_of(base)
     for name in ("kept", "both"):
         older[name] = older[name] - np.float32(1)
     steps = {"main": {"kept": BASE["kept"]}, "theirs": {"both": BASE["both"]}}
@@ -158,38 +149,7 @@ def criss_cross(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
     repo.git("merge", "-q", "--no-edit", "theirs")
 
 
-def forked(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
-    repo.write(".thetaconfig", MERGING)
-    repo.write(MODEL, base)
-    repo.commit("base")
-    repo.git("checkout", "-q", "-b", "theirs")
-    repo.write(MODEL, theirs)
-    repo.commit("theirs")
-    repo.git("checkout", "-q", "main")
-    repo.write(MODEL, ours)
-    repo.commit("ours")
-
-
-def written_of(data: bytes) -> Model:
-    from safetensors.numpy import load
-
-    return dict(load(data))
-
-
-def packed(values: Model) -> bytes:
-    return safetensors_bytes(dict(sorted(values.items())))
-
-
 Way = Callable[[GitRepo, bytes, bytes, bytes], None]
-APPLYING: list[Way] = [
-    cherry_pick,
-    rebase,
-    rebase_by_patches,
-    pull_rebase,
-    revert,
-    stash_pop,
-    checkout_merge,
-]
 WAYS: list[tuple[Way, Model]] = [(merge, MEAN), (criss_cross, MEAN), *((way, APPLIED) for way in APPLYING)]
 STOPPING = [one for one in WAYS if one[0] is not checkout_merge]  # which ends with 0 whatever it leaves
 
@@ -213,9 +173,9 @@ def test_rows_that_are_conflicts(repo: GitRepo, way: Way, wanted: Model) -> None
         assert reason in line
     assert ("average" in said) == (wanted is MEAN)
     kept = at(OPEN, 2)
-    assert written_of((repo.path / MODEL).read_bytes()).keys() == (wanted | kept).keys()
+    assert tensors_of((repo.path / MODEL).read_bytes()).keys() == (wanted | kept).keys()
     repo.theta("resolve", MODEL, "--ours")
-    found = written_of((repo.path / MODEL).read_bytes())
+    found = tensors_of((repo.path / MODEL).read_bytes())
     assert found.keys() == (wanted | kept).keys()
     for name, value in (wanted | kept).items():
         assert (found[name].dtype, found[name].tobytes()) == (value.dtype, value.tobytes()), name
@@ -224,9 +184,9 @@ def test_rows_that_are_conflicts(repo: GitRepo, way: Way, wanted: Model) -> None
 def test_several_branches(repo: GitRepo) -> None:
     """An octopus of three: two of them in conflict are refused by name, and settled by rules."""
     base, ours, theirs = sides(list(OPEN))
-    forked(repo, base, ours, theirs)
+    forked(repo, base, ours, theirs, MERGING)
     repo.git("checkout", "-q", "-b", "third", "main~1")
-    third = written_of(base) | {"both": floats(5, 6), "third": floats(9)}
+    third = tensors_of(base) | {"both": floats(5, 6), "third": floats(9)}
     repo.write(MODEL, packed(third))
     repo.commit("third")
     repo.git("checkout", "-q", "main")
@@ -241,7 +201,7 @@ def test_several_branches(repo: GitRepo) -> None:
     mean = (OURS["both"].astype(np.float64) + THEIRS["both"] + third["both"]) / 3
     kept = at(OPEN, 2)
     wanted = settled(mean.astype(np.float32)) | kept | {"third": floats(9)}
-    found = written_of((repo.path / MODEL).read_bytes())
+    found = tensors_of((repo.path / MODEL).read_bytes())
     assert found.keys() == wanted.keys()
     for name, value in wanted.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)

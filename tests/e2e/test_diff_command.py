@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from diff_cases import MODEL, make_conflict, rows, write_change
 from git_repo import GitRepo, changed, safetensors_bytes, version, weights
-from test_diff_driver import MODEL, make_conflict, rows, write_change
 
 from git_theta.checkpoints.pytorch import PyTorch
 from git_theta.dtypes import dtype

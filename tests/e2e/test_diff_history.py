@@ -7,8 +7,8 @@ import shutil
 
 import numpy as np
 import pytest
+from diff_cases import MODEL, make_conflict, write_change
 from git_repo import GitRepo, changed, safetensors_bytes, version, weights
-from test_diff_driver import MODEL, make_conflict, write_change
 
 
 @pytest.fixture

@@ -8,20 +8,20 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from diff_cases import MODEL, write_change
 from git_repo import GitRepo, safetensors_bytes, version, weights
 from terminals import on_a_terminal
-from test_diff_driver import MODEL, write_change
+from waiting import wait_for
 
 _SLOW = """
 import os, signal, sys
 from git_theta.cli import entry
 from git_theta.terminal import progress
 
-progress._PATIENCE = progress._INTERVAL = 0.0
+progress._INTERVAL = 0.0
 show = progress.Progress.__call__
 def interrupted(*arguments):
     show(*arguments)
@@ -37,6 +37,9 @@ if "interrupt" in sys.argv:
 sys.argv[1:] = ["diff", "v0", "v1"]
 sys.exit(entry.main())
 """
+
+
+AT_ONCE = {"GIT_PROGRESS_DELAY": "0", "GIT_PAGER": "cat"}
 
 
 class TestPager:
@@ -81,10 +84,7 @@ def test_an_interrupt_leaves_nothing(history: GitRepo, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         start_new_session=True,
     ) as process:
-        for _ in range(600):
-            if (folder / "asked").exists():
-                break
-            time.sleep(0.05)
+        wait_for(folder / "asked")
         os.killpg(process.pid, signal.SIGINT)
         output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -95,14 +95,14 @@ def test_an_interrupt_leaves_nothing(history: GitRepo, tmp_path: Path) -> None:
 
 class TestProgress:
     def test_is_shown_and_goes_before_the_answer(self, history: GitRepo) -> None:
-        output = on_a_terminal(history.path, sys.executable, "-c", _SLOW, code=0, GIT_PAGER="cat")
+        output = on_a_terminal(history.path, sys.executable, "-c", _SLOW, code=0, **AT_ONCE)
         bar, answer = output.split("\r\x1b[K\x1b[1mdiff --theta")
         assert f"\rComparing {MODEL} [" in bar
         assert "100%" in bar
         assert "Comparing" not in answer
 
     def test_an_interrupt_removes_it(self, history: GitRepo) -> None:
-        output = on_a_terminal(history.path, sys.executable, "-c", _SLOW, "interrupt", code=130)
+        output = on_a_terminal(history.path, sys.executable, "-c", _SLOW, "interrupt", code=130, **AT_ONCE)
         assert "Traceback" not in output
         assert "diff --theta" not in output
         assert output.startswith(f"\rComparing {MODEL} [")
@@ -145,10 +145,7 @@ def test_control_c_while_git_waits_for_us(history: GitRepo, tmp_path: Path, comm
         os.environ |= {"PYTHONPATH": str(folder), "TERM": "xterm", "GIT_PAGER": "cat"}
         shell = f"trap : INT; git {command} -- whole.bin; echo ended with $?; sleep 1"
         os.execvp("sh", ["sh", "-c", shell])  # as at a prompt: a shell stays when git has gone
-    for _ in range(600):
-        if (folder / "asleep").exists():
-            break
-        time.sleep(0.05)
+    wait_for(folder / "asleep")
     spooled = list((history.path / ".git/theta/tmp").glob("*"))
     os.write(terminal, b"\x03")
     output = b""

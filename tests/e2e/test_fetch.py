@@ -4,21 +4,7 @@ from pathlib import Path
 
 import pytest
 from git_repo import GitRepo, safetensors_bytes, version, weights
-
-
-def drop_objects(repo: GitRepo) -> None:
-    for path in repo.objects():
-        path.unlink()
-
-
-@pytest.fixture
-def bare_of_objects(history: GitRepo, pushed: GitRepo) -> GitRepo:
-    """A clone that has refs and manifests only."""
-    clone = GitRepo(history.path.parent / "clone")
-    history.git("clone", "-q", str(pushed.path), str(clone.path), GIT_THETA_SKIP_SMUDGE="1")
-    assert not clone.objects()
-    assert (clone.path / "model.safetensors").read_bytes().startswith(b'{"git-theta":')
-    return clone
+from stores import drop_objects
 
 
 def test_pull_writes_what_was_skipped(bare_of_objects: GitRepo) -> None:

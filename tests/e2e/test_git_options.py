@@ -1,8 +1,7 @@
 """Options of Git that our drivers, filters and hooks are not told of: they mean what they always mean."""
 
-import pytest
 from git_repo import GitRepo, digest
-from merge_cases import MODEL, diverge, model
+from merge_cases import BOTH, MODEL, diverge, model
 
 
 def test_a_dry_run_of_add_stores_nothing(history: GitRepo) -> None:
@@ -28,32 +27,23 @@ def test_exit_codes_and_sides_of_a_difference(history: GitRepo) -> None:
     assert history.git("log", "-S", "layer.1.weight", "--format=%s").stdout.split() == ["version", "0"]
 
 
-@pytest.fixture
-def mergeable(repo: GitRepo) -> GitRepo:
-    diverge(repo, model(a=1, b=2, c=3), model(a=10, b=2, c=3), model(a=1, b=20, c=3))
-    return repo
-
-
-BOTH = model(a=10, b=20, c=3)
-
-
-def test_merges_that_stop_before_the_commit(mergeable: GitRepo) -> None:
-    head = mergeable.head()
+def test_merges_that_stop_before_the_commit(disjoint: GitRepo) -> None:
+    head = disjoint.head()
     for option in ("--squash", "--no-commit"):
-        mergeable.git("merge", option, "theirs")
-        assert (mergeable.head(), mergeable.digest(MODEL)) == (head, digest(BOTH))
-        assert mergeable.staged() == [MODEL]
-        mergeable.git("reset", "-q", "--hard")
-    mergeable.git("merge", "-q", "--squash", "theirs")
-    mergeable.git("commit", "-q", "-m", "squashed")
-    assert mergeable.git("log", "-1", "--format=%P").stdout.split() == [head]
+        disjoint.git("merge", option, "theirs")
+        assert (disjoint.head(), disjoint.digest(MODEL)) == (head, digest(BOTH))
+        assert disjoint.staged() == [MODEL]
+        disjoint.git("reset", "-q", "--hard")
+    disjoint.git("merge", "-q", "--squash", "theirs")
+    disjoint.git("commit", "-q", "-m", "squashed")
+    assert disjoint.git("log", "-1", "--format=%P").stdout.split() == [head]
 
 
-def test_autostash_brings_changes_over_a_merge(mergeable: GitRepo) -> None:
-    mergeable.write(MODEL, model(a=10, b=2, c=30))
-    mergeable.git("merge", "-q", "--autostash", "--no-edit", "theirs")
-    assert mergeable.digest(MODEL) == digest(model(a=10, b=20, c=30))
-    assert mergeable.status() == [f" M {MODEL}"]
+def test_autostash_brings_changes_over_a_merge(disjoint: GitRepo) -> None:
+    disjoint.write(MODEL, model(a=10, b=2, c=30))
+    disjoint.git("merge", "-q", "--autostash", "--no-edit", "theirs")
+    assert disjoint.digest(MODEL) == digest(model(a=10, b=20, c=30))
+    assert disjoint.status() == [f" M {MODEL}"]
 
 
 def test_sides_of_a_conflict_are_taken_out_and_the_conflict_made_again(repo: GitRepo) -> None:

@@ -5,90 +5,15 @@ Every command here is taken from the message and run as it stands.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
 from git_repo import GitRepo, digest, safetensors_bytes, version, weights
-
-MODEL, LOST, OTHER = "model.safetensors", "a.safetensors", "b.safetensors"
-_LOST, _OTHER = (safetensors_bytes(weights(seed, shape=(96, 200))) for seed in (7, 8))
-
-
-@dataclass
-class Broken:
-    """A clone and its origin, in which objects of one file of the branch `other` are lost.
-
-    `other` has, beside what main has: new files a.safetensors (the lost one), b.safetensors, new.txt, z.txt;
-    another model, other notes. main has a commit of its own.
-    """
-
-    repo: GitRepo
-    origin: GitRepo
-    lost: Path
-
-    def mend(self) -> None:
-        """Someone pushes the objects again."""
-        shutil.copytree(self.lost, self.origin.path / "theta" / "objects", dirs_exist_ok=True)
-
-
-def build(folder: Path, history: Path) -> None:
-    source = GitRepo(shutil.copytree(history, folder / "source"))
-    source.git("switch", "-q", "-c", "other", "v0")
-    for name, data in ((LOST, _LOST), (OTHER, _OTHER), (MODEL, version(1))):
-        source.write(name, data)
-    for name in ("new.txt", "z.txt", "notes.txt"):
-        source.write(name, "of the other branch\n")
-    source.commit("other")
-    source.git("switch", "-q", "-c", "early", "v0")
-    source.git("switch", "-q", "-C", "main", "v0")
-    source.write("main.txt", "of main\n")
-    source.commit("on main")
-    origin = source.add_remote("origin")
-    source.git("push", "-q", "origin", "main", "early", "other")
-    clone = origin.clone("clone")
-    needed = {name: set(clone_oids(source, name)) for name in (LOST, OTHER, MODEL)}
-    for oid in needed[LOST] - needed[OTHER] - needed[MODEL]:
-        place = Path(oid[:2], oid[2:4], oid)
-        (folder / "lost" / place).parent.mkdir(parents=True, exist_ok=True)
-        (origin.path / "theta" / "objects" / place).rename(folder / "lost" / place)
-        (clone.path / ".git" / "theta" / "objects" / place).unlink(missing_ok=True)
-
-
-def clone_oids(repo: GitRepo, name: str) -> list[str]:
-    from git_theta import manifest
-
-    return list(manifest.parse(repo.blob(f"other:{name}")).oids())
-
-
-@pytest.fixture(scope="module")
-def built(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("interrupted")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("HOME", str(prepared / "home"))
-        build(folder, prepared / "history")
-    return folder
-
-
-@pytest.fixture
-def broken(built: Path, installed: Path, tmp_path: Path) -> Iterator[Broken]:
-    for name in ("origin.git", "clone", "lost"):
-        shutil.copytree(built / name, tmp_path / name)
-    repo, origin = GitRepo(tmp_path / "clone"), GitRepo(tmp_path / "origin.git")
-    repo.git("remote", "set-url", "origin", str(origin.path))
-    repo.git("reset", "-q", "--hard")
-    repo.git("branch", "-q", "other", "origin/other")
-    repo.write("mine.txt", "never added\n")
-    yield Broken(repo, origin, tmp_path / "lost")
-    assert (repo.path / "mine.txt").read_text() == "never added\n"
+from lost_objects import LOST, LOST_FILE, MODEL, OTHER, OTHER_FILE, Broken, check_done
 
 
 def check_others_are_written(repo: GitRepo) -> None:
     """All files but the failing one."""
     assert not (repo.path / LOST).exists()
-    assert repo.digest(OTHER) == digest(_OTHER)
+    assert repo.digest(OTHER) == digest(OTHER_FILE)
     assert repo.digest(MODEL) == digest(version(1))
     assert (repo.path / "z.txt").exists()
 
@@ -140,14 +65,6 @@ def test_way_back_and_on(broken: Broken, command: str) -> None:
     check_done(repo)
 
 
-def check_done(repo: GitRepo) -> None:
-    assert repo.status() == ["?? mine.txt"]
-    assert repo.digest(LOST) == digest(_LOST)
-    assert repo.digest(OTHER) == digest(_OTHER)
-    assert repo.digest(MODEL) == digest(version(1))
-    assert (repo.path / "notes.txt").read_text() == "of the other branch\n"
-
-
 def test_checkout_of_the_previous_branch(broken: Broken) -> None:
     """`-` means another branch after the way back."""
     repo = broken.repo
@@ -173,7 +90,7 @@ def test_rebase_that_stops_at_a_lost_commit(broken: Broken) -> None:
     repo.follow(failed.stderr, "to go back")
     assert repo.status() == ["?? mine.txt"]
     assert (repo.head(), repo.git("symbolic-ref", "HEAD").stdout) == (head, "refs/heads/other\n")
-    assert repo.digest(OTHER) == digest(_OTHER)
+    assert repo.digest(OTHER) == digest(OTHER_FILE)
     assert (repo.path / LOST).read_bytes() == repo.blob(f"other:{LOST}")
     broken.mend()
     repo.follow(failed.stderr, "to try again")
@@ -213,8 +130,8 @@ def test_commands_that_are_simply_repeated(broken: Broken, command: str) -> None
     check_message(failed.stderr)
     broken.mend()
     repo.follow(failed.stderr, "then type")
-    assert repo.digest(LOST) == digest(_LOST)
-    assert repo.digest(OTHER) == digest(_OTHER)
+    assert repo.digest(LOST) == digest(LOST_FILE)
+    assert repo.digest(OTHER) == digest(OTHER_FILE)
     if not command.startswith("reset"):
         assert (repo.path / "main.txt").read_text() == "changed\n"
 
@@ -226,7 +143,7 @@ def test_new_work_tree(broken: Broken) -> None:
     assert failed.returncode != 0
     broken.mend()
     repo.follow(failed.stderr, "then type")
-    assert GitRepo(repo.path.parent / "linked").digest(LOST) == digest(_LOST)
+    assert GitRepo(repo.path.parent / "linked").digest(LOST) == digest(LOST_FILE)
     assert (repo.path / "notes.txt").read_text() == "not committed\n"
 
 
@@ -288,7 +205,7 @@ def test_manifest_can_be_had_instead(broken: Broken) -> None:
     assert f"{LOST}: " in done.stderr
     assert "its manifest was written instead" in done.stderr
     assert (broken.repo.path / LOST).read_bytes() == broken.repo.blob(f"other:{LOST}")
-    assert broken.repo.digest(OTHER) == digest(_OTHER)
+    assert broken.repo.digest(OTHER) == digest(OTHER_FILE)
     broken.mend()
     broken.repo.theta("pull")
     check_done(broken.repo)

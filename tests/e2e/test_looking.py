@@ -7,13 +7,6 @@ import pytest
 from git_repo import GitRepo, changed, safetensors_bytes, version, weights
 
 
-def commit_raw(repo: GitRepo, data: bytes, path: str) -> None:
-    """Commit a blob as it is, as where git-theta is not installed."""
-    oid = repo.git("hash-object", "-w", "--stdin", stdin=data).stdout.strip()
-    repo.git("update-index", "--add", "--cacheinfo", f"100644,{oid},{path}")
-    repo.git("-c", "core.hooksPath=/dev/null", "commit", "-q", "-m", "raw")
-
-
 class TestLsFiles:
     def test_table(self, history: GitRepo) -> None:
         lines = history.theta("ls-files").stdout.splitlines()
@@ -65,7 +58,7 @@ class TestLsFiles:
         assert repo.theta("ls-files", "no-such-revision", check=False).returncode == 1
 
     def test_damaged_manifest_is_listed_as_such(self, history: GitRepo) -> None:
-        commit_raw(history, b'{"git-theta":1,' + b"x" * 300, "bad.safetensors")
+        history.commit_as_it_is(b'{"git-theta":1,' + b"x" * 300, "bad.safetensors")
         assert "damaged" in history.theta("ls-files").stdout
         listed = json.loads(history.theta("ls-files", "--json").stdout)
         assert [bool(entry.get("problem")) for entry in listed] == [True, False]
@@ -261,7 +254,7 @@ class TestFsck:
         swapped = swapped.replace(
             f'"{second["oid"]}","size":{first["size"]}', f'"{second["oid"]}","size":{second["size"]}'
         ).replace(f'"{first["oid"]}","size":{second["size"]}', f'"{first["oid"]}","size":{first["size"]}')
-        commit_raw(history, swapped.encode(), "model.safetensors")
+        history.commit_as_it_is(swapped.encode(), "model.safetensors")
         assert history.theta("fsck", "--fast").returncode == 0
         done = history.theta("fsck", check=False)
         assert done.returncode == 1
@@ -271,8 +264,7 @@ class TestFsck:
         damaged = history.blob("HEAD:model.safetensors").replace(
             b'"format":"safetensors"', b'"format":"pytorch"'
         )
-        oid = history.git("hash-object", "-w", "--stdin", stdin=damaged).stdout.strip()
-        history.git("update-index", "--cacheinfo", f"100644,{oid},model.safetensors")
+        history.stage(damaged, "model.safetensors")
         done = history.theta("fsck", check=False)
         assert "model.safetensors: the manifest's lines do not belong together" in done.stdout
 

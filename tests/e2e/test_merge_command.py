@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from git_repo import GitRepo, changed, safetensors_bytes, weights
+from merge_cases import tensors_of
+from torch_files import without_torch
 
 MODEL = "model.safetensors"
 LAYER = "layer.0.weight"
-
-
-def values(data: bytes) -> dict[str, np.ndarray]:
-    """The float32 tensors of a safetensors file."""
-    (length,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8 : 8 + length])
-    found = {}
-    for name, about in header.items():
-        start, stop = (8 + length + offset for offset in about["data_offsets"])
-        found[name] = np.frombuffer(data[start:stop], "<f4").reshape(about["shape"])
-    return found
 
 
 @pytest.fixture
@@ -56,7 +45,7 @@ def mean(*seeds: int) -> dict[str, np.ndarray]:
 
 
 def check_model(repo: GitRepo, expected: dict[str, np.ndarray]) -> None:
-    found = values((repo.path / MODEL).read_bytes())
+    found = tensors_of((repo.path / MODEL).read_bytes())
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-7, err_msg=name)
@@ -104,7 +93,7 @@ def test_criss_cross_as_git_merge(repo: GitRepo) -> None:
     repo.git("merge", "-q", "--no-edit", "before")
     for seed, branch in enumerate(("other", "main"), 3):
         repo.git("checkout", "-q", branch)
-        tuned_again = changed(values((repo.path / MODEL).read_bytes()), seed=seed)
+        tuned_again = changed(tensors_of((repo.path / MODEL).read_bytes()), seed=seed)
         repo.write(MODEL, safetensors_bytes(tuned_again))
         repo.commit(f"tune {branch} again")
     repo.theta("merge", "other")
@@ -152,7 +141,7 @@ def test_three_where_two_changed(forked: GitRepo) -> None:
     expected = tuned(1)
     expected["bias"] = (expected["bias"] + base["bias"] + 1) / 2
     check_model(forked, expected)
-    assert values((forked.path / "other.safetensors").read_bytes())["x"].tolist() == [0, 1, 2, 3]
+    assert tensors_of((forked.path / "other.safetensors").read_bytes())["x"].tolist() == [0, 1, 2, 3]
     assert forked.git("log", "-1", "--format=%s").stdout == "All of them\n"
 
 
@@ -287,7 +276,7 @@ def test_renamed_model(forked: GitRepo) -> None:
     forked.commit("tune it")
     forked.theta("merge", "moved", "-s", "average")
     assert not (forked.path / "a.safetensors").exists()
-    found = values((forked.path / "b.safetensors").read_bytes())[LAYER]
+    found = tensors_of((forked.path / "b.safetensors").read_bytes())[LAYER]
     models = [changed(base, LAYER, seed=seed)[LAYER].astype("f8") for seed in (1, 2)]
     np.testing.assert_allclose(found, np.mean(models, axis=0), atol=1e-7)
 
@@ -347,13 +336,6 @@ def test_missing_objects_stop_it_before_anything_is_written(forked: GitRepo, tmp
     (tmp_path / "away").rename(theta)
     clone.theta("merge", "origin/medicine", "-s", "average")
     check_model(clone, mean(3, 1))
-
-
-def without_torch(folder: Path) -> dict[str, str]:
-    """An environment in which torch cannot be imported."""
-    folder.mkdir()
-    (folder / "torch.py").write_text("raise ImportError('not installed')\n")
-    return {"PYTHONPATH": str(folder)}
 
 
 def test_without_torch(forked: GitRepo, tmp_path: Path) -> None:

@@ -5,26 +5,22 @@ from pathlib import Path
 
 import pytest
 from git_repo import GitRepo, digest
-from merge_cases import MODEL, clean_and_equal, commit, counts, diverge, model
+from merge_cases import (
+    AVERAGE,
+    BASE,
+    COUNTS,
+    MERGED,
+    MODEL,
+    OURS,
+    THEIRS,
+    clean_and_equal,
+    commit,
+    counts,
+    diverge,
+    model,
+)
 
 from git_theta.manifest import parse
-
-BASE = model(a=1, b=2, c=3, d=4)
-OURS = model(a=10, b=20, c=3, d=40)
-THEIRS = model(a=30, b=40, c=50, d=4)
-MERGED = model(a=10, b=20, c=50, d=40)
-AVERAGE = model(a=20, b=30, c=50, d=40)
-MEAN = model(a=20, b=30, c=26.5, d=22)  # of all tensors, as a strategy that is typed gives it
-COUNTS = counts(a=1, b=2), counts(a=10, b=2), counts(a=30, b=4)
-"""Integers of base, ours and theirs: no change is applied to those that both have changed."""
-
-
-@pytest.fixture
-def conflict(repo: GitRepo) -> GitRepo:
-    """A merge that has stopped: `a` and `b` are open, `c` is theirs, `d` ours."""
-    diverge(repo, BASE, OURS, THEIRS)
-    assert repo.git("merge", "theirs", check=False).returncode == 1
-    return repo
 
 
 def open_tensors(repo: GitRepo) -> list[str]:

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 from git_repo import GitRepo, changed, digest, safetensors_bytes, weights
-from merge_cases import MODEL, bfloat16, clean_and_equal, commit, diverge, model
+from merge_cases import BOTH, MODEL, bfloat16, clean_and_equal, commit, diverge, model
 
 from git_theta.manifest import parse
 
@@ -87,16 +86,6 @@ def test_the_result_is_the_same_in_every_clone(repo: GitRepo) -> None:
     other.git("merge", "--no-edit", "theirs")
     mine, theirs = (parse(one.blob(f"HEAD:{MODEL}")) for one in (repo, other))
     assert mine.root == theirs.root
-
-
-@pytest.fixture
-def disjoint(repo: GitRepo) -> GitRepo:
-    """Ours has changed `a`, theirs `b`."""
-    diverge(repo, model(a=1, b=2, c=3), model(a=10, b=2, c=3), model(a=1, b=20, c=3))
-    return repo
-
-
-BOTH = model(a=10, b=20, c=3)
 
 
 def test_rebase(disjoint: GitRepo) -> None:
@@ -189,10 +178,10 @@ def test_merge_tree_in_a_bare_repository(disjoint: GitRepo) -> None:
 
 def test_a_checkpoint_that_was_committed_without_git_theta(disjoint: GitRepo) -> None:
     raw = model(a=1, b=2, c=30)
-    oid = disjoint.git("hash-object", "-w", "--stdin", "--no-filters", stdin=raw).stdout.strip()
+    oid = disjoint.hash_object(raw)
     disjoint.git("switch", "-q", "-c", "raw", "base")
     disjoint.git("update-index", "--cacheinfo", f"100644,{oid},{MODEL}")
-    disjoint.git("-c", "core.hooksPath=/dev/null", "commit", "-q", "-m", "raw")
+    disjoint.commit_index("raw")
     assert disjoint.blob(f"raw:{MODEL}") == raw
     disjoint.git("switch", "-q", "-f", "main")
     disjoint.git("merge", "--no-edit", "raw")

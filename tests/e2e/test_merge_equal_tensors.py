@@ -7,8 +7,7 @@ import io
 import numpy as np
 import pytest
 from git_repo import GitRepo, safetensors_bytes
-from merge_cases import MODEL, diverge
-from test_operations import written
+from merge_cases import MODEL, diverge, written
 
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 VALUES = np.arange(1, 25, dtype=np.float32).reshape(6, 4)

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 from git_repo import GitRepo, digest, safetensors_bytes
-from merge_cases import MODEL, clean_and_equal, diverge
-from test_mergetool import answer
+from merge_cases import MODEL, answer, clean_and_equal, diverge
 
 Raw = tuple[str, tuple[int, ...], bytes]
 F8 = {1.0: 0x38, 2.0: 0x40, 4.0: 0x48, 8.0: 0x50}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from git_repo import GitRepo, safetensors_bytes
-from merge_cases import diverge
-from test_operations import written
+from merge_cases import diverge, written
 
 from git_theta.terminal.units import percent
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from git_repo import GitRepo, safetensors_bytes
-from merge_cases import MODEL, bfloat16, diverge
-from test_operations import written
+from merge_cases import MODEL, bfloat16, diverge, written
 
 NAME = "embed.weight"
 

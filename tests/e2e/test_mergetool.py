@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from git_repo import GitRepo, changed, safetensors_bytes, weights
+from merge_cases import answer
 
 MODEL = "model.safetensors"
 
@@ -38,12 +39,6 @@ def mixed() -> bytes:
             "bias": ours["bias"],
         }
     )
-
-
-def answer(repo: GitRepo, *lines: str) -> tuple[int, str]:
-    repo.write(".git/answers", "\n".join(lines))
-    done = repo.theta("mergetool", "--answers", ".git/answers", check=False)
-    return done.returncode, done.stdout + done.stderr
 
 
 def test_answers_for_a_tensor_a_layer_and_the_rest(conflict: GitRepo) -> None:

@@ -7,35 +7,13 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from git_repo import GitRepo, safetensors_bytes
-from merge_cases import MODEL, commit, model, tensors
-
-Values = Mapping[str, np.ndarray]
-
-
-def written(repo: GitRepo, name: str = MODEL) -> dict[str, np.ndarray]:
-    """The tensors of a safetensors file of the work tree, float32 and int64."""
-    data = (repo.path / name).read_bytes()
-    (length,) = struct.unpack("<Q", data[:8])
-    found = {}
-    for tensor, about in json.loads(data[8 : 8 + length]).items():
-        if tensor != "__metadata__":
-            start, stop = (8 + length + offset for offset in about["data_offsets"])
-            kind = {"F32": "<f4", "F64": "<f8", "I64": "<i8"}[about["dtype"]]
-            found[tensor] = np.frombuffer(data[start:stop], kind).reshape(about["shape"])
-    return found
-
-
-def has(repo: GitRepo, wanted: Mapping[str, object], name: str = MODEL) -> None:
-    """The file has just these tensors, bit for bit."""
-    found = written(repo, name)
-    assert found.keys() == wanted.keys()
-    for tensor, value in wanted.items():
-        np.testing.assert_array_equal(found[tensor], np.asarray(value).reshape(-1), err_msg=tensor)
+from merge_cases import MODEL, commit, has, model, tensors
+from operations import APPLYING, Values, cherry_pick, forked, grown, packed, rebase, revert, stash_pop
 
 
 def applied(base: Values, ours: Values, theirs: Values) -> dict[str, np.ndarray]:
@@ -57,80 +35,6 @@ OURS = tensors(kept=1, mine=20, yours=3, gone_there=5, alike=60, both=0.7, new_h
 THEIRS = tensors(kept=1, mine=2, yours=30, gone_here=4, alike=60, both=1.3, new_there=8)
 ALIKE = {"alike": np.array([60], np.float32)}
 WANTED = applied(BASE, OURS, THEIRS) | ALIKE
-CONFIGURED = "[merge]\n\tstrategy = average\n\trule = both: ties density=0.2\n"
-
-
-def packed(values: Values) -> bytes:
-    return safetensors_bytes(dict(sorted(values.items())))
-
-
-def _forked(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes, config: str = CONFIGURED) -> None:
-    """base (a tag) with a `.thetaconfig`, theirs on a branch of that name, ours on main."""
-    repo.write(".thetaconfig", config)
-    for branch, data in (("", base), ("theirs", theirs), ("main", ours)):
-        if branch:
-            repo.git("checkout", "-q", *(["-b"] if branch == "theirs" else []), branch)
-        repo.write(MODEL, data)
-        repo.commit(branch or "base")
-        if not branch:
-            repo.git("tag", "base")
-
-
-def cherry_pick(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
-    _forked(repo, base, ours, theirs)
-    repo.git("cherry-pick", "theirs")
-
-
-def rebase(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
-    _forked(repo, base, ours, theirs)
-    repo.git("rebase", "-q", "main", "theirs")
-
-
-def rebase_by_patches(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
-    _forked(repo, base, ours, theirs)
-    repo.git("rebase", "-q", "--apply", "main", "theirs")
-
-
-def pull_rebase(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
-    _forked(repo, base, ours, theirs)
-    repo.git("checkout", "-q", "theirs")
-    repo.git("pull", "-q", "--rebase", ".", "main")
-
-
-def revert(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
-    """The commit from base to its parent, theirs, is reverted on top of ours."""
-    repo.write(".thetaconfig", CONFIGURED)
-    for data in (theirs, base, ours):
-        repo.write(MODEL, data)
-        repo.commit()
-    repo.git("revert", "--no-edit", "HEAD~1")
-
-
-def stash_pop(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
-    repo.write(".thetaconfig", CONFIGURED)
-    repo.write(MODEL, base)
-    repo.commit()
-    repo.write(MODEL, theirs)
-    repo.git("stash", "-q")
-    repo.write(MODEL, ours)
-    repo.commit()
-    repo.git("stash", "pop", "-q")
-
-
-def checkout_merge(repo: GitRepo, base: bytes, ours: bytes, theirs: bytes) -> None:
-    """Local changes, ours, go along to a branch: Git calls the branch ours there, which changes nothing."""
-    repo.write(".thetaconfig", CONFIGURED)
-    repo.write(MODEL, base)
-    repo.commit()
-    repo.git("checkout", "-q", "-b", "theirs")
-    repo.write(MODEL, theirs)
-    repo.commit()
-    repo.git("checkout", "-q", "-")
-    repo.write(MODEL, ours)
-    repo.git("checkout", "-q", "-m", "theirs")
-
-
-APPLYING = (cherry_pick, rebase, rebase_by_patches, pull_rebase, revert, stash_pop, checkout_merge)
 
 
 @pytest.mark.parametrize("operation", APPLYING, ids=lambda one: one.__name__)
@@ -209,7 +113,7 @@ def test_entries_that_one_side_changed_are_taken_bit_by_bit(repo: GitRepo) -> No
     base = np.array([1, -inf, -inf, 0.5, -0.0, 0, -0.0, nan, 3], np.float32)
     theirs = np.array([2, -inf, 7, nan, -0.0, -0.0, 0, nan, 4], np.float32)
     ours = np.array([5, 9, -inf, 0.5, 0, 0, -0.0, 1, 3], np.float32)
-    _forked(repo, *(safetensors_bytes({"w": one}) for one in (base, ours, theirs)))
+    forked(repo, *(safetensors_bytes({"w": one}) for one in (base, ours, theirs)))
     said = repo.git("cherry-pick", "theirs").stderr
     assert "1 entry of w is not finite" in said  # theirs made NaN of one
     wanted = np.array([6, 9, 7, nan, 0, -0.0, 0, 1, 4], np.float32)
@@ -222,7 +126,7 @@ def test_entries_that_one_side_changed_are_taken_bit_by_bit(repo: GitRepo) -> No
 @pytest.mark.parametrize("place", ["config", "file", "environment"])
 def test_another_way_to_apply_can_be_chosen(repo: GitRepo, place: str) -> None:
     file = "[merge]\n\tstrategy = ours\n" + ("\tapply = average\n" if place == "file" else "")
-    _forked(repo, model(w=1), model(w=10), model(w=3), file)
+    forked(repo, model(w=1), model(w=10), model(w=3), file)
     if place == "config":
         repo.git("config", "theta.apply", "average")
     repo.git("cherry-pick", "theirs", **({"GIT_THETA_APPLY": "average"} if place == "environment" else {}))
@@ -230,7 +134,7 @@ def test_another_way_to_apply_can_be_chosen(repo: GitRepo, place: str) -> None:
 
 
 def test_as_merges_do(repo: GitRepo) -> None:
-    _forked(repo, model(w=1), model(w=10), model(w=3), "[merge]\n\trule = w: average\n\tapply = merge\n")
+    forked(repo, model(w=1), model(w=10), model(w=3), "[merge]\n\trule = w: average\n\tapply = merge\n")
     repo.git("cherry-pick", "theirs")
     has(repo, {"w": np.float32(6.5)})
     repo.git("reset", "-q", "--hard", "HEAD~1")
@@ -252,7 +156,7 @@ def test_a_merge_that_a_rebase_makes_again_is_a_merge(repo: GitRepo) -> None:
 
 
 def test_what_cannot_be_applied_advises_no_average(repo: GitRepo) -> None:
-    _forked(repo, model(w=1, v=1), model(w=2, v=1), model(v=1))
+    forked(repo, model(w=1, v=1), model(w=2, v=1), model(v=1))
     said = repo.refused("git", "cherry-pick", "theirs")
     assert "average" not in said
     repo.remedy(said, f"git theta resolve {MODEL} --theirs")
@@ -261,17 +165,6 @@ def test_what_cannot_be_applied_advises_no_average(repo: GitRepo) -> None:
 
 
 # What a strategy that was typed means: its formula, for all sides.
-
-
-def grown(repo: GitRepo, **branches: bytes) -> None:
-    """A commit with zeros on main, and branches from there."""
-    commit(repo, MODEL, model(u=0, w=0), "base")
-    repo.git("tag", "base")
-    for name, data in branches.items():
-        repo.git("checkout", "-q", "-b", name, "main")
-        repo.write(MODEL, data)
-        repo.commit(name)
-    repo.git("checkout", "-q", "main")
 
 
 def test_a_strategy_is_heeded_on_a_fast_forward(repo: GitRepo) -> None:

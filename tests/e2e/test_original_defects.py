@@ -6,7 +6,7 @@ That Git LFS and git-theta push side by side is in test_beside_lfs.py.
 from __future__ import annotations
 
 import json
-from io import BytesIO
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import pytest
 from git_repo import GitRepo, changed, digest, safetensors_bytes, version, weights
 from merge_cases import MODEL, diverge, model
 from terminals import on_a_terminal
+from torch_files import saved
 
 
 def check_round_trip(repo: GitRepo, name: str, data: bytes) -> None:
@@ -39,20 +40,18 @@ def test_safetensors_of_dtypes_that_numpy_lacks(repo: GitRepo, dtype: str) -> No
     assert f'"dtype":"{dtype}"'.encode() in repo.blob(f"HEAD:{MODEL}")
 
 
-def saved(value: Any) -> bytes:
-    torch = pytest.importorskip("torch")
-    target = BytesIO()
-    torch.save(value(torch), target)
-    return target.getvalue()
+def made(value: Callable[[Any], object]) -> bytes:
+    """What torch saves of what is made with it."""
+    return saved(value(pytest.importorskip("torch")))
 
 
 def test_bfloat16_of_torch(repo: GitRepo) -> None:
-    check_round_trip(repo, "m.pt", saved(lambda torch: {"w": torch.randn(200, 200).bfloat16()}))
+    check_round_trip(repo, "m.pt", made(lambda torch: {"w": torch.randn(200, 200).bfloat16()}))
     assert b'"dtype":"BF16"' in repo.blob("HEAD:m.pt")
 
 
 def test_nested_training_checkpoint_of_torch(repo: GitRepo) -> None:
-    data = saved(
+    data = made(
         lambda torch: {
             "epoch": 3,
             "model": {"w": torch.ones(200, 200)},
@@ -68,7 +67,7 @@ def test_tied_tensors_of_torch_stay_tied(repo: GitRepo) -> None:
         shared = torch.randn(512, 512)
         return {"embedding": shared, "head": shared}
 
-    data = saved(tied)
+    data = made(tied)
     check_round_trip(repo, "m.pt", data)
     assert sum(path.stat().st_size for path in repo.objects()) < 1.1 * 512 * 512 * 4
 

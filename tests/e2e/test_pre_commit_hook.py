@@ -40,8 +40,7 @@ def work(repo: GitRepo, checks: GitRepo) -> GitRepo:
 def stage_raw(repo: GitRepo, name: str) -> None:
     """Stage a checkpoint as it is, as a program does that runs no filters."""
     data = repo.write(name, version(0)).read_bytes()
-    blob = repo.git("hash-object", "-w", "--stdin", "--no-filters", stdin=data).stdout.strip()
-    repo.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{name}")
+    repo.stage(data, name)
 
 
 def test_a_whole_checkpoint_is_committed(work: GitRepo) -> None:

@@ -153,8 +153,8 @@ def test_whatever_is_pushed(history: GitRepo, pushed: GitRepo, refspecs: tuple[s
     history.git("push", "-q", "origin", "main:gone")
     history.git("tag", "-a", "-m", "tag", "shallow", "v0")
     history.git("tag", "-a", "-m", "tag of a tag", "deep", "shallow")
-    kept = history.git("hash-object", "-w", "--stdin", stdin=history.blob("v0:model.safetensors"))
-    history.git("notes", "add", "-C", kept.stdout.strip(), "HEAD")  # a manifest as a note
+    kept = history.hash_object(history.blob("v0:model.safetensors"))
+    history.git("notes", "add", "-C", kept, "HEAD")  # a manifest as a note
     history.write("model.safetensors", NEW)
     history.git("stash", "-q")
     bare = moved_server(history)

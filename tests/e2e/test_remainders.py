@@ -11,30 +11,13 @@ import numpy as np
 import pytest
 from git_repo import GitRepo, safetensors_bytes
 from merge_cases import MODEL, diverge, tensors
+from torch_files import NAME, loaded, saved, sides
 
 torch = pytest.importorskip("torch")
 safe_load = pytest.importorskip("safetensors.torch").load
 
-NAME = "model.pt"
 
-
-@pytest.fixture(autouse=True)
-def no_editor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_EDITOR", ":")
-
-
-def saved(value: object) -> bytes:
-    file = io.BytesIO()
-    torch.save(value, file)
-    return file.getvalue()
-
-
-def sides(repo: GitRepo, base: object, ours: object, theirs: object) -> None:
-    diverge(repo, saved(base), saved(ours), saved(theirs), NAME)
-
-
-def loaded(repo: GitRepo) -> Any:
-    return torch.load(repo.path / NAME, weights_only=False)
+pytestmark = pytest.mark.usefixtures("no_editor")
 
 
 def finished(repo: GitRepo, said: str, command: str) -> Any:

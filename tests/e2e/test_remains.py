@@ -66,8 +66,7 @@ def test_new_empty_file_is_none(history: GitRepo) -> None:
 
 
 def test_empty_blob_that_came_past_the_filter(history: GitRepo) -> None:
-    oid = history.git("hash-object", "-w", "--stdin", stdin=b"").stdout.strip()
-    history.git("update-index", "--cacheinfo", f"100644,{oid},{MODEL}")
+    oid = history.stage(b"", MODEL)
     history.write(MODEL, b"")
     refused = history.git("commit", "-m", "empty", check=False)
     assert refused.returncode != 0

@@ -118,8 +118,7 @@ def test_manifests_that_cannot_be_read(
 ) -> None:
     history.git("push", "-q", "origin", "main")
     text = history.blob("HEAD:model.safetensors").replace(old, new)
-    oid = history.git("hash-object", "-w", "--stdin", stdin=text).stdout.strip()
-    history.git("update-index", "--cacheinfo", f"100644,{oid},model.safetensors")
+    history.stage(text, "model.safetensors")
     tree = history.git("write-tree").stdout.strip()
     commit = history.git("commit-tree", "-p", "HEAD", "-m", "damaged", tree).stdout.strip()
     said = unchecked(history, "origin", f"{commit}:refs/heads/bad")

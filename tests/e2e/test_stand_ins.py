@@ -39,16 +39,6 @@ TEXTS = {
 }
 
 
-def hash_object(repo: GitRepo, data: bytes) -> str:
-    return repo.git("hash-object", "-w", "--stdin", stdin=data).stdout.strip()
-
-
-def commit_as_it_is(repo: GitRepo, name: str, data: bytes) -> None:
-    """What somebody does without git-theta: the blob is the text."""
-    repo.git("update-index", "--add", "--cacheinfo", f"100644,{hash_object(repo, data)},{name}")
-    repo.git("-c", "core.hooksPath=/dev/null", "commit", "-q", "-m", "as it is")
-
-
 def test_add_refuses_every_kind(history: GitRepo) -> None:
     for number, (text, what) in enumerate(TEXTS.values()):
         name = [MODEL, "other.pt"][number % 2]
@@ -98,7 +88,7 @@ def test_what_git_has_stays_as_it_is(history: GitRepo, kind: str) -> None:
     """A commit that has such a text can be checked out, looked at, stashed and left, and is not changed."""
     text, what = TEXTS[kind]
     before = history.head()
-    commit_as_it_is(history, MODEL, text.encode())
+    history.commit_as_it_is(text.encode())
     out = history.git("checkout", "-f", "HEAD", "--", MODEL)
     (line,) = [line for line in out.stderr.splitlines() if line.startswith("git-theta: ")]
     assert line.startswith(f"git-theta: {MODEL}: this is ")
@@ -137,7 +127,7 @@ def test_what_was_lost_in_it_is_brought_back(history: GitRepo, kind: str) -> Non
     history.remedy(refused.stderr, f"git restore {MODEL}")
     assert history.digest(MODEL) == digest(version(1))
     v1 = history.head("v1")[:12]
-    commit_as_it_is(history, MODEL, text.encode())
+    history.commit_as_it_is(text.encode())
     history.git("checkout", "-f", "HEAD", "--", MODEL)
     said = history.theta("doctor", check=False).stdout
     command = f"git restore --source={v1} --staged --worktree {MODEL}"
@@ -149,7 +139,7 @@ def test_what_was_lost_in_it_is_brought_back(history: GitRepo, kind: str) -> Non
 
 
 def test_commit_refuses_what_came_past_the_filter(history: GitRepo) -> None:
-    history.git("update-index", "--cacheinfo", f"100644,{hash_object(history, LFS.encode())},{MODEL}")
+    history.stage(LFS.encode())
     refused = history.git("commit", "-m", "x", check=False)
     assert refused.returncode != 0
     assert f"{MODEL}: this is a pointer of Git LFS" in refused.stderr
@@ -165,7 +155,7 @@ def test_rebase_stops_at_what_came_past_the_filter(history: GitRepo) -> None:
     history.git("rebase", "main", check=False)
     history.write("notes.txt", "solved\n")
     history.git("add", "notes.txt")
-    history.git("update-index", "--cacheinfo", f"100644,{hash_object(history, LFS.encode())},{MODEL}")
+    history.stage(LFS.encode())
     history.write(MODEL, LFS)
     refused = history.git("rebase", "--continue", check=False)
     assert refused.returncode != 0
@@ -218,7 +208,7 @@ class TestRealLfs:
 
 
 def test_json_of_status_names_them(history: GitRepo) -> None:
-    commit_as_it_is(history, MODEL, LFS.encode())
+    history.commit_as_it_is(LFS.encode())
     history.git("checkout", "-f", "HEAD", "--", MODEL)
     found = json.loads(history.theta("status", "--json").stdout)
     assert "a pointer of Git LFS" in found["stand_ins"][MODEL]

@@ -153,8 +153,7 @@ def staged_without_objects(history: GitRepo) -> GitRepo:
     other.git("init", "-q")
     other.theta("track", "*.safetensors")
     other.commit("track checkpoints")
-    blob = other.git("hash-object", "-w", "--stdin", stdin=history.blob(f"v1:{MODEL}")).stdout.strip()
-    other.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{MODEL}")
+    other.stage(history.blob(f"v1:{MODEL}"), MODEL)
     other.write(MODEL, other.blob(f":{MODEL}"))
     return other
 

@@ -8,8 +8,8 @@ import sqlite3
 
 import numpy as np
 import pytest
+from diff_cases import MODEL, write_change
 from git_repo import GitRepo, changed, safetensors_bytes, version, weights
-from test_diff_driver import MODEL, write_change
 
 from git_theta import manifest
 from git_theta.checkpoints.pytorch import PyTorch

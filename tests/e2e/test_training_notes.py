@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 from git_repo import GitRepo
-from test_remainders import NAME, loaded, saved, sides
+from torch_files import NAME, loaded, saved, sides
 
 torch = pytest.importorskip("torch")
 
 
-@pytest.fixture(autouse=True)
-def no_editor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_EDITOR", ":")
+pytestmark = pytest.mark.usefixtures("no_editor")
 
 
 def trained(steps: int, epoch: int = 1) -> dict[str, Any]:

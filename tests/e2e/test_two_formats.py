@@ -8,16 +8,14 @@ import numpy as np
 import pytest
 from git_repo import GitRepo, safetensors_bytes
 from merge_cases import commit
-from test_remainders import saved
+from torch_files import saved
 
 torch = pytest.importorskip("torch")
 
 OLD, NEW = "model.pt", "model.safetensors"
 
 
-@pytest.fixture(autouse=True)
-def no_editor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_EDITOR", ":")
+pytestmark = pytest.mark.usefixtures("no_editor")
 
 
 def pickled(w: float, u: float, **more: Any) -> bytes:

@@ -7,8 +7,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 from git_repo import GitRepo, safetensors_bytes
-from merge_cases import MODEL, commit, counts, model
-from test_operations import grown, has, written
+from merge_cases import MODEL, commit, counts, has, model, written
+from operations import grown
 
 
 def are(repo: GitRepo, **values: float) -> None:

@@ -26,7 +26,7 @@ def ahead(history: GitRepo) -> GitRepo:
 
 def commit_text(repo: GitRepo, text: bytes, branch: str) -> None:
     """Commit this text as the model's blob, on a new branch."""
-    oid = repo.git("hash-object", "-w", "--stdin", "--no-filters", stdin=text).stdout.strip()
+    oid = repo.hash_object(text)
     tree = repo.git("ls-tree", "HEAD").stdout.replace(repo.head(f"HEAD:{MODEL}"), oid)
     made = repo.git("mktree", stdin=tree.encode()).stdout.strip()
     commit = repo.git("commit-tree", "-p", "HEAD", "-m", branch, made).stdout.strip()

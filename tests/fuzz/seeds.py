@@ -1,6 +1,5 @@
 """Writes the first inputs of each target's corpus: python tests/fuzz/seeds.py."""
 
-import io
 import json
 import pickle
 import sys
@@ -13,6 +12,7 @@ FUZZ = Path(__file__).parent
 sys.path[:0] = [str(FUZZ), str(FUZZ.parent / "support")]
 
 from filter_examples import Workshop, model, weights  # noqa: E402
+from torch_files import saved  # noqa: E402
 
 from git_theta.dtypes import dtype  # noqa: E402
 from git_theta.settings import Settings  # noqa: E402
@@ -33,14 +33,6 @@ RULES = [
     "model.layers.* -> transformer.h.*\0model.layers.3.mlp",
     "**/[a-c]?/*.pt\0x/ab/m.pt",
 ]
-
-
-def saved(value: object) -> bytes:
-    import torch
-
-    file = io.BytesIO()
-    torch.save(value, file)
-    return file.getvalue()
 
 
 def seeds(folder: Path) -> dict[str, list[bytes]]:

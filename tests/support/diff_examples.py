@@ -132,13 +132,18 @@ def fine_tuned(model: Mapping[str, Content], scale: float = 0.002, seed: int = 2
     }
 
 
-def check_golden(name: str, found: str) -> None:
-    """Compare with tests/unit/golden/diff/NAME; with THETA_WRITE_GOLDEN=1 in the environment, write it."""
+def golden(name: str, found: str) -> str:
+    """What is in tests/unit/golden/diff/NAME; with THETA_WRITE_GOLDEN=1 in the environment, write it."""
     path = GOLDEN / name
     if os.environ.get("THETA_WRITE_GOLDEN") == "1":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(found, encoding="utf-8", newline="\n")
-    assert found == path.read_text(encoding="utf-8")
+    return path.read_text(encoding="utf-8")
+
+
+def check_golden(name: str, found: str) -> None:
+    """Compare with a golden file."""
+    assert found == golden(name, found)
 
 
 def all_dtypes() -> list[DType]:

@@ -63,8 +63,27 @@ class GitRepo:
         Without hooks: tests that are about them say `git commit`.
         """
         self.git(*WITHOUT_HOOKS, "add", *(paths or ["--all"]))
+        return self.commit_index(message)
+
+    def commit_index(self, message: str = "commit") -> str:
+        """Commit what is staged, without hooks, and return the commit's oid."""
         self.git(*WITHOUT_HOOKS, "commit", "-q", "-m", message)
         return self.head()
+
+    def commit_as_it_is(self, data: bytes, path: str = "model.safetensors") -> str:
+        """Stage and commit a blob as it is, and return the commit's oid."""
+        self.stage(data, path)
+        return self.commit_index("as it is")
+
+    def stage(self, data: bytes, path: str = "model.safetensors") -> str:
+        """Stage a blob as it is, as where git-theta is not installed, and return its oid."""
+        oid = self.hash_object(data)
+        self.git("update-index", "--add", "--cacheinfo", f"100644,{oid},{path}")
+        return oid
+
+    def hash_object(self, data: bytes) -> str:
+        """The oid of a blob that has been written as it is, without a filter."""
+        return self.git("hash-object", "-w", "--stdin", stdin=data).stdout.strip()
 
     def head(self, revision: str = "HEAD") -> str:
         return self.git("rev-parse", revision).stdout.strip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Mapping
 
 import numpy as np
@@ -59,6 +61,42 @@ def commit(repo: GitRepo, name: str, data: bytes | None, message: str) -> str:
     return repo.head()
 
 
+BASE = model(a=1, b=2, c=3, d=4)
+OURS = model(a=10, b=20, c=3, d=40)
+THEIRS = model(a=30, b=40, c=50, d=4)
+MERGED = model(a=10, b=20, c=50, d=40)
+AVERAGE = model(a=20, b=30, c=50, d=40)
+MEAN = model(a=20, b=30, c=26.5, d=22)  # of all tensors, as a strategy that is typed gives it
+BOTH = model(a=10, b=20, c=3)  # of the fixture `disjoint`
+COUNTS = counts(a=1, b=2), counts(a=10, b=2), counts(a=30, b=4)
+"""Integers of base, ours and theirs: no change is applied to those that both have changed."""
+
+
+def tensors_of(data: bytes) -> dict[str, np.ndarray]:
+    """The tensors of a safetensors file, floats of NumPy's or int64."""
+    (length,) = struct.unpack("<Q", data[:8])
+    found = {}
+    for name, about in json.loads(data[8 : 8 + length]).items():
+        if name != "__metadata__":
+            start, stop = (8 + length + offset for offset in about["data_offsets"])
+            kind = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I64": "<i8"}[about["dtype"]]
+            found[name] = np.frombuffer(data[start:stop], kind).reshape(about["shape"])
+    return found
+
+
+def written(repo: GitRepo, name: str = MODEL) -> dict[str, np.ndarray]:
+    """The tensors of a safetensors file of the work tree."""
+    return tensors_of((repo.path / name).read_bytes())
+
+
+def has(repo: GitRepo, wanted: Mapping[str, object], name: str = MODEL) -> None:
+    """The file has just these tensors, bit for bit."""
+    found = written(repo, name)
+    assert found.keys() == wanted.keys()
+    for tensor, value in wanted.items():
+        np.testing.assert_array_equal(found[tensor], np.asarray(value).reshape(-1), err_msg=tensor)
+
+
 def clean_and_equal(repo: GitRepo, wanted: bytes, name: str = MODEL) -> None:
     """The work tree holds these bytes, and git agrees, also when it cleans the file again."""
     assert repo.digest(name) == digest(wanted)
@@ -67,3 +105,10 @@ def clean_and_equal(repo: GitRepo, wanted: bytes, name: str = MODEL) -> None:
     assert repo.status() == []
     repo.git("add", "--renormalize", name)
     assert repo.git("ls-files", "-s", name).stdout.split()[1] == blob
+
+
+def answer(repo: GitRepo, *lines: str) -> tuple[int, str]:
+    """Answer what git theta mergetool asks; its exit code and what it says."""
+    repo.write(".git/answers", "\n".join(lines))
+    done = repo.theta("mergetool", "--answers", ".git/answers", check=False)
+    return done.returncode, done.stdout + done.stderr

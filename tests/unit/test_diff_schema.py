@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from diff_examples import GOLDEN, absent, lora_report, showcase, tensor, version
+from diff_examples import absent, golden, lora_report, showcase, tensor, version
 
 from git_theta.diffs import schema
 from git_theta.diffs.compare import compare_checkpoints
@@ -46,10 +45,7 @@ def close(found: Any, expected: Any, where: str = "") -> None:
 
 
 def check_golden(name: str, found: str) -> None:
-    path = GOLDEN / name
-    if os.environ.get("THETA_WRITE_GOLDEN") == "1":
-        path.write_text(found, encoding="utf-8", newline="\n")
-    close(parsed(found), json.loads(path.read_text(encoding="utf-8")))
+    close(parsed(found), json.loads(golden(name, found)))
 
 
 def test_golden() -> None:

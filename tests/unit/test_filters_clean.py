@@ -36,11 +36,6 @@ from git_theta.updates import chooser
 from git_theta.updates.interface import Target
 
 
-@pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    return Workshop(tmp_path / "theta")
-
-
 def again(workshop: Workshop, **options: Any) -> Workshop:
     """A new process in the same repository."""
     return Workshop(workshop.store.root, **options)

@@ -19,11 +19,6 @@ from git_theta.manifest import Manifest
 from git_theta.tensors import CHUNK_BYTES
 
 
-@pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    return Workshop(tmp_path / "theta")
-
-
 def large() -> bytes:
     """A file whose tensors have several chunks; some are small, to be written in between."""
     random = np.random.default_rng(0)

@@ -9,28 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from apply_case import Case, rules
 from filter_examples import Workshop, model, safetensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch_files import saved
 
 from git_theta import manifest as manifests
 from git_theta.errors import MissingObject, ThetaError
-from git_theta.merges.apply import Applied, Means, apply
-from git_theta.merges.decisions import Plan
+from git_theta.merges.apply import Means, apply
 from git_theta.merges.narrowing import continued, needs_torch, without_torch
-from git_theta.merges.plan import plan
 from git_theta.merges.remainders import read_remainder
-from git_theta.merges.rule_sources import command_line, resolve
-from git_theta.merges.rules import Rules
 from git_theta.merges.sides import Sides
 from git_theta.settings import Settings
 
 Values = Mapping[str, np.ndarray]
 LARGE = (200, 200)  # more than shares an object with others
-
-
-def rules(strategy: str | None = None, *several: str, rows: str = "") -> Rules:
-    return resolve([command_line(strategy, [f"rows={rows}"] if rows else [], several)])
 
 
 def weights(seed: int, *shape: int) -> np.ndarray:
@@ -41,43 +35,6 @@ def near(values: np.ndarray, seed: int) -> np.ndarray:
     """As by fine-tuning."""
     noise = np.random.default_rng(seed).standard_normal(values.shape)
     return (values + 1e-4 * noise).astype("<f4")
-
-
-class Case:
-    """Three versions in a store, and merging them."""
-
-    def __init__(self, folder: Path, *files: bytes, name: str = "model.safetensors", **kinds: object) -> None:
-        self.workshop = Workshop(folder, Settings(**kinds))  # type: ignore[arg-type]
-        self.name = name
-        base = self.workshop.clean(files[0], name=name)
-        self.texts = [base, *(self.workshop.clean(data, base, name=name) for data in files[1:])]
-        self.manifests = [manifests.parse(text) for text in self.texts]
-        self.settings = Settings(**kinds)  # type: ignore[arg-type]
-
-    def plan(self, chosen: Rules) -> Plan:
-        around = [one and read_remainder(one, self.workshop.objects) for one in self.manifests]
-        return plan(self.manifests[0], self.manifests[1:], chosen, None, around, self.name)
-
-    def merge(self, chosen: Rules, *, again: bool = False) -> Applied:
-        """The result; `again` with nothing in the index."""
-        workshop = self.workshop
-        if again:
-            workshop.index.close()
-            (workshop.store.root / "index.sqlite").unlink()
-        made = self.plan(chosen)
-        sides = Sides(self.manifests, workshop.objects)
-        stock = workshop.stock(sides.known)
-        applied = apply(made, sides, Means(workshop.objects, stock, self.settings, device="cpu"), self.name)
-        assert manifests.parse(applied.text) == applied.manifest
-        assert workshop.at_rest()
-        return applied
-
-    def check(self, applied: Applied, wanted: bytes) -> None:
-        """The result is this file, and cleaning that gives the same manifest, here and in a fresh process."""
-        assert self.workshop.smudge(applied.text) == wanted
-        assert self.workshop.clean(wanted, applied.text, name=self.name) == applied.text
-        identity = manifests.parse(self.workshop.clean(wanted, looks_only=True, name=self.name))
-        assert identity == applied.manifest.with_storage({})
 
 
 def test_one_sided_changes_cost_nothing(tmp_path: Path) -> None:
@@ -249,19 +206,12 @@ def test_missing_data_stop_it(tmp_path: Path) -> None:
         case.merge(rules("average"))
 
 
-def torch_file(values: Mapping[str, object]) -> bytes:
-    torch = pytest.importorskip("torch")
-    file = io.BytesIO()
-    torch.save(values, file)
-    return file.getvalue()
-
-
 def test_pytorch_files_get_the_right_checksums(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     first = {"a": torch.from_numpy(weights(1, *LARGE)), "b": torch.ones(5)}
     ours = {"a": first["a"] + 0.25, "b": first["b"]}
     theirs = {"a": first["a"] - 0.75, "b": first["b"] * 2}
-    case = Case(tmp_path, *(torch_file(one) for one in (first, ours, theirs)), name="model.pt")
+    case = Case(tmp_path, *(saved(one) for one in (first, ours, theirs)), name="model.pt")
     applied = case.merge(rules("average"))
     data = case.workshop.smudge(applied.text)
     assert zipfile.ZipFile(io.BytesIO(data)).testzip() is None
@@ -277,7 +227,7 @@ def test_tied_tensors_of_pytorch_are_merged_once(tmp_path: Path) -> None:
     def tied(value: float, more: bool = False) -> bytes:
         weight = torch.full((50, 4), float(value))
         values = {"wte": weight, "head": weight, "part": weight[:2]}
-        return torch_file(values | {"new": torch.ones(3)} if more else values)
+        return saved(values | {"new": torch.ones(3)} if more else values)
 
     case = Case(tmp_path, tied(1), tied(2), tied(4, more=True), name="model.pt")
     applied = case.merge(rules("average"))
@@ -292,10 +242,10 @@ def test_tied_tensors_of_pytorch_are_merged_once(tmp_path: Path) -> None:
 def test_slices_and_what_they_are_of_come_from_the_same_side(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     weight = torch.zeros(3, 4)
-    base = torch_file({"w": weight, "v": weight.t()})
-    ours = torch_file({"w": weight + 1, "v": weight.t(), "x": torch.ones(2)})
+    base = saved({"w": weight, "v": weight.t()})
+    ours = saved({"w": weight + 1, "v": weight.t(), "x": torch.ones(2)})
     bigger = torch.zeros(5, 4)
-    theirs = torch_file({"w": bigger, "v": bigger.t()})
+    theirs = saved({"w": bigger, "v": bigger.t()})
     case = Case(tmp_path, base, ours, theirs, name="model.pt")
     applied = case.merge(rules(None, "*: theirs"))
     found = torch.load(io.BytesIO(case.workshop.smudge(applied.text)), weights_only=True)
@@ -308,7 +258,7 @@ def test_slices_and_what_they_are_of_come_from_the_same_side(tmp_path: Path) -> 
 def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     base, ours, theirs = (
-        torch_file({"pair": tuple(torch.ones(2) for _ in range(length)), "epoch": epoch})
+        saved({"pair": tuple(torch.ones(2) for _ in range(length)), "epoch": epoch})
         for length, epoch in ((1, 1), (1, 2), (2, 1))
     )
     case = Case(tmp_path, base, ours, theirs, name="model.pt")

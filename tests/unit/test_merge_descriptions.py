@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_merge_apply import Case, rules, torch_file
+from apply_case import Case, rules
+from torch_files import saved
 
 from git_theta.merges.rules import Rules
 
@@ -54,7 +55,7 @@ MAKES = [beside(float), beside(lambda scale: [scale]), beside(lambda scale: np.f
 
 
 def merged(folder: Path, chosen: Rules, *files: dict[str, Any]) -> tuple[Any, set[str]]:
-    case = Case(folder, *map(torch_file, files), name="m.pt")
+    case = Case(folder, *map(saved, files), name="m.pt")
     data = case.workshop.smudge(case.merge(chosen).text)
     return torch.load(io.BytesIO(data), weights_only=False), {
         one.name for one in case.plan(chosen).conflicts()

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_merge_apply import Case, rules, torch_file
+from apply_case import Case, rules
+from torch_files import saved
 
 from git_theta.errors import ThetaError
 
@@ -82,7 +83,7 @@ def test_as_the_oracle_says(tmp_path: Path, seed: int) -> None:
     choose = random.Random(seed)
     base = tree(choose)
     ours, theirs = edited(choose, base), edited(choose, base)
-    case = Case(tmp_path, *map(torch_file, (base, ours, theirs)), name="model.pt")
+    case = Case(tmp_path, *map(saved, (base, ours, theirs)), name="model.pt")
     wanted, names = merged(flat(base), flat(ours), flat(theirs))
     assert {one.name for one in case.plan(rules()).conflicts()} == names
     try:
@@ -107,7 +108,7 @@ def test_entries_of_a_list_that_became_shorter_are_decided_on_once(
     sides = [[1, 3, 2], [1, 2]][::way]
     case = Case(
         tmp_path,
-        *(torch_file({"xs": kind(of_numbers(*one)), "y": of_numbers(0)}) for one in ([1, 2, 2], *sides)),
+        *(saved({"xs": kind(of_numbers(*one)), "y": of_numbers(0)}) for one in ([1, 2, 2], *sides)),
         name="model.pt",
     )
     found = case.plan(rules()).conflicts()
@@ -123,7 +124,7 @@ def test_entries_of_a_list_that_became_shorter_are_decided_on_once(
 def test_a_list_of_one_side_is_taken_as_it_is(tmp_path: Path, way: int, one: list[int]) -> None:
     base = {"xs": of_numbers(1, 2, 2, 5), "y": 1, "zs": [of_numbers(1), of_numbers(2, 3)]}
     sides = [{**base, "y": 2}, {**base, "xs": of_numbers(*one), "zs": [of_numbers(1)]}][::way]
-    case = Case(tmp_path, *map(torch_file, (base, *sides)), name="model.pt")
+    case = Case(tmp_path, *map(saved, (base, *sides)), name="model.pt")
     result = torch.load(io.BytesIO(case.workshop.smudge(case.merge(rules()).text)))
     assert [int(entry[0]) for entry in result["xs"]] == one
     assert (result["y"], len(result["zs"])) == (2, 1)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from apply_case import Case, rules
 from filter_examples import model
-from test_merge_apply import Case, rules, torch_file
+from torch_files import saved
 
 from git_theta.merges.rule_sources import applying, resolve
 from git_theta.merges.rules import Rules
@@ -37,7 +38,7 @@ def safe(embed: float, head: float) -> bytes:
 
 def merged(folder: Path, chosen: Rules, *versions: Any, name: str = "m.pt") -> tuple[Any, list[str]]:
     """The file that comes out, and what is open."""
-    files = [one if isinstance(one, bytes) else torch_file(one) for one in versions]
+    files = [one if isinstance(one, bytes) else saved(one) for one in versions]
     case = Case(folder, *files, name=name)
     applied = case.merge(chosen)
     data = case.workshop.smudge(applied.text)

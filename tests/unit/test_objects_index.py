@@ -184,7 +184,9 @@ sys.stdin.readline()
 _WRITER = """
 import sys
 from pathlib import Path
+from git_theta.objects import waiting
 from git_theta.objects.index import Index
+waiting.MOST_SECONDS = 3600.0  # it is the test that ends it, however busy the machine
 Index(Path(sys.argv[1])).record_others([b"x" * 20])
 print("done")
 """
@@ -238,7 +240,8 @@ def test_who_is_waited_for_is_named(holder: subprocess.Popen[str], path: Path) -
     assert f"process {holder.pid} (" in waiting.holder(path)
 
 
-def test_threads_and_processes_write_at_once(path: Path) -> None:
+def test_threads_and_processes_write_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "MOST_SECONDS", 3600.0)
     indices = [Index(path) for _ in range(4)]
 
     def work(number: int) -> None:
@@ -262,7 +265,9 @@ def test_threads_and_processes_write_at_once(path: Path) -> None:
 COMING_AND_GOING = """
 import sys
 from pathlib import Path
+from git_theta.objects import waiting
 from test_objects_index import A, Index, chain, name_of
+waiting.MOST_SECONDS = 3600.0  # on a busy machine, too, nobody gives up
 print(flush=True)
 sys.stdin.read()
 for step in range(50):

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
+from torch_files import saved
 
 from git_theta import dtypes
 from git_theta.checkpoints import pickle_data, torch_archive, torch_writer
@@ -29,12 +30,6 @@ from git_theta.testing.formats import join, read_layout, split, tensors
 torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-
-
-def saved(value: Any, **options: Any) -> bytes:
-    target = io.BytesIO()
-    torch.save(value, target, **options)
-    return target.getvalue()
 
 
 def loaded(data: bytes, **options: Any) -> Any:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from adapters import RANK, SHAPE, lora, model, updates
 from git_repo import GitRepo, digest, does, safetensors_bytes, version, weights
-from test_add import RANK, SHAPE, adapted, lora, model, updates
-from test_damaged_files import torch_file
+from torch_files import archive
 
 MODEL = "model.safetensors"
-__all__ = ["adapted"]
 
 
 def add_adapter(repo: GitRepo, adapter: Path, *options: str) -> str:
@@ -32,7 +31,7 @@ def stages(repo: GitRepo, adapter: Path) -> None:
     ("name", "bad", "good"),
     [
         (MODEL, version(0)[:-1000], version(0)),
-        ("model.pt", torch_file(b"\x80\x02}q\x00.")[:-30], torch_file(b"\x80\x02}q\x00.")),
+        ("model.pt", archive(b"\x80\x02}q\x00.")[:-30], archive(b"\x80\x02}q\x00.")),
     ],
 )
 def test_damaged_checkpoint(repo: GitRepo, name: str, bad: bytes, good: bytes) -> None:

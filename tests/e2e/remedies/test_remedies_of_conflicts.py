@@ -6,16 +6,13 @@ from pathlib import Path
 
 import pytest
 from git_repo import GitRepo, digest, does
-from merge_cases import MODEL, clean_and_equal, commit, counts, diverge, model
-from test_marked_manifests import merged_without
-from test_merge_conflicts import AVERAGE, BASE, COUNTS, OURS
+from marked_manifests import merged_without
+from merge_cases import AVERAGE, BASE, COUNTS, MODEL, OURS, clean_and_equal, commit, counts, diverge, model
 
 RESOLVE = f"git theta resolve {MODEL} --strategy average"
 
 
-@pytest.fixture(autouse=True)
-def no_editor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_EDITOR", ":")
+pytestmark = pytest.mark.usefixtures("no_editor")
 
 
 def test_merge(diverged: GitRepo) -> None:

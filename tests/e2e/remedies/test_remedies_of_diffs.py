@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from diff_cases import MODEL, make_conflict
 from git_repo import GitRepo, changed, does, safetensors_bytes, version, weights
-from test_diff_driver import MODEL, make_conflict
 
 OTHER = "other.safetensors"
 

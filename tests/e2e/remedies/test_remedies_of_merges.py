@@ -7,16 +7,13 @@ from pathlib import Path
 
 import pytest
 from git_repo import GitRepo, digest, does
-from merge_cases import MODEL, clean_and_equal, commit, diverge, model
-from test_merge_command import without_torch
-from test_merge_conflicts import AVERAGE, BASE, MEAN, OURS, THEIRS
+from merge_cases import AVERAGE, BASE, MEAN, MODEL, OURS, THEIRS, clean_and_equal, commit, diverge, model
+from torch_files import without_torch
 
 OTHER = "other.txt"
 
 
-@pytest.fixture(autouse=True)
-def no_editor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_EDITOR", ":")
+pytestmark = pytest.mark.usefixtures("no_editor")
 
 
 def refused(repo: GitRepo, *options: str) -> str:
@@ -248,10 +245,10 @@ def test_without_torch(diverged: GitRepo, tmp_path: Path) -> None:
 def test_manifest_without_storage_is_completed(diverged: GitRepo) -> None:
     text = diverged.blob(f"theirs:{MODEL}")
     lines = [line for line in text.splitlines(keepends=True) if b'"oid"' not in line]
-    oid = diverged.git("hash-object", "-w", "--stdin", stdin=b"".join(lines)).stdout.strip()
+    oid = diverged.hash_object(b"".join(lines))
     diverged.git("switch", "-q", "theirs")
     diverged.git("update-index", "--cacheinfo", f"100644,{oid},{MODEL}")
-    diverged.git("-c", "core.hooksPath=/dev/null", "commit", "-q", "-m", "without storage")
+    diverged.commit_index("without storage")
     diverged.git("switch", "-q", "-f", "main", check=False)
     assert json.loads(lines[0])["git-theta"]
     merged = diverged.theta("merge", "theirs", "-s", "average")

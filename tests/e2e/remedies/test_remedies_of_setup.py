@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from git_repo import GitRepo, does, version
-from test_looking import commit_raw
 
 MODEL = "model.safetensors"
 
@@ -89,15 +88,14 @@ def test_attributes(history: GitRepo) -> None:
 
 
 def test_raw_and_damaged(history: GitRepo) -> None:
-    commit_raw(history, version(0), MODEL)
+    history.commit_as_it_is(version(0), MODEL)
     history.write(MODEL, version(0))
     said = wrong(history)
     history.remedy(said, f"git add --renormalize {MODEL}")
     history.git("commit", "-q", "-m", "mended")
     well(history)
     damaged = history.blob(f"HEAD:{MODEL}").replace(b'"format":"safetensors"', b'"format":"pytorch"')
-    oid = history.git("hash-object", "-w", "--stdin", stdin=damaged).stdout.strip()
-    history.git("update-index", "--cacheinfo", f"100644,{oid},{MODEL}")
+    history.stage(damaged, MODEL)
     said = history.remedy(wrong(history), "git theta fsck", check=False).stdout
     history.remedy(said, f"git add {MODEL}")
     well(history)
@@ -191,7 +189,7 @@ def test_hooks_of_two(history: GitRepo) -> None:
 
 
 def test_refused_by_a_hook_for_being_raw(history: GitRepo) -> None:
-    oid = history.git("hash-object", "-w", "--stdin", stdin=version(0)).stdout.strip()
+    oid = history.hash_object(version(0))
     history.write(MODEL, version(0))
     history.git("update-index", "--cacheinfo", f"100644,{oid},{MODEL}")
     said = history.refused("git", "commit", "-m", "raw")

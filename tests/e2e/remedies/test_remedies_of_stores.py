@@ -7,11 +7,10 @@ import shutil
 from pathlib import Path
 
 from git_repo import GitRepo, digest, does, safetensors_bytes, version, weights
-from test_damaged_stores import CHANGED, MODEL, clone, flip, object_of
-from test_fetch import bare_of_objects, drop_objects
-from test_interrupted import LOST, Broken, broken, built, check_done
+from lost_objects import LOST, Broken, check_done
+from stores import MODEL, drop_objects, flip, object_of
 
-__all__ = ["bare_of_objects", "broken", "built", "clone"]
+CHANGED = "layer.1.weight"
 
 
 def test_skipped_and_missing(bare_of_objects: GitRepo) -> None:
@@ -226,9 +225,8 @@ def test_damaged_manifest_that_is_pushed(history: GitRepo) -> None:
     history.write(MODEL, data)
     history.git("add", MODEL)
     damaged = history.blob(f":{MODEL}").replace(b'"size":', b'"size":1', 1)
-    oid = history.git("hash-object", "-w", "--stdin", stdin=damaged).stdout.strip()
-    history.git("update-index", "--cacheinfo", f"100644,{oid},{MODEL}")
-    history.git("-c", "core.hooksPath=/dev/null", "commit", "-q", "-m", "damaged")
+    history.stage(damaged, MODEL)
+    history.commit_index("damaged")
     said = history.refused("git", "push", "origin", "main")
     does(said, "in the commit itself (git commit --amend, or git rebase -i): ")
     does(said, "; or push it all the same: git -c theta.allowIncompletePush=true push origin main")
