@@ -7,14 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from blake3 import blake3
+
 from git_theta.errors import DamagedObject, MissingObject, ThetaError
 from git_theta.manifest import StorageLine
-from git_theta.manifest.chains import closure
+from git_theta.manifest.chains import costs
 from git_theta.objects.store import LocalStore
 from git_theta.objects.verifying import verify
 
 if TYPE_CHECKING:
     from git_theta.objects.reader import Objects
+    from git_theta.tensors import Bits, Tensor
 
 _WORKERS = 4
 
@@ -60,47 +63,97 @@ def check_tensors(
 ) -> Iterator[Fault]:
     """Stored tensors that do not decode to their digest.
 
+    To decode a tensor is to decode its bases, so these are digested on the way: those that no other is
+    predicted from are checked first, then the same of what they have not shown to be whole.
+
     Args:
         tensors: digests, each with storage lines for it and its bases. What was asked before is skipped.
     """
-    seen: set[frozenset[StorageLine]] = set()
-    wanted = []
+    left: dict[_Way, tuple[str, Mapping[str, StorageLine]]] = {}
+    bases: dict[_Way, set[_Way]] = {}
     for digest, storage in tensors:
-        lines = closure([digest], storage)
-        key = frozenset(lines.values())
-        if key not in seen:
-            seen.add(key)
-            wanted.append((digest, lines))
+        ways = _ways(digest, storage)
+        own = ways.pop(digest)
+        left[own], bases[own] = (digest, storage), set(ways.values())
+    sound: set[_Way] = set()
 
-    def check(item: tuple[str, Mapping[str, StorageLine]]) -> Fault | None:
-        digest, lines = item
+    def check(way: _Way) -> Fault | None:
+        digest, storage = left[way]
         try:
-            _decode(objects, digest, lines)
+            sound.update(_decode(objects, digest, storage))
         except ThetaError as error:
             return Fault(error, digest=digest)
         return None
 
-    yield from _faults(check, wanted)
+    while left:
+        below = set().union(*(bases[way] for way in left))
+        tips = [way for way in left if way not in below]
+        yield from _faults(check, tips)
+        for way in sound.union(tips):
+            left.pop(way, None)
 
 
-def _decode(objects: Objects, digest: str, lines: Mapping[str, StorageLine]) -> None:
-    from blake3 import blake3
+class _Way(tuple[str, str, int, "tuple[_Way, ...]"]):
+    """How a digest is stored, as is said: object, member, and how each of its bases is."""
+
+
+def _ways(digest: str, storage: Mapping[str, StorageLine]) -> dict[str, _Way]:
+    """How a digest and its bases are stored. Two tensors of the same digest can be stored in two ways."""
+    found: dict[str, _Way] = {}
+    for each in costs([digest], storage):  # bases first
+        line = storage[each]
+        found[each] = _Way((each, line.oid, line.member, tuple(found[base] for base in line.bases)))
+    return found
+
+
+class _Digested:
+    """A tensor that is digested as it is read, if that is from its start to its end."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.dtype, self.shape, self.items = tensor.dtype, tensor.shape, tensor.items
+        self._tensor = tensor
+        self._hash = blake3()
+        self._next = 0
+
+    def read(self, start: int, stop: int, out: Bits | None = None) -> Bits:
+        bits = self._tensor.read(start, stop, out)
+        if start == self._next:
+            self._hash.update(bits.view("u1").data)
+            self._next = stop
+        return bits
+
+    def digest(self) -> str:
+        """Of the whole tensor; "" where not all of it was read, or not in order."""
+        return self._hash.hexdigest() if self._next == self.items else ""
+
+
+def _decode(objects: Objects, digest: str, storage: Mapping[str, StorageLine]) -> list[_Way]:
+    """Decode a tensor; return how those of its bases are stored that are what they should be.
+
+    Raises:
+        ThetaError: it cannot be decoded, or to something else.
+    """
+    digested: dict[str, _Digested] = {}
+
+    def watch(each: str, tensor: Tensor) -> Tensor:
+        digested[each] = _Digested(tensor)
+        return digested[each]
 
     from git_theta import scratch
     from git_theta.tensors import chunks
 
-    member = objects.member(lines[digest]).member
-    tensor = objects.tensor(digest, lines, member.dtype, member.shape)
-    hashed = blake3()
+    member = objects.member(storage[digest]).member
+    tensor = objects.tensor(digest, storage, member.dtype, member.shape, watch=watch)
     for start, stop in chunks(tensor):
         with scratch.borrow(stop - start, tensor.dtype.storage) as bits:
             tensor.read(start, stop, bits)
-            hashed.update(bits.view("u1").data)
-    if hashed.hexdigest() != digest:
-        oid = lines[digest].oid
+    if digested[digest].digest() != digest:
+        oid = storage[digest].oid
         raise DamagedObject(
             f"object {oid} does not hold the data of {digest[:12]} that it should", objects.store.remedy(oid)
         )
+    ways = _ways(digest, storage)
+    return [ways[each] for each, one in digested.items() if each != digest and one.digest() == each]
 
 
 def _faults(check: Callable[..., Fault | None], items: Iterable[object]) -> Iterator[Fault]:

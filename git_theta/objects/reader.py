@@ -218,6 +218,7 @@ class Objects:
         dtype: DType,
         shape: tuple[int, ...],
         shared: Collection[str] = (),
+        watch: Callable[[str, Tensor], Tensor] | None = None,
     ) -> Tensor:
         """The tensor with this digest, as dtype and shape.
 
@@ -225,6 +226,8 @@ class Objects:
             storage: lines for the digest and all its bases.
             shared: digests, this one or bases, of which other tensors read the same ranges at the same time;
                 those that this one needs in several ways are known.
+            watch: is given each tensor of the chain as it is stored, with its digest; what it returns is read
+                in its place.
 
         Raises:
             MissingObject, DamagedObject, DamagedManifest: an object is not here, or not as described.
@@ -237,7 +240,8 @@ class Objects:
             line = storage[each]
             data = self.member(line)
             with data.context():
-                stored = StoredTensor(data, tuple(opened[base] for base in line.bases))
+                stored: Tensor = StoredTensor(data, tuple(opened[base] for base in line.bases))
+            stored = watch(each, stored) if watch is not None else stored
             opened[each] = self._recent.watched(each, stored) if each in shared else stored
         try:
             return retyped(opened[digest], dtype, shape)

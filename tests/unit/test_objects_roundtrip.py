@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,7 +24,8 @@ from git_theta.dtypes import _ALL, DType, dtype
 from git_theta.errors import DamagedManifest, DamagedObject, MissingObject, ThetaError
 from git_theta.manifest import StorageLine
 from git_theta.objects.arrays import BUNDLE_CHUNK_BYTES
-from git_theta.objects.reader import Objects
+from git_theta.objects.fsck import check_tensors
+from git_theta.objects.reader import Objects, StoredTensor
 from git_theta.objects.store import LocalStore
 from git_theta.objects.writer import SMALL_BYTES, Bundle, Payload, TensorWriter
 from git_theta.tensors import CHUNK_BYTES, ArrayTensor, Tensor
@@ -226,6 +228,53 @@ def test_a_chain_of_large_updates_comes_back(shelf: Shelf) -> None:
     whole = np.frombuffer(data, "<u4")
     edge = CHUNK_BYTES // 4
     assert np.array_equal(tensor.read(edge - 3, edge + 3), whole[edge - 3 : edge + 3])
+
+
+def test_checking_a_chain_decodes_each_of_its_tensors_once(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, shape = dtype("F32"), (1500, 1000)
+    values = np.frombuffer(fine_tuned(0)[0], "<f4").copy()
+    digests = [shelf.add(kind, shape, values.tobytes())]
+    for step in range(4):
+        values[step :: 50 + step] *= np.float32(1.001)
+        base = base_of(shelf, digests[-1], kind, shape)
+        digests.append(shelf.add(kind, shape, values.tobytes(), (delta(base), HUGE)))
+    trimmed = values[: 1000 * 1000].tobytes()  # by a kind that reads its base out of order, or not all of it
+    base = base_of(shelf, digests[-1], kind, shape)
+    rows = Proposal("rows", (base,), Parameters({"rows": 1500, "ranges": [[1000, 0]]}))
+    digests.append(shelf.add(kind, (1000, 1000), trimmed, (rows, HUGE)))
+    assert shelf.lines[digests[-1]].update == "rows"
+    decoded: Counter[str] = Counter()
+
+    def counted(tensor: StoredTensor, number: int, first: int, last: int, out: Any) -> None:
+        decoded[tensor._source.member.digest] += last - first
+        read(tensor, number, first, last, out)
+
+    read = StoredTensor._chunk
+    monkeypatch.setattr(StoredTensor, "_chunk", counted)
+    checked = [(digest, shelf.lines) for digest in digests]
+    assert list(check_tensors(Objects(shelf.store), checked[:-1])) == []
+    assert decoded == dict.fromkeys(digests[:-1], 1_500_000)
+    decoded.clear()
+    assert list(check_tensors(Objects(shelf.store), [*checked, *checked])) == []
+    assert decoded[digests[-1]] == 1_000_000
+    assert decoded[digests[0]] < 3 * 1_500_000
+
+
+def test_what_is_wrong_below_is_said_of_all_that_need_it(shelf: Shelf) -> None:
+    kind, shape = dtype("F32"), (300, 300)
+    values = np.frombuffer(fine_tuned(0)[0], "<f4")[: 300 * 300].copy()
+    first = shelf.add(kind, shape, values.tobytes())
+    values[::50] *= np.float32(1.001)
+    second = shelf.add(kind, shape, values.tobytes(), (delta(base_of(shelf, first, kind, shape)), HUGE))
+    other = shelf.add(kind, shape, (values + 1).tobytes())
+    lines = shelf.lines
+    swapped = {**lines, first: replace(lines[other], digest=first)}  # another object's data, whole in itself
+    faults = list(
+        check_tensors(Objects(shelf.store), [(digest, swapped) for digest in (first, second, other)])
+    )
+    assert {fault.digest for fault in faults} == {first, second}
 
 
 def test_an_exact_prediction_stores_nothing(shelf: Shelf) -> None:
