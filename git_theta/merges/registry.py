@@ -65,7 +65,7 @@ def calling(strategy: Strategy[Any]) -> AbstractContextManager[None]:
 
     Its other methods are guarded wherever they are called.
     """
-    return _registry.calling(strategy, ThetaError, OSError)
+    return _registry.calling(strategy, ThetaError)
 
 
 def parse(strategy: Strategy[Any], values: Mapping[str, str], origin: str) -> Any:

@@ -255,7 +255,7 @@ def test_no_method_of_a_strategy_fails_unnamed(history: GitRepo, install: Instal
         for name in ("needs_base", "unit", "surveys", "coefficients")
         for code in ("raise OSError('no licence')", "return 'x'")
     }
-    ways["prepare"] = "    def prepare(self, blocks, options, survey): return 1/0\n"
+    ways["prepare"] = "    def prepare(self, blocks, options, survey): raise OSError('no licence')\n"
     ways["combine"] = "    def combine(self, block, options, state): return block.models[0].reshape(-1)[:1]\n"
     ways["survey"] = "    def surveys(self, options): return True\n    def survey(self, *of): return 1/0\n"
     ways["options"] = OPTIONS
