@@ -112,6 +112,14 @@ class Decision:
             return self.copied
         return None if self.action in ("remove", "combine") else self.lines[self.side]
 
+    def shared(self, other: Decision) -> Decision | None:
+        """The decision about an equal tensor where this one is open, or computed for both; None elsewhere."""
+        if self.action == "conflict":
+            return replace(other, action="conflict", side=OURS, reason=self.reason, helps=self.helps)
+        if self.combination is not None:
+            return replace(other, action="combine", combination=self.combination, same_as=self.name)
+        return None
+
     @property
     def is_view(self) -> bool:
         """Whether the result has a view here, which needs no bytes of its own."""

@@ -104,10 +104,8 @@ def _following(decision: Decision, leader: Decision) -> Decision:
     if decision.action == "remove" or leader.action == "remove":
         return decision
     plain = replace(decision, action="take" if there[BASE] else "add", combination=None, reason="")
-    if leader.action == "conflict":
-        return replace(plain, action="conflict", side=OURS, reason=leader.reason, helps=leader.helps)
-    if leader.combination is not None:
-        return replace(plain, action="combine", combination=leader.combination, same_as=leader.name)
+    if shared := leader.shared(plain):
+        return shared
     if decision.lines[leader.side] is not None:
         return replace(plain, side=leader.side)
     return replace(plain, side=leader.side, copied=leader.line)

@@ -28,8 +28,7 @@ def numbered(rules: Rules, labels: Sequence[str]) -> Rules:
         number = _number(one.options.name, labels, one.origin)
         return replace(one, strategy=NamedSide(number), options=SideOptions(str(number)))
 
-    decided = tuple(replace(rule, choice=choice(rule.choice)) for rule in rules.rules)
-    return replace(rules, default=rules.default and choice(rules.default), rules=decided)
+    return rules.with_choices(choice)
 
 
 def side_number(takes: str | None) -> int | None:

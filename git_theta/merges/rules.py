@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -188,8 +188,12 @@ class Rules:
             usual: OneSided | None = "combine" if choice.explicit or choice.typed else None
             return replace(choice, one_sided=choice.one_sided or usual)
 
-        rules = tuple(replace(rule, choice=combining(rule.choice)) for rule in self.rules)
-        return replace(self, default=self.default and combining(self.default), rules=rules)
+        return self.with_choices(combining)
+
+    def with_choices(self, changed: Callable[[Choice], Choice]) -> Rules:
+        """The same with other strategies, in rules and for what no rule is about."""
+        rules = tuple(replace(rule, choice=changed(rule.choice)) for rule in self.rules)
+        return replace(self, default=self.default and changed(self.default), rules=rules)
 
     def _about_one_sided(self, choice: Choice) -> OneSided:
         return choice.one_sided or self.one_sided or "take"

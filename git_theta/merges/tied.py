@@ -98,8 +98,4 @@ def _following(one: Decision, leader: Decision, of_format: Collection[int]) -> D
         return replace(plain, action="remove", side=leader.side)
     if is_view[side] and leader.form is not None:
         return plain
-    if leader.action == "conflict":
-        return replace(plain, action="conflict", side=OURS, reason=leader.reason, helps=leader.helps)
-    if leader.combination is not None:
-        return replace(plain, action="combine", combination=leader.combination, same_as=leader.name)
-    return replace(plain, copied=leader.line)
+    return leader.shared(plain) or replace(plain, copied=leader.line)
