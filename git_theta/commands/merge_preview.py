@@ -10,7 +10,7 @@ from git_theta.git.repository import Repository
 from git_theta.merges.decisions import Decision
 from git_theta.merging.entries import Contested
 from git_theta.merging.merge import Merge, Planned
-from git_theta.merging.report import about_factors, explain
+from git_theta.merging.report import about_factors, each_once, explain
 from git_theta.terminal.showing import printable
 from git_theta.terminal.units import percent
 from git_theta.versions.comparison import compare_three
@@ -38,8 +38,8 @@ def preview(repository: Repository, merge: Merge, say: Callable[[str], None]) ->
 def _show(repository: Repository, one: Planned, say: Callable[[str], None]) -> None:
     say(f"{printable(one.about.path)}:")
     counts: dict[str, int] = {}
-    for decision in one.plan.decisions:
-        words = f"{_action(decision)} ({decision.state})"
+    for decision, renamed in each_once(one.plan):
+        words = "rename" if renamed else f"{_action(decision)} ({decision.state})"
         counts[words] = counts.get(words, 0) + 1
     width = len(str(max(counts.values(), default=0)))
     for words, count in sorted(counts.items(), key=lambda item: -item[1]):

@@ -58,7 +58,8 @@ def _structure(report: Report) -> Iterator[Kind]:
     rows = report.rows
     renamed = [row for row in rows if row.status == "renamed"]
     if renamed:
-        yield Kind("rename", f"{_tensors(renamed)} renamed{_how(renamed)}")
+        how = renames.in_words([(row.old_name or "", row.name) for row in renamed])
+        yield Kind("rename", f"{_tensors(renamed)} renamed{how}")
     yield from _casts(rows)
     resized = [row for row in rows if _resized(row)]
     vocabulary = _vocabulary(resized)
@@ -84,16 +85,6 @@ def _structure(report: Report) -> Iterator[Kind]:
     same_size = [row for row in rows if row.status == "reshaped" and not _resized(row)]
     if same_size:
         yield Kind("reshaped", f"{_tensors(same_size)} reshaped")
-
-
-def _how(renamed: Sequence[Row]) -> str:
-    """How tensors were renamed, in words: old and new name of one, or the prefix that all have changed."""
-    pairs = [(row.old_name or "", row.name) for row in renamed]
-    if len(pairs) == 1:
-        was, name = map(text.printable, pairs[0])
-        return f": {was} -> {name}"
-    rule = renames.rule_text(pairs)
-    return f": {rule[0]!r} -> {rule[1]!r} in front" if rule else ""
 
 
 def _casts(rows: Sequence[Row]) -> Iterator[Kind]:

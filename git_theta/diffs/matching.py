@@ -6,6 +6,7 @@ some renames (see diffs.similarity) are decided by the identity lines of the man
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,6 +68,12 @@ class Matching:
         return len(self.matches) + len(self.unchanged) + len(self.following)
 
     @property
+    def renames(self) -> dict[str, str]:
+        """The new names of tensors that were renamed, by their old ones."""
+        pairs = [(found.old, found.new) for found in self.matches if found.status == "renamed"]
+        return {old.name: new.name for old, new in pairs if old is not None and new is not None}
+
+    @property
     def statuses(self) -> dict[str, Status]:
         """What became of the tensors that differ, by their newest names."""
         return {found.name: found.status for found in self.matches}
@@ -114,6 +121,40 @@ def match(
         if entry.of:
             shares[entry.of] = (*shares.get(entry.of, ()), entry.name)
     return Matching(tuple(matches), tuple(unchanged), tuple(following), shares)
+
+
+def renames_of_sides(
+    base: Manifest | None, sides: Sequence[tuple[Manifest | None, renames.Similar | None]]
+) -> list[dict[str, str]]:
+    """What each side of a merge has renamed: new names of the base's tensors by their old ones.
+
+    A name that another side has as well, but for another tensor, is no rename: it would stand for both.
+
+    Args:
+        sides: each with what tells similar values; see `match`.
+    """
+    names = [_names(side) for side, _ in sides]
+    known = _names(base)
+    found = [
+        {} if known <= there or there <= known else match(base, side, similar=similar).renames
+        for there, (side, similar) in zip(names, sides, strict=True)
+    ]
+    return [
+        {
+            old: new
+            for old, new in one.items()
+            if all(
+                new not in there or other.get(old) == new for there, other in zip(names, found, strict=True)
+            )
+        }
+        for one in found
+    ]
+
+
+def _names(manifest: Manifest | None) -> set[str]:
+    if manifest is None:
+        return set()
+    return {line.name for line in manifest.tensors} | {view.name for view in manifest.views}
 
 
 def _tensors(old: Manifest | None, new: Manifest | None) -> tuple[dict[str, Entry], dict[str, Entry]]:

@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from git_theta.diffs import layers
+from git_theta.diffs import layers, text
 from git_theta.diffs.entries import Entry
 
 Similar = Callable[[Entry, Entry], bool]
@@ -51,6 +51,15 @@ def rule_text(pairs: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
     """The prefix that all these renames replace, and what by; None if they have no such rule in common."""
     prefixes = {_prefixes(was, name) for was, name in pairs}
     return prefixes.pop() if len(prefixes) == 1 else None
+
+
+def in_words(pairs: Sequence[tuple[str, str]]) -> str:
+    """How tensors were renamed: old and new name of one, or the prefix that all have changed; else ""."""
+    if len(pairs) == 1:
+        was, name = map(text.printable, pairs[0])
+        return f": {was} -> {name}"
+    rule = rule_text(pairs)
+    return f": {rule[0]!r} -> {rule[1]!r} in front" if rule else ""
 
 
 def _left(entries: Sequence[Entry], names: Iterable[str]) -> list[Entry]:

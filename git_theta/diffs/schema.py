@@ -133,6 +133,7 @@ def dump_three_way(report: ThreeWay) -> str:
 def _task_row(row: TaskRow) -> dict[str, Any]:
     return {
         "name": row.name,
+        "names": dict(zip(("base", "ours", "theirs"), row.names, strict=True)),
         "dtype": row.dtype,
         "shape": list(row.shape),
         "ours": row.ours,

@@ -11,6 +11,7 @@ from git_theta.diffs.agreement import Agreement, Weights, alike, all_weights, to
 from git_theta.diffs.compare import Progress, Version, counted, reason
 from git_theta.diffs.entries import Entry, entries, open_entry
 from git_theta.diffs.outlook import apart, outlook
+from git_theta.diffs.similarity import SimilarValues
 from git_theta.patterns import read
 from git_theta.tensors import Tensor, Zeros
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from git_theta.diffs.tasks import Trio
 
 Fate = Literal["unchanged", "absent"] | matching.Status
+_Entries = Sequence["Entry | None"]  # of base, ours and theirs
 
 
 def changed(fate: Fate) -> bool:
@@ -30,14 +32,17 @@ class TaskRow:
     """A tensor that at least one side changed.
 
     Attributes:
+        name: the one that a merge would give it: ours if ours renamed it, else theirs.
+        names: what base, ours and theirs call it; None where there is none.
         ours, theirs: what each side did with it.
-        same: whether both sides have the same data.
+        same: whether both sides have the same data, under one name.
         agreement: None where the three do not have one dtype and shape, or are not all there.
         weights: how far the sides lie apart; None also for what is no floating point number.
         unknown: why the values could not be compared, or "".
     """
 
     name: str
+    names: tuple[str | None, str | None, str | None]
     dtype: str
     shape: tuple[int, ...]
     ours: Fate
@@ -55,6 +60,13 @@ class TaskRow:
     def both(self) -> bool:
         """Whether both sides changed it, each in its own way."""
         return changed(self.ours) and changed(self.theirs) and not self.same
+
+    @property
+    def only_renamed(self) -> bool:
+        """Whether one side gave it another name, and left its values alone."""
+        found = self.agreement
+        values = [(self.ours, found.ours_changed), (self.theirs, found.theirs_changed)] if found else []
+        return any(fate == "renamed" and not count for fate, count in values)
 
 
 @dataclass(frozen=True)
@@ -96,8 +108,11 @@ class ThreeWay:
     @property
     def verdict(self) -> str:
         """What this means for a merge, in a sentence; see diffs.outlook."""
-        if not any(row.both for row in self.rows):
+        both = [row for row in self.rows if row.both]
+        if not both:
             return "no tensor was changed differently on both sides: nothing has to be reconciled"
+        if all(row.only_renamed for row in both):
+            return "what both sides changed was only renamed by one of them: a rename rule merges that"
         return outlook(self.weights, self.cosine, self.overlap)
 
 
@@ -112,7 +127,7 @@ def compare_three(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> ThreeWay:
-    """Compare ours and theirs with their base, by tensor name.
+    """Compare ours and theirs with their base.
 
     Args:
         only: pattern of tensors' names to restrict the comparison to.
@@ -123,11 +138,9 @@ def compare_three(
     from git_theta.diffs.tasks import Measured, agreements
 
     versions = (base, ours, theirs)
-    sides = [entries(version.manifest) if version.manifest else {} for version in versions]
-    every = {name for side in sides for name in side}
-    names = sorted(every if only is None else filter(read(only).among(every).matches, every))
-    rows = [_row(name, [side.get(name) for side in sides]) for name in names]
-    trios = list(_trios(rows, sides, versions))
+    found = _tensors(versions, only)
+    rows = [_row(each) for each in found]
+    trios = list(_trios(rows, found, versions))
     items = sum(trio.items for trio in trios)
     largest: list[Magnitudes] = []
     told = counted(items, progress)
@@ -147,13 +160,39 @@ def compare_three(
         len(rows) - len(changed),
         _layers(changed),
         together(row.agreement for row in changed if row.agreement is not None),
-        _whole(rows, sides[0], norms),
+        _whole(rows, found, norms),
         top_overlap(largest) if base.manifest else None,
     )
 
 
+def _tensors(versions: Sequence[Version], only: str | None) -> list[_Entries]:
+    """Each tensor as base, ours and theirs have it, under whatever names; sorted by the name of its row."""
+    base, *sides = versions
+    compared = [(side.manifest, SimilarValues(base.open, side.open)) for side in sides]
+    found: dict[str, list[Entry | None]] = {}
+    for side, (version, renames) in enumerate(
+        zip(versions, [{}, *matching.renames_of_sides(base.manifest, compared)], strict=True)
+    ):
+        old_names = {new: old for old, new in renames.items()}
+        for name, entry in entries(version.manifest).items() if version.manifest else ():
+            found.setdefault(old_names.get(name, name), [None] * len(versions))[side] = entry
+    if only is not None:
+        pattern = read(only).among({entry.name for each in found.values() for entry in each if entry})
+        found = {
+            key: each
+            for key, each in found.items()
+            if any(entry is not None and pattern.matches(entry.name) for entry in each)
+        }
+    return sorted(found.values(), key=_name)
+
+
+def _name(found: _Entries) -> str:
+    base, ours, theirs = (entry.name if entry is not None else "" for entry in found)
+    return next(name for name in (ours if ours != base else "", theirs, ours, base) if name)
+
+
 def _whole(
-    rows: Sequence[TaskRow], base: Mapping[str, Entry], norms: Callable[[], Mapping[str, float]] | None
+    rows: Sequence[TaskRow], found: Sequence[_Entries], norms: Callable[[], Mapping[str, float]] | None
 ) -> Weights | None:
     """How far the whole models lie apart.
 
@@ -161,8 +200,12 @@ def _whole(
     frozen body were not. None where its norms are not known then.
     """
     changed = all_weights(row.weights for row in rows if row.weights is not None)
-    still = [base[row.name] for row in rows if (row.ours, row.theirs) == ("unchanged", "unchanged")]
-    digests = {one.line.digest for one in still if one.dtype.kind == "float"}
+    still = [
+        base
+        for row, (base, _, _) in zip(rows, found, strict=True)
+        if (row.ours, row.theirs) == ("unchanged", "unchanged")
+    ]
+    digests = {one.line.digest for one in still if one is not None and one.dtype.kind == "float"}
     if not digests or not apart(changed):
         return changed
     known = norms() if norms is not None else {}
@@ -171,13 +214,20 @@ def _whole(
     return all_weights([changed, *(alike(known[digest]) for digest in digests)])
 
 
-def _row(name: str, found: Sequence[Entry | None]) -> TaskRow:
+def _row(found: _Entries) -> TaskRow:
     base, ours, theirs = found
     shown = ours or theirs or base
     assert shown is not None
     same = ours is not None and theirs is not None and matching.same(ours, theirs)
+    base_name, ours_name, theirs_name = (entry.name if entry is not None else None for entry in found)
     return TaskRow(
-        name, shown.dtype.name, shown.shape, _fate(base, ours), _fate(base, theirs), same or ours is theirs
+        _name(found),
+        (base_name, ours_name, theirs_name),
+        shown.dtype.name,
+        shown.shape,
+        _fate(base, ours),
+        _fate(base, theirs),
+        ours_name == theirs_name and (same or ours is theirs),
     )
 
 
@@ -186,6 +236,8 @@ def _fate(base: Entry | None, side: Entry | None) -> Fate:
         return "absent" if side is None else "added"
     if side is None:
         return "removed"
+    if base.name != side.name:
+        return "renamed"
     return "unchanged" if matching.same(base, side) else matching.status(base, side)
 
 
@@ -193,22 +245,22 @@ def _is_changed(row: TaskRow) -> bool:
     """Views of data of which only another part changed turn out not to be."""
     if (row.ours, row.theirs) == ("unchanged", "unchanged"):
         return False
+    if "renamed" in (row.ours, row.theirs):
+        return True
     found = row.agreement
     return found is None or found.ours_changed + found.theirs_changed > 0 or not found.elements
 
 
 def _trios(
-    rows: Sequence[TaskRow], sides: Sequence[dict[str, Entry]], versions: Sequence[Version]
+    rows: Sequence[TaskRow], found: Sequence[_Entries], versions: Sequence[Version]
 ) -> Iterator[Trio[int]]:
     from git_theta.diffs.tasks import Trio
 
-    for number, row in enumerate(rows):
+    for number, (row, entries_of) in enumerate(zip(rows, found, strict=True)):
         if (row.ours, row.theirs) == ("unchanged", "unchanged"):
             continue
         there = [
-            (side[row.name], version)
-            for side, version in zip(sides, versions, strict=True)
-            if row.name in side
+            (entry, version) for entry, version in zip(entries_of, versions, strict=True) if entry is not None
         ]
         same = len({(entry.dtype, entry.shape) for entry, _ in there}) == 1
         whole = len(there) == 3 or (len(there) == 2 and versions[0].manifest is None)

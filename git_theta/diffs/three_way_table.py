@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from git_theta.diffs import text
 from git_theta.diffs.agreement import Agreement, together
 from git_theta.diffs.outlook import apart
+from git_theta.diffs.renames import in_words
 from git_theta.diffs.three_way import TaskLayer, TaskRow, ThreeWay, changed
 from git_theta.terminal.style import Style
 from git_theta.terminal.units import counted
@@ -37,6 +38,7 @@ def render(report: ThreeWay, style: Style, *, tensors: bool = False) -> str:
     lines = [_heading(report, style)]
     lines += _wrapped(report.verdict, style, "1;33")
     lines += _wrapped(_counts(report), style)
+    lines += [line for words in _renames(report, style) for line in _wrapped(words, style)]
     if report.rows:
         name_width = max(text.width(name) for name, _ in _names(report, tensors))
         name_width = max(len("tensor"), min(name_width, style.width - (_WIDTH + 1) * len(_COLUMNS) - 2))
@@ -64,6 +66,16 @@ def _counts(report: ThreeWay) -> str:
     theirs = sum(changed(row.theirs) and not changed(row.ours) for row in report.rows)
     words = f"{counted(both, 'tensor')} changed on both sides, {ours} only by ours, {theirs} only by theirs"
     return f"{words}, {same} alike by both, {report.unchanged} by neither"
+
+
+def _renames(report: ThreeWay, style: Style) -> Iterator[str]:
+    """For each side that renamed tensors, how."""
+    for number, side in enumerate(("ours", "theirs"), 1):
+        renamed = [row for row in report.rows if getattr(row, side) == "renamed"]
+        pairs = [(row.names[0] or "", row.names[number] or "") for row in renamed]
+        if pairs:
+            how = in_words(pairs).replace("->", style.arrow)
+            yield f"{side} renamed {counted(len(pairs), 'tensor')}{how}"
 
 
 def _names(report: ThreeWay, tensors: bool) -> Iterator[tuple[str, Agreement | None]]:
@@ -102,8 +114,10 @@ def _line(name: str, found: Agreement, style: Style, width: int, colour: str = "
 def _notes(row: TaskRow, style: Style) -> Iterator[str]:
     if row.unknown:
         yield from _wrapped(f"  {text.printable(row.name)}: unknown: {row.unknown}", style, "33")
-    elif row.agreement is None:
+    elif row.agreement is None or "renamed" in (row.ours, row.theirs):
         words = f"ours {row.ours}, theirs {row.theirs}" + (", alike" if row.same else "")
+        if "renamed" in (row.ours, row.theirs):
+            words += f"; was {text.printable(row.names[0] or '')}"
         yield from _wrapped(f"    {words}", style, "2")
 
 

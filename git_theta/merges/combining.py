@@ -32,8 +32,11 @@ def combination(
     who = compared.names(changed)
     removed = [side for side in changed if lines[side] is None]
     if removed:
-        others = [side for side in changed if lines[side] is not None]
-        return f"removed by {compared.names(removed)}, changed by {compared.names(others)}", "side"
+        renamed = [side for side in removed if compared.is_renamed(side, lines)]
+        gone = [side for side in removed if side not in renamed]
+        others = [side for side in changed if side not in removed]
+        done = (("removed", gone), ("renamed", renamed), ("changed", others))
+        return ", ".join(f"{what} by {compared.names(some)}" for what, some in done if some), "side"
     if choice is None:
         state = "changed" if lines[BASE] is not None else "added"
         return f"{state} differently by {who}, and no strategy is chosen", rows.what_helps(lines, changed)

@@ -39,6 +39,8 @@ class Compared:
 
     Args:
         remainders: what the sides have besides tensors.
+        renames: the rules that make one tensor of two names.
+        renamed: see Plan.
 
     Attributes:
         labels: what the sides are called.
@@ -54,8 +56,10 @@ class Compared:
         remainders: Sequence[Remainder | None],
         labels: Sequence[str],
         renames: Sequence[Rename],
+        renamed: Sequence[Mapping[str, str]] = (),
     ) -> None:
         self._remainders = remainders
+        self._renamed = renamed
         self.labels = labels
         self.sides = [_named(one, renames, label) for one, label in zip(manifests, labels, strict=True)]
 
@@ -101,6 +105,11 @@ class Compared:
         """Whether some side's bytes need a description, such as the scale of codes, to mean anything."""
         pairs = zip(lines, self._remainders, strict=True)
         return any(line is not None and one is not None and line.name in one.bound for line, one in pairs)
+
+    def is_renamed(self, side: int, lines: Lines) -> bool:
+        """Whether a side that lacks a tensor has it under another name."""
+        base = lines[BASE]
+        return base is not None and side < len(self._renamed) and base.name in self._renamed[side]
 
     def names(self, sides: Sequence[int]) -> str:
         """What sides are called, in words."""

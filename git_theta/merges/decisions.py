@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -178,6 +178,8 @@ class Plan:
         decisions: one for every tensor and view of every side, sorted by name.
         parts: one for everything else that a side has, sorted by name.
         remainders: what the parts are on each side, base first.
+        renamed: the new names of the base's tensors on each side, by the old ones, base first, as every
+            comparison tells them. Where no rename rule says the same, both names are decided on.
     """
 
     labels: tuple[str, ...]
@@ -186,6 +188,27 @@ class Plan:
     skeleton: SkeletonDecision
     parts: tuple[PartDecision, ...] = ()
     remainders: tuple[Remainder | None, ...] = field(default=(), repr=False)
+    renamed: tuple[Mapping[str, str], ...] = field(default=(), repr=False)
+
+    def renames(self) -> dict[str, str]:
+        """The tensors that the result has under another name than the base: new names by old ones."""
+        added = {one.name for one in self.decisions if one.action == "add"}
+        found = {}
+        for one in self.decisions:
+            if (base := one.lines[BASE]) is None:
+                continue
+            name = one.name
+            if one.action in ("remove", "conflict"):
+                gone = (side for side, line in enumerate(one.lines) if line is None)
+                new = (self.new_name(side, base.name) for side in gone)
+                name = next(filter(added.__contains__, new), base.name)
+            if name != base.name:
+                found[base.name] = name
+        return found
+
+    def new_name(self, side: int, name: str) -> str:
+        """What a side has renamed a tensor of the base to; "" if it has not."""
+        return self.renamed[side].get(name, "") if side < len(self.renamed) else ""
 
     def conflicts(self) -> list[Decision | PartDecision]:
         """The decisions that are still open: on tensors, then on parts."""

@@ -57,6 +57,7 @@ def plan(
     labels: Sequence[str] | None = None,
     remainders: Sequence[Remainder | None] = (),
     pathname: str = "",
+    renamed: Sequence[Mapping[str, str]] = (),
 ) -> Plan:
     """Plan a merge.
 
@@ -67,6 +68,7 @@ def plan(
         remainders: what the sides have besides tensors, base first; unless given, the bytes around the
             tensors are one part.
         pathname: of the checkpoint, which says of which format the result is where sides have several.
+        renamed: see Plan. It decides nothing: only rename rules make one tensor of two names.
 
     Raises:
         ThetaError: a rename rule is ambiguous, or options do not fit the number of sides.
@@ -78,7 +80,7 @@ def plan(
     manifests = (base, *sides)
     remainders = remainders or [undivided(one.skeleton) if one is not None else None for one in manifests]
     rules = rules.among(_names(manifests, remainders))
-    compared = Compared(manifests, remainders, labels, rules.renames)
+    compared = Compared(manifests, remainders, labels, rules.renames, renamed)
     planner = _Planner(rules, compared, remainders)
     decisions = {key: planner.decide(key) for key in compared.shared_names()}
     planner.settle_groups(decisions)
@@ -101,7 +103,7 @@ def plan(
     _check_complete(made, manifests)
     model = manifests[skeleton.side]
     assert model is not None
-    return Plan(tuple(labels), model.format, made, skeleton, parts, tuple(remainders))
+    return Plan(tuple(labels), model.format, made, skeleton, parts, tuple(remainders), tuple(renamed))
 
 
 def _names(manifests: Sequence[Manifest | None], remainders: Sequence[Remainder | None]) -> set[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO
 
 from git_theta import manifest as manifests
 from git_theta.checkpoints.remainder import Remainder, undivided
+from git_theta.diffs.matching import renames_of_sides
+from git_theta.diffs.similarity import SimilarValues
 from git_theta.errors import DamagedManifest, ThetaError
 from git_theta.filters.clean import Cleaner, Request
 from git_theta.filters.source import Content
@@ -32,7 +34,7 @@ from git_theta.remotes.fetching import fetch_missing, missing
 from git_theta.tensors import Tensor
 from git_theta.terminal.progress import Progress
 from git_theta.versions import checkpoint, mending
-from git_theta.versions.changes import regular_files
+from git_theta.versions.changes import regular_files, stored_tensors
 from git_theta.versions.checkpoint import Checkpoint
 from git_theta.versions.recovery import missing as missing_error
 from git_theta.versions.recovery import named
@@ -84,8 +86,20 @@ class CheckpointMerge:
         sides = [one for one in others if one is not None]
         around = self.remainders[:count]
         return planned(
-            lambda rules: planning.plan(base, sides, rules, self._labels, around, self._path), rules
+            lambda rules: planning.plan(base, sides, rules, self._labels, around, self._path, self._renamed),
+            rules,
         )
+
+    @cached_property
+    def _renamed(self) -> list[dict[str, str]]:
+        base, *others = self.manifests[: len(self._labels)]
+        opened = partial(stored_tensors, self._repository)
+        sides = [
+            (side, SimilarValues(opened(base), opened(side)) if base is not None else None)
+            for side in others
+            if side is not None
+        ]
+        return [{}, *renames_of_sides(base, sides)]
 
     @cached_property
     def remainders(self) -> list[Remainder | None]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from git_theta.checkpoints.remainder import TYPE
+from git_theta.diffs.renames import rule_text
 from git_theta.merges import factors
 from git_theta.merges.apply import Applied
-from git_theta.merges.decisions import PartDecision, Plan, is_one_sided
-from git_theta.terminal.showing import printable
+from git_theta.merges.decisions import BASE, Decision, PartDecision, Plan, is_one_sided
+from git_theta.merges.rules import Rename
+from git_theta.terminal.showing import printable, word
 from git_theta.terminal.units import and_more, counted, listed, percent
 
 _SHOWN = 5  # reasons
 _PRODUCTS_DO = "merged LoRA products do"
 _TAKEN, _OPEN = "taken from one side", "in conflict"
+_IN_ORDER = (_TAKEN, "renamed", "added", "removed", _OPEN)
 
 
 def explain(plan: Plan) -> list[str]:
@@ -24,15 +28,32 @@ def explain(plan: Plan) -> list[str]:
     lines = []
     for reason, found in sorted(names.items(), key=lambda item: -len(item[1]))[:_SHOWN]:
         lines.append(f"  {listed(found)}: {reason}")
-    return lines + and_more(len(names) - _SHOWN, "reason", "  ...")
+    return lines + and_more(len(names) - _SHOWN, "reason", "  ...") + _rename_rule(plan)
+
+
+def _rename_rule(plan: Plan) -> list[str]:
+    """What merges tensors that one side has renamed, and another one changed."""
+    pairs = [
+        (base.name, name)
+        for one in plan.open_tensors()
+        if (base := one.lines[BASE]) is not None
+        for side, line in enumerate(one.lines)
+        if line is None and (name := plan.new_name(side, base.name))
+    ]
+    if not pairs:
+        return []
+    old, new = rule_text(pairs) or ("", "")
+    rule = Rename(f"{old}*", f"{new}*")
+    if len(pairs) == 1 or not old or any(rule.apply(name) for _, name in pairs):  # nothing is renamed twice
+        rule = Rename(*pairs[0])
+    each = "" if all(rule.apply(was) == name for was, name in pairs) else " (one such rule for each)"
+    command = f"git config --add theta.merge.rename {word(f'{rule.old} -> {rule.new}')}"
+    return [f"  to merge what was renamed{each}: {command}, and begin again"]
 
 
 def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
     """What was merged, in lines."""
-    counts = Counter(decision.action for decision in plan.decisions if not decision.counter)
-    taken = sum(
-        one.action == "take" and one.state != "unchanged" and not one.counter for one in plan.decisions
-    )
+    counts = Counter(_word(*each) for each in each_once(plan))
     counters = sum(one.counter for one in plan.decisions) + sum(one.counter for one in plan.parts)
     strategies = Counter(
         (is_one_sided(decision), decision.combination.strategy.name)
@@ -43,23 +64,44 @@ def summary(path: str, plan: Plan, applied: Applied) -> list[str]:
         f"{count} {'changed on some sides only, combined' if one_sided else 'merged'} ({name})"
         for (one_sided, name), count in strategies.most_common()
     ]
-    numbers = (
-        ("taken from one side", taken),
-        ("added", counts["add"]),
-        ("removed", counts["remove"]),
-        ("in conflict", counts["conflict"]),
-    )
-    parts += [f"{count} {word}" for word, count in numbers if count]
+    parts += [f"{counts[what]} {what}" for what in _IN_ORDER if counts[what]]
     parts += [f"{counted(counters, 'note')} of the training kept as ours"] if counters else []
     others = Counter(_what_became_of(part) for part in plan.parts)
-    parts += [f"{counted(others[word], 'other value')} {word}" for word in (_TAKEN, _OPEN) if others[word]]
-    lines = [
-        f"{printable(path)}: {counted(len(plan.decisions), 'tensor')}: {', '.join(parts) or 'none changed'}"
-    ]
+    parts += [f"{counted(others[what], 'other value')} {what}" for what in (_TAKEN, _OPEN) if others[what]]
+    lines = [f"{printable(path)}: {counted(counts.total(), 'tensor')}: {', '.join(parts) or 'none changed'}"]
     for name, count in applied.not_finite.items():
         entries = counted(count, f"entry of {name} is", f"entries of {name} are")
         lines.append(f"warning: {printable(path)}: {entries} not finite in the result")
     return lines + about_factors(path, plan) + about_ranks(path, applied) + explain(plan)
+
+
+def each_once(plan: Plan) -> Iterator[tuple[Decision, bool]]:
+    """The decision on each tensor, and whether the result takes it over under a new name.
+
+    Both names of a tensor that a side has renamed are decided on; only one of these decisions is among them.
+    """
+    renames = plan.renames()
+    still_open = {base.name for one in plan.open_tensors() if (base := one.lines[BASE]) is not None}
+    old_names = {new: old for old, new in renames.items()}
+    for one in plan.decisions:
+        base = one.lines[BASE]
+        if one.action == "add" and one.name in old_names:
+            if old_names[one.name] not in still_open:
+                yield one, True
+        elif one.action != "remove" or base is None or base.name not in renames:
+            moved = base is not None and base.name != one.name
+            yield one, one.action == "take" and moved and not one.counter
+
+
+def _word(decision: Decision, renamed: bool) -> str:
+    """What the merge did with a tensor; "" where other words tell that, and where it did nothing."""
+    if renamed:
+        return "renamed"
+    if decision.counter or decision.action == "combine":
+        return ""
+    if decision.action == "take":
+        return _TAKEN if decision.state != "unchanged" else ""
+    return {"add": "added", "remove": "removed", "conflict": _OPEN}[decision.action]
 
 
 def _what_became_of(part: PartDecision) -> str:
