@@ -11,7 +11,8 @@ import numpy as np
 FUZZ = Path(__file__).parent
 sys.path[:0] = [str(FUZZ), str(FUZZ.parent / "support")]
 
-from filter_examples import Workshop, model, weights  # noqa: E402
+from filter_examples import Workshop, weights  # noqa: E402
+from git_repo import safetensors_bytes  # noqa: E402
 from torch_files import saved  # noqa: E402
 
 from git_theta.dtypes import dtype  # noqa: E402
@@ -39,8 +40,10 @@ def seeds(folder: Path) -> dict[str, list[bytes]]:
     import torch
 
     workshop = Workshop(folder, Settings())
-    small = model(weights(0, 2, (16, 8)))
-    changed = model({name: value + np.float32(0.001) for name, value in weights(0, 2, (16, 8)).items()})
+    small = safetensors_bytes(weights(0, 2, (16, 8)))
+    changed = safetensors_bytes(
+        {name: value + np.float32(0.001) for name, value in weights(0, 2, (16, 8)).items()}
+    )
     texts = [workshop.clean(small)]
     texts.append(workshop.clean(changed, texts[0]))
     shared = torch.zeros(6)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -23,32 +21,12 @@ from git_theta.storing.bases import Bases
 from git_theta.storing.ledger import Ledger
 from git_theta.storing.stock import Stock
 
-Tensors = Mapping[str, tuple[str, tuple[int, ...], bytes]]
-"""By name: the name of the dtype, the shape, the bytes."""
-
-
-def safetensors(tensors: Tensors, metadata: Mapping[str, str] | None = None) -> bytes:
-    """A safetensors file."""
-    header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
-    data = bytearray()
-    for name, (kind, shape, raw) in tensors.items():
-        offsets = [len(data), len(data) + len(raw)]
-        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": offsets}
-        data += raw
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + bytes(data)
-
 
 def weights(seed: int = 0, count: int = 3, shape: tuple[int, ...] = (200, 100)) -> dict[str, np.ndarray]:
     """The tensors of a small model."""
     random = np.random.default_rng(seed)
     found = {f"layer.{n}": random.standard_normal(shape).astype("<f4") * 0.02 for n in range(count)}
     return found | {"bias": random.standard_normal(7).astype("<f4")}
-
-
-def model(tensors: Mapping[str, np.ndarray]) -> bytes:
-    """A safetensors file with these float32 tensors."""
-    return safetensors({name: ("F32", value.shape, value.tobytes()) for name, value in tensors.items()})
 
 
 class Bytes:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filter_examples import Workshop, model
+from filter_examples import Workshop
+from git_repo import safetensors_bytes
 
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedObject
@@ -17,7 +18,7 @@ from git_theta.filters.handoff import Preparation
 from git_theta.manifest import Manifest
 from git_theta.tensors import ArrayTensor
 
-FILE = model({"a": np.arange(40_000, dtype=np.float32), "b": np.ones(7, np.float32)})
+FILE = safetensors_bytes({"a": np.arange(40_000, dtype=np.float32), "b": np.ones(7, np.float32)})
 
 
 def left(workshop: Workshop, manifest: Manifest, change: int = 0) -> Path:

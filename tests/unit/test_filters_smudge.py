@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from filter_examples import Workshop, model, safetensors, weights
+from filter_examples import Workshop, weights
+from git_repo import safetensors_bytes
 
 from git_theta import manifest as manifests
 from git_theta import scratch
@@ -23,7 +24,7 @@ def large() -> bytes:
     """A file whose tensors have several chunks; some are small, to be written in between."""
     random = np.random.default_rng(0)
     big = random.integers(0, 50, 3 * CHUNK_BYTES // 2 + 7, np.uint16)
-    return safetensors(
+    return safetensors_bytes(
         {
             "a": ("BF16", big.shape, big.tobytes()),
             "b": ("U8", (), b"x"),
@@ -54,7 +55,7 @@ def path_of(workshop: Workshop, manifest: Manifest, name: str) -> Path:
 
 
 def test_files_come_out_one_after_the_other(workshop: Workshop) -> None:
-    files = [large(), model(weights()), b"", large(), b"opaque"]
+    files = [large(), safetensors_bytes(weights()), b"", large(), b"opaque"]
     texts = [workshop.clean(data) for data in files]
     assert [workshop.smudge(text) for text in texts] == files
 
@@ -119,7 +120,7 @@ def test_data_of_another_digest_are_not_passed_off_as_whole(workshop: Workshop) 
 
 
 def test_a_skeleton_that_does_not_fit_is_refused_before_anything_is_written(workshop: Workshop) -> None:
-    manifest = manifests.parse(workshop.clean(model(weights())))
+    manifest = manifests.parse(workshop.clean(safetensors_bytes(weights())))
     for wrong in (
         replace(manifest, size=manifest.size + 1),
         replace(manifest, skeleton_size=1 << 60),

@@ -15,12 +15,13 @@ import format_reader
 import numpy as np
 import pytest
 from blake3 import blake3
-from filter_examples import Workshop, model, safetensors, weights
+from filter_examples import Workshop, weights
 from format_reader import Reader, Refused
 from format_reader.dtypes import BITS, width_of
 from format_reader.kinds import predict
 from format_reader.manifests import read_manifest
 from format_reader.residuals import corrected, from_gaps
+from git_repo import safetensors_bytes
 from update_fixtures import FOLDER, array_of, base_of, made_bits
 
 from git_theta import dtypes
@@ -151,7 +152,7 @@ def restored(workshop: Workshop, *versions: bytes, name: str = "model.safetensor
 def bfloat16(tensors: dict[str, np.ndarray]) -> bytes:
     kind = dtypes.dtype("BF16")
     rounded = {name: from_float(value.ravel(), kind).tobytes() for name, value in tensors.items()}
-    return safetensors({name: ("BF16", value.shape, rounded[name]) for name, value in tensors.items()})
+    return safetensors_bytes({name: ("BF16", value.shape, rounded[name]) for name, value in tensors.items()})
 
 
 def matrices(seed: int, count: int = 2, shape: tuple[int, ...] = (400, 300)) -> dict[str, np.ndarray]:
@@ -193,7 +194,7 @@ def test_rows(workshop: Workshop) -> None:
 
 def test_cast_and_combine(workshop: Workshop) -> None:
     one, other = matrices(1), matrices(2)
-    reader = restored(workshop, model(one), bfloat16(one))
+    reader = restored(workshop, safetensors_bytes(one), bfloat16(one))
     assert "cast" in reader.met
     first, second = (workshop.clean(bfloat16(tensors)) for tensors in (one, other))
     mean = bfloat16({name: (one[name] + other[name]) / 2 for name in one})
@@ -204,10 +205,10 @@ def test_cast_and_combine(workshop: Workshop) -> None:
 
 def test_opaque_files_and_empty_ones(workshop: Workshop) -> None:
     restored(workshop, b"", b"not a checkpoint", np.random.default_rng(1).bytes(5 << 20), name="model.bin")
-    empty = safetensors(
+    empty = safetensors_bytes(
         {"a": ("F32", (0, 3), b""), "b": ("C64", (), b"12345678"), '\n"': ("F4", (4,), b"12")}
     )
-    restored(workshop, safetensors({}), empty)
+    restored(workshop, safetensors_bytes({}), empty)
 
 
 def test_a_torch_checkpoint_with_views(workshop: Workshop) -> None:
@@ -227,7 +228,7 @@ def test_a_torch_checkpoint_with_views(workshop: Workshop) -> None:
 
 
 def test_what_is_damaged_is_refused(workshop: Workshop) -> None:
-    text = workshop.clean(model(weights()))
+    text = workshop.clean(safetensors_bytes(weights()))
     reader = Reader(workshop.store.root / "objects")
     for wrong in (
         text.replace(b'"size":', b'"size": ', 1),

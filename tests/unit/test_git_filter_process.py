@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from filter_examples import model, weights
+from filter_examples import weights
+from git_repo import safetensors_bytes
 
 from git_theta.drivers.pktline import PacketReader, PacketWriter
 from git_theta.kernels import NATIVE
@@ -124,7 +125,7 @@ def test_hands_are_shaken_without_what_is_slow_to_import(folder: Path) -> None:
 def test_cleaning_imports_nothing_that_is_slow_and_not_needed(folder: Path) -> None:
     talk = Conversation(folder, sys.executable, "-c", SERVE_AND_TELL)
     talk.shake_hands()
-    assert talk.ask("command=clean", "pathname=a.safetensors", contents=model(weights())) == [
+    assert talk.ask("command=clean", "pathname=a.safetensors", contents=safetensors_bytes(weights())) == [
         "status=success"
     ]
     assert talk.contents().startswith(b'{"git-theta":1,')
@@ -134,7 +135,7 @@ def test_cleaning_imports_nothing_that_is_slow_and_not_needed(folder: Path) -> N
 
 
 def test_there_and_back(talk: Conversation) -> None:
-    data = model(weights())
+    data = safetensors_bytes(weights())
     assert talk.ask("command=clean", "pathname=a.safetensors", contents=data) == ["status=success"]
     text = talk.contents()
     assert talk.ask("command=smudge", "pathname=a.safetensors", contents=text) == ["status=success"]
@@ -154,7 +155,7 @@ def test_a_raw_file_that_is_large_goes_through_a_file(talk: Conversation, folder
 
 
 def test_a_refused_file_does_not_stop_the_next(talk: Conversation) -> None:
-    data = model(weights())
+    data = safetensors_bytes(weights())
     for bad in (data[:-1], b'{"git-theta":1, damaged'):
         assert talk.ask("command=clean", "pathname=a.safetensors", contents=bad) == ["status=error"]
     assert talk.ask("command=dance", "pathname=x", contents=b"y") == ["status=abort"]
@@ -167,7 +168,7 @@ def test_a_refused_file_does_not_stop_the_next(talk: Conversation) -> None:
 
 
 def test_delayed_files_that_fail_come_last_and_all_are_named(folder: Path) -> None:
-    files = {f"{name}.safetensors": model(weights(seed)) for seed, name in enumerate("abcdef")}
+    files = {f"{name}.safetensors": safetensors_bytes(weights(seed)) for seed, name in enumerate("abcdef")}
     talk = Conversation(folder)
     talk.shake_hands()
     texts = {}
@@ -210,7 +211,7 @@ def test_delayed_files_that_fail_come_last_and_all_are_named(folder: Path) -> No
 
 
 def test_when_git_dies_nothing_is_left_and_little_is_said(folder: Path) -> None:
-    for contents in (b"\0" * 100, model(weights())[:5000]):
+    for contents in (b"\0" * 100, safetensors_bytes(weights())[:5000]):
         talk = Conversation(folder)
         talk.shake_hands()
         talk.writer.lines(["command=clean", "pathname=a.safetensors"])

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from apply_case import Case, rules
-from filter_examples import Workshop, model, safetensors
+from filter_examples import Workshop
+from git_repo import safetensors_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_files import saved
@@ -40,10 +41,10 @@ def near(values: np.ndarray, seed: int) -> np.ndarray:
 def test_one_sided_changes_cost_nothing(tmp_path: Path) -> None:
     first = {name: weights(number, *LARGE) for number, name in enumerate("abc")}
     ours, theirs = first | {"a": near(first["a"], 7)}, first | {"b": near(first["b"], 8)}
-    case = Case(tmp_path, model(first), model(ours), model(theirs))
+    case = Case(tmp_path, safetensors_bytes(first), safetensors_bytes(ours), safetensors_bytes(theirs))
     before = case.workshop.oids()
     applied = case.merge(rules())
-    case.check(applied, model(first | {"a": ours["a"], "b": theirs["b"]}))
+    case.check(applied, safetensors_bytes(first | {"a": ours["a"], "b": theirs["b"]}))
     assert case.workshop.oids() == before
     for side, name in ((1, "a"), (2, "b"), (1, "c")):
         line = case.manifests[side].tensor(name)
@@ -53,7 +54,12 @@ def test_one_sided_changes_cost_nothing(tmp_path: Path) -> None:
 
 def test_a_result_that_is_a_sides_version_is_its_text(tmp_path: Path) -> None:
     first = {"a": weights(1, *LARGE)}
-    case = Case(tmp_path, model(first), model(first), model({"a": near(first["a"], 2)}))
+    case = Case(
+        tmp_path,
+        safetensors_bytes(first),
+        safetensors_bytes(first),
+        safetensors_bytes({"a": near(first["a"], 2)}),
+    )
     assert case.merge(rules()).text == case.texts[2]
 
 
@@ -61,11 +67,13 @@ def test_a_result_that_is_a_sides_version_is_its_text(tmp_path: Path) -> None:
 def test_an_average_is_stored_as_that(shape: tuple[int, ...], tmp_path: Path) -> None:
     first = weights(1, *shape)
     ours, theirs = near(first, 2), near(first, 3)
-    case = Case(tmp_path, *(model({"a": one}) for one in (first, ours, theirs)), max_chain_ratio=100)
+    case = Case(
+        tmp_path, *(safetensors_bytes({"a": one}) for one in (first, ours, theirs)), max_chain_ratio=100
+    )
     before = case.workshop.oids()
     applied = case.merge(rules("average"))
     mean = ((ours.astype("f8") + theirs) / 2).astype("<f4")
-    case.check(applied, model({"a": mean}))
+    case.check(applied, safetensors_bytes({"a": mean}))
     if shape == LARGE:
         (line,) = applied.manifest.tensors
         stored = applied.manifest.storage[line.digest]
@@ -77,7 +85,7 @@ def test_an_average_is_stored_as_that(shape: tuple[int, ...], tmp_path: Path) ->
 
 def test_full_chains_are_not_made_longer(tmp_path: Path) -> None:
     first = weights(1, *LARGE)
-    files = [model({"a": one}) for one in (first, near(first, 2), near(first, 3))]
+    files = [safetensors_bytes({"a": one}) for one in (first, near(first, 2), near(first, 3))]
     case = Case(tmp_path, *files, max_chain_depth=1)
     applied = case.merge(rules("average"))
     (line,) = applied.manifest.tensors
@@ -85,7 +93,7 @@ def test_full_chains_are_not_made_longer(tmp_path: Path) -> None:
     assert stored.update != "combine"
     assert all(not applied.manifest.storage[base].bases for base in stored.bases)
     mean = ((near(first, 2).astype("f8") + near(first, 3)) / 2).astype("<f4")
-    case.check(applied, model({"a": mean}))
+    case.check(applied, safetensors_bytes({"a": mean}))
 
 
 def test_entries_that_are_no_numbers_are_exact_too(tmp_path: Path) -> None:
@@ -93,7 +101,7 @@ def test_entries_that_are_no_numbers_are_exact_too(tmp_path: Path) -> None:
     ours, theirs = near(first, 2), near(first, 3)
     ours[0, :4] = np.inf, -np.inf, np.nan, 1
     theirs[0, :4] = np.inf, np.inf, np.nan, np.nan
-    files = [model({"a": one}) for one in (first, ours, theirs)]
+    files = [safetensors_bytes({"a": one}) for one in (first, ours, theirs)]
     case = Case(tmp_path, *files, max_chain_ratio=100)
     applied = case.merge(rules("average"))
     (line,) = applied.manifest.tensors
@@ -117,7 +125,7 @@ def test_any_bits_come_back_as_they_were_merged(
     random = np.random.default_rng(seed)
     width = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}.get(kind, 1)
     items = 70_000 // width
-    files = [safetensors({"a": (kind, (items,), random.bytes(items * width))}) for _ in range(3)]
+    files = [safetensors_bytes({"a": (kind, (items,), random.bytes(items * width))}) for _ in range(3)]
     case = Case(tmp_path_factory.mktemp("store"), *files, max_chain_ratio=100)
     applied = case.merge(rules(strategy))
     data = case.workshop.smudge(applied.text)  # which compares with the digest of what was computed
@@ -127,7 +135,10 @@ def test_any_bits_come_back_as_they_were_merged(
 def test_the_result_is_the_same_on_every_run(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     first = {"a": weights(1, *LARGE), "b": weights(2, 40)}
-    files = [model(first), *(model({k: near(v, n) for k, v in first.items()}) for n in (3, 4))]
+    files = [
+        safetensors_bytes(first),
+        *(safetensors_bytes({k: near(v, n) for k, v in first.items()}) for n in (3, 4)),
+    ]
     for name in ("average", "ties"):
         texts = {Case(tmp_path / f"{name}-{run}", *files).merge(rules(name)).text for run in "ab"}
         assert len(texts) == 1
@@ -141,7 +152,7 @@ def test_tensors_of_both_sides_and_new_shapes(tmp_path: Path) -> None:
     first = {"wte": weights(1, 6, 3), "old": weights(2, 4)}
     ours = {"wte": near(weights(1, 6, 3), 3)[:4], "old": first["old"], "mine": weights(4, 2)}
     theirs = {"wte": near(first["wte"], 5), "yours": weights(6, 3)}
-    case = Case(tmp_path, *(model(one) for one in (first, ours, theirs)))
+    case = Case(tmp_path, *(safetensors_bytes(one) for one in (first, ours, theirs)))
     applied = case.merge(rules("average", rows="pad"))
     mean = ((ours["wte"].astype("f8") + theirs["wte"][:4]) / 2).astype("<f4")
     wanted = {
@@ -153,7 +164,7 @@ def test_tensors_of_both_sides_and_new_shapes(tmp_path: Path) -> None:
     assert shapes == {"wte": (6, 3), "mine": (2,), "yours": (3,)}
     data = case.workshop.smudge(applied.text)
     assert case.workshop.clean(data, applied.text) == applied.text
-    again = manifests.parse(case.workshop.clean(model(wanted)))
+    again = manifests.parse(case.workshop.clean(safetensors_bytes(wanted)))
     assert [line.digest for line in again.tensors] == [line.digest for line in applied.manifest.tensors]
 
 
@@ -161,15 +172,15 @@ def test_conflicts_keep_ours(tmp_path: Path) -> None:
     first = {"a": weights(1, 8), "b": weights(2, 8), "c": weights(3, 8)}
     ours = {"a": near(first["a"], 4), "b": near(first["b"], 5)}
     theirs = {"a": near(first["a"], 6), "b": first["b"], "c": near(first["c"], 7)}
-    case = Case(tmp_path, *(model(one) for one in (first, ours, theirs)))
-    case.check(case.merge(rules()), model(ours))
+    case = Case(tmp_path, *(safetensors_bytes(one) for one in (first, ours, theirs)))
+    case.check(case.merge(rules()), safetensors_bytes(ours))
 
 
 def test_going_on_keeps_what_was_decided(tmp_path: Path) -> None:
     first = {name: weights(number, 8) for number, name in enumerate("abc")}
     ours = {name: near(value, 4) for name, value in first.items()}
     theirs = {name: near(value, 5) for name, value in first.items()}
-    case = Case(tmp_path, *(model(one) for one in (first, ours, theirs)))
+    case = Case(tmp_path, *(safetensors_bytes(one) for one in (first, ours, theirs)))
     before = case.merge(rules(None, "a: theirs", "b: average")).manifest
     sides = Sides([*case.manifests, before], case.workshop.objects)
     around = read_remainder(before, case.workshop.objects)
@@ -177,12 +188,15 @@ def test_going_on_keeps_what_was_decided(tmp_path: Path) -> None:
     stock = case.workshop.stock(sides.known)
     applied = apply(made, sides, Means(case.workshop.objects, stock, Settings()), "model.safetensors")
     mean = ((ours["b"].astype("f8") + theirs["b"]) / 2).astype("<f4")
-    case.check(applied, model({"a": theirs["a"], "b": mean, "c": ours["c"]}))
+    case.check(applied, safetensors_bytes({"a": theirs["a"], "b": mean, "c": ours["c"]}))
 
 
 def test_without_torch_the_rest_is_merged(tmp_path: Path) -> None:
     first = {name: weights(number, 8) for number, name in enumerate("ab")}
-    files = [model(first), *(model({k: near(v, n) for k, v in first.items()}) for n in (3, 4))]
+    files = [
+        safetensors_bytes(first),
+        *(safetensors_bytes({k: near(v, n) for k, v in first.items()}) for n in (3, 4)),
+    ]
     case = Case(tmp_path, *files)
     made = case.plan(rules("ties", "a: average"))
     assert [decision.name for decision in needs_torch(made)] == ["b"]
@@ -195,7 +209,7 @@ def test_without_torch_the_rest_is_merged(tmp_path: Path) -> None:
 
 def test_missing_data_stop_it(tmp_path: Path) -> None:
     first = weights(1, *LARGE)
-    case = Case(tmp_path, *(model({"a": one}) for one in (first, near(first, 2), near(first, 3))))
+    case = Case(tmp_path, *(safetensors_bytes({"a": one}) for one in (first, near(first, 2), near(first, 3))))
     theirs = case.manifests[2]
     oid = theirs.storage[theirs.tensors[0].digest].oid
     path = case.workshop.store.find(oid)

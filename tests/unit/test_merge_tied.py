@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from apply_case import Case, rules
-from filter_examples import model
+from git_repo import safetensors_bytes
 from torch_files import saved
 
 from git_theta.merges.rule_sources import applying, resolve
@@ -33,7 +33,7 @@ def apart(embed: float, head: float) -> dict[str, Any]:
 
 
 def safe(embed: float, head: float) -> bytes:
-    return model({name: one.numpy() for name, one in apart(embed, head).items()})
+    return safetensors_bytes({name: one.numpy() for name, one in apart(embed, head).items()})
 
 
 def merged(folder: Path, chosen: Rules, *versions: Any, name: str = "m.pt") -> tuple[Any, list[str]]:
