@@ -17,10 +17,10 @@ from git_theta.remotes.configured import meant
 from git_theta.remotes.fetching import fetch_missing, missing
 from git_theta.setup import hook_files
 from git_theta.terminal.progress import Progress
+from git_theta.terminal.showing import Say
 from git_theta.terminal.units import counted, human_size, listed
 from git_theta.versions.recovery import named
 
-Say = Callable[[str], None]
 SHOWN = 5  # paths that a message names
 
 

@@ -6,7 +6,7 @@ then one `git merge --ff-only`. Whatever stops it before that leaves the reposit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,9 +21,8 @@ from git_theta.merging.heads import heads_to_merge, our_head
 from git_theta.merging.merge import Merge
 from git_theta.merging.move import commit_merge, fast_forward, stage_merge
 from git_theta.merging.settings import rules_for
-from git_theta.terminal.showing import word
+from git_theta.terminal.showing import Say, word
 
-Say = Callable[[str], None]
 FastForward = Literal["allow", "no", "only"]
 """git's --ff, --no-ff and --ff-only. As with git's -s ours, a strategy that is typed is none to skip."""
 

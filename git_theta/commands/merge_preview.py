@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
 from itertools import combinations
 
 from git_theta.git.repository import Repository
@@ -11,7 +10,7 @@ from git_theta.merges.decisions import Decision
 from git_theta.merging.entries import Contested
 from git_theta.merging.merge import Merge, Planned
 from git_theta.merging.report import about_factors, each_once, explain
-from git_theta.terminal.showing import printable
+from git_theta.terminal.showing import Say, printable
 from git_theta.terminal.units import percent
 from git_theta.versions.comparison import compare_three
 from git_theta.versions.places import Place
@@ -19,7 +18,7 @@ from git_theta.versions.places import Place
 _WIDTH = 96
 
 
-def preview(repository: Repository, merge: Merge, say: Callable[[str], None]) -> int:
+def preview(repository: Repository, merge: Merge, say: Say) -> int:
     """Print the plan of a merge. Returns 1 if the merge would stop."""
     names = ", ".join(head.name for head in merge.theirs)
     say(f"Merging {names} into {merge.ours.name} would do this:")
@@ -35,7 +34,7 @@ def preview(repository: Repository, merge: Merge, say: Callable[[str], None]) ->
     return int(stops)
 
 
-def _show(repository: Repository, one: Planned, say: Callable[[str], None]) -> None:
+def _show(repository: Repository, one: Planned, say: Say) -> None:
     say(f"{printable(one.about.path)}:")
     counts: dict[str, int] = {}
     for decision, renamed in each_once(one.plan):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 
 from git_theta.errors import ThetaError
@@ -15,10 +15,8 @@ from git_theta.merging.chosen_base import NONE, Base
 from git_theta.merging.entries import Head
 from git_theta.merging.merge import Merge
 from git_theta.merging.trailers import Recorded
-from git_theta.terminal.showing import printable
+from git_theta.terminal.showing import Say, printable
 from git_theta.terminal.units import listed
-
-Say = Callable[[str], None]
 
 
 def redo(repository: Repository, revision: str, device: str, say: Say) -> int:

@@ -19,13 +19,12 @@ from git_theta.merges.rules import parse_rule
 from git_theta.merging import conflict_sides, conflicts
 from git_theta.merging.conflict_sides import STAGES, Open
 from git_theta.patterns import Pattern, read, written
-from git_theta.terminal.showing import printable
+from git_theta.terminal.showing import Say, printable
 from git_theta.versions.comparison import compare_three
 from git_theta.versions.places import Place
 
 Ask = Callable[[str], str | None]
 """Shows a prompt and returns a line; None when there are no more."""
-Say = Callable[[str], None]
 
 HELP = """\
 Answer with what to do:  ours, theirs, base, or a strategy with its options: ties density=0.3

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from git_theta.commands.fetch import SHOWN, Say, fetch
+from git_theta.commands.fetch import SHOWN, fetch
 from git_theta.errors import MissingObject, NewerManifest, ThetaError
 from git_theta.filters import stand_ins
 from git_theta.filters.stand_ins import parsed
 from git_theta.git import blobs
 from git_theta.git.repository import Repository
 from git_theta.remotes.fetching import missing
+from git_theta.terminal.showing import Say
 from git_theta.terminal.units import listed
 from git_theta.versions.recorded import ATTRIBUTED
 from git_theta.versions.recovery import named

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
@@ -12,8 +12,7 @@ from git_theta.remotes.push_plan import Push, plan
 from git_theta.remotes.pushed import record
 from git_theta.remotes.pushing import prepare
 from git_theta.setup import hook_files
-
-Say = Callable[[str], None]
+from git_theta.terminal.showing import Say
 
 
 def push(

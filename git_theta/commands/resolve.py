@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from git_theta import manifest as manifests
@@ -29,10 +29,9 @@ from git_theta.merging.settings import rules_for
 from git_theta.patterns import read
 from git_theta.terminal.interrupts import held_back
 from git_theta.terminal.progress import Progress, aside
-from git_theta.terminal.showing import operand, pathspec, printable
+from git_theta.terminal.showing import Say, operand, pathspec, printable
 from git_theta.versions import checkpoint
 
-Say = Callable[[str], None]
 _PLACE = "the command line"
 
 

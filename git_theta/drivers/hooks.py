@@ -17,8 +17,7 @@ from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
 from git_theta.setup import hook_files
 from git_theta.terminal import interrupts
-
-Say = Callable[[str], None]
+from git_theta.terminal.showing import Say
 
 _NESTED = "GIT_THETA_HOOK"
 _LFS_HOOKS = ("pre-push", "post-checkout", "post-commit", "post-merge")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from git_theta.errors import ThetaError
@@ -14,6 +14,7 @@ from git_theta.remotes.configured import open_remote
 from git_theta.remotes.push_plan import Push, plan, present, refs_of
 from git_theta.remotes.pushed import record
 from git_theta.remotes.pushing import prepare
+from git_theta.terminal.showing import Say
 
 _SHORT = "46dfnqtuv"  # git push's options of one letter that take no value, and can stand together
 
@@ -33,7 +34,7 @@ def parse_updates(text: str) -> list[RefUpdate]:
     return [RefUpdate(*line.rsplit(" ", 3)) for line in text.splitlines() if line]
 
 
-def pre_push(repository: Repository, remote: str, url: str, updates: str, say: Callable[[str], None]) -> None:
+def pre_push(repository: Repository, remote: str, url: str, updates: str, say: Say) -> None:
     """Upload the objects of a push.
 
     Args:

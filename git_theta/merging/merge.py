@@ -29,10 +29,9 @@ from git_theta.merging.trailers import Recorded
 from git_theta.merging.trees import MergedTrees, merge_trees, with_blobs
 from git_theta.patterns import written
 from git_theta.terminal.progress import Progress, aside
-from git_theta.terminal.showing import operand, printable, word
+from git_theta.terminal.showing import Say, operand, printable, word
 from git_theta.terminal.units import counted
 
-Say = Callable[[str], None]
 RulesOf = Callable[[str], Rules | None]
 
 

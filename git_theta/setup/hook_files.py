@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from git_theta import files
 from git_theta.errors import ThetaError, cannot_write
 from git_theta.git.repository import Repository
 from git_theta.regular import open_regular
+from git_theta.terminal.showing import Say
 
 HOOKS = (
     "pre-commit",
@@ -153,7 +153,7 @@ def install(repository: Repository, names: tuple[str, ...] = HOOKS) -> Hooks:
     return look(repository, names)
 
 
-def complete(repository: Repository, say: Callable[[str], object]) -> None:
+def complete(repository: Repository, say: Say) -> None:
     """A repository that was made without git-theta's template gets its hooks with the first command."""
     if warning(repository):
         hooks = install(repository)

@@ -14,7 +14,11 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from typing import TextIO
+
+Say = Callable[[str], None]
+"""Tells the user a line."""
 
 _ESCAPE = f"\ue000{os.urandom(8).hex()}["
 """What stands for the start of a colour of ours until it is printed: nobody else's text can have it."""

@@ -88,3 +88,14 @@ def test_repack_refuses_staged_changes(unrelated: tuple[GitRepo, list[bytes]]) -
     done = repo.theta("repack", check=False)
     assert done.returncode == 1
     assert "staged" in done.stderr
+
+
+def test_repack_from_a_folder_stages_what_lies_beside_it(unrelated: tuple[GitRepo, list[bytes]]) -> None:
+    repo, _ = unrelated
+    (repo.path / "notes").mkdir()
+    repo.write("notes/text", b"text")
+    repo.commit("notes")
+    GitRepo(repo.path / "notes").theta("repack")
+    assert b'"delta"' in repo.blob("HEAD:model.safetensors")
+    assert repo.blob(":model.safetensors") == repo.blob("HEAD:model.safetensors")
+    assert repo.status() == []
