@@ -12,8 +12,7 @@ from __future__ import annotations
 import argparse
 import mmap
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +20,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does
 
 import numpy as np
 from blake3 import blake3
+from timing import best
 
 from git_theta.checkpoints.layout import Layout
 from git_theta.checkpoints.safetensors import Safetensors
@@ -135,16 +135,6 @@ def _side(seed: int) -> Version:
         raise AssertionError("nothing is read")
 
     return Version(manifest, opener)
-
-
-def best(work: Callable[[], object]) -> float:
-    """The shortest of three runs, in seconds."""
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def main() -> None:

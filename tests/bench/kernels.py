@@ -11,21 +11,12 @@ from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
+from timing import best
 
 from git_theta.kernels import native, portable
 
 ITEMS = 2 << 20
 RUNS = 7
-
-
-def best(function: Callable[[], object]) -> float:
-    """Seconds of processor time."""
-    times = []
-    for _ in range(RUNS):
-        start = time.thread_time()
-        function()
-        times.append(time.thread_time() - start)
-    return min(times)
 
 
 def measure(loops: ModuleType) -> dict[str, float]:
@@ -50,7 +41,7 @@ def measure(loops: ModuleType) -> dict[str, float]:
         "weighted_sum": lambda: loops.weighted_sum((old, new), (0.5, 0.5), False, out),
         "sums": lambda: loops.sums(old, new),
     }
-    return {name: best(call) for name, call in calls.items()}
+    return {name: best(call, RUNS, time.thread_time) for name, call in calls.items()}
 
 
 def main() -> None:

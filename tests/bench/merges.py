@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
-from collections.abc import Callable
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does
 
 import numpy as np
 import torch
+from timing import best
 
 from git_theta.dtypes import dtype
 from git_theta.merges import registry
@@ -82,7 +81,7 @@ def whole(jobs: list[Job], device: str) -> float:
         for _ in merge(jobs, device=device):
             pass
 
-    return best(run)
+    return best(run, runs=4)
 
 
 def on_device(job: Job, device: torch.device) -> float:
@@ -100,7 +99,7 @@ def on_device(job: Job, device: torch.device) -> float:
                 _rounded(strategy.combine(block, options, None), job.dtype)
                 wait(device)
 
-            return best(merged)
+            return best(merged, runs=4)
         blocks = DeviceBlocks(job, crew, True, True, device)
         blocks._keep = True
         blocks.map(lambda block: None)
@@ -113,7 +112,7 @@ def on_device(job: Job, device: torch.device) -> float:
                 blocks.map(lambda block: _rounded(strategy.combine(block, options, state), job.dtype))
             wait(device)
 
-        return best(run)
+        return best(run, runs=4)
     finally:
         crew.close()
 
@@ -137,7 +136,7 @@ def copy(nbytes: int, device: torch.device) -> float:
     """Seconds that copying so much takes on the device."""
     source = torch.ones(nbytes, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    return best(lambda: (target.copy_(source), wait(device)))
+    return best(lambda: (target.copy_(source), wait(device)), runs=4)
 
 
 def wait(device: torch.device) -> None:
@@ -146,16 +145,6 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-def best(work: Callable[[], object]) -> float:
-    """The shortest of three runs after a first one, in seconds."""
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
 
 
 def main() -> None:

@@ -14,12 +14,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+from timing import best
 
 from git_theta.dtypes import DType, dtype
 from git_theta.objects import codec
@@ -41,16 +42,6 @@ PAIRS = (
 NAMES = ("attn.q.weight", "mlp.up.weight", "wte.weight")
 
 
-def best(function: Callable[[], object]) -> float:
-    """Seconds of processor time."""
-    times = []
-    for _ in range(RUNS):
-        start = time.thread_time()
-        function()
-        times.append(time.thread_time() - start)
-    return min(times)
-
-
 def report(label: str, target: Target, bases: list[Base]) -> None:
     """A line for dense data, for each proposal without and with grouping, and for the choice itself."""
     tensor = target.tensor
@@ -67,10 +58,11 @@ def report(label: str, target: Target, bases: list[Base]) -> None:
             codec.decode(frame, step, out[: stop - start])
 
     out = np.empty(step, target.dtype.storage)
-    seconds = best(dense)
-    print_line(label, "dense", sum(map(len, frames)) / nbytes, nbytes / seconds, nbytes / best(undense))
+    seconds = best(dense, RUNS, time.thread_time)
+    back = best(undense, RUNS, time.thread_time)
+    print_line(label, "dense", sum(map(len, frames)) / nbytes, nbytes / seconds, nbytes / back)
     ranking = chooser.rank(target, bases)
-    seconds = best(lambda: chooser.rank(target, bases))
+    seconds = best(lambda: chooser.rank(target, bases), RUNS, time.thread_time)
     for proposal in ranking.proposals[:-1]:
         for grouping in GROUPINGS:
             line(label, proposal, target, grouping)
@@ -100,10 +92,10 @@ def line(label: str, proposal: Proposal, target: Target, grouping: Grouping) -> 
                 residual.decode(row, width, out[: stop - start], target.dtype)
 
     fixed = sum(sampling.codec_bytes(array) for array in proposal.parameters.arrays.values())
-    seconds = best(encode)
+    seconds = best(encode, RUNS, time.thread_time)
     size = fixed + sum(len(row or b"") for row in rows)
     name = proposal.update + (", grouped" if grouping == "on" else "")
-    print_line(label, name, size / nbytes, nbytes / seconds, nbytes / best(decode))
+    print_line(label, name, size / nbytes, nbytes / seconds, nbytes / best(decode, RUNS, time.thread_time))
 
 
 def print_line(label: str, name: str, fraction: float, encoded: float, decoded: float) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import adapters
 import numpy as np
 import pytest
-from git_repo import GitRepo, safetensors_bytes, version, weights
+from git_repo import GitRepo, Once, safetensors_bytes, version, weights
 from lost_objects import Broken, build
 from merge_cases import BASE, COUNTS, OURS, THEIRS, diverge, model
 
@@ -146,16 +146,6 @@ def make_checkpoint(repo: GitRepo) -> MakeCheckpoint:
     return make
 
 
-def _once(repo: GitRepo, kept: Path, make: Callable[[GitRepo], object]) -> GitRepo:
-    if kept.exists():
-        shutil.rmtree(repo.path)
-        shutil.copytree(kept, repo.path)
-    else:
-        make(repo)
-        shutil.copytree(repo.path, kept)
-    return repo
-
-
 @pytest.fixture(scope="session")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for what is made once."""
@@ -163,28 +153,61 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def diverged(repo: GitRepo, kept: Path) -> GitRepo:
+def once(repo: GitRepo, kept: Path) -> Once:
+    """Makes of `repo` what a function does: by calling it the first time, then by copying what came of it."""
+
+    def made(make: Callable[[GitRepo], object]) -> GitRepo:
+        place = kept / f"{make.__module__}.{make.__qualname__}"
+        if place.exists():
+            shutil.rmtree(repo.path)
+            shutil.copytree(place, repo.path)
+        else:
+            make(repo)
+            shutil.copytree(repo.path, place)
+        return repo
+
+    return made
+
+
+@pytest.fixture
+def diverged(once: Once) -> GitRepo:
     """The branches main (OURS, checked out) and theirs (THEIRS), and the tag base (BASE)."""
-    return _once(repo, kept / "diverged", lambda new: diverge(new, BASE, OURS, THEIRS))
+    return once(_diverged)
 
 
 @pytest.fixture
-def counted(repo: GitRepo, kept: Path) -> GitRepo:
+def counted(once: Once) -> GitRepo:
     """The same branches with integers (COUNTS), to which no change can be applied."""
-    return _once(repo, kept / "counted", lambda new: diverge(new, *COUNTS))
+    return once(_counted)
 
 
 @pytest.fixture
-def conflict(diverged: GitRepo, kept: Path) -> GitRepo:
-    """That, after `git merge theirs` has stopped: `a` and `b` are open, `c` is theirs, `d` ours."""
-    return _once(diverged, kept / "conflict", lambda new: new.refused("git", "merge", "theirs"))
+def conflict(once: Once) -> GitRepo:
+    """`diverged` after `git merge theirs` has stopped: `a` and `b` are open, `c` is theirs, `d` ours."""
+    return once(_conflict)
 
 
 @pytest.fixture
-def disjoint(repo: GitRepo) -> GitRepo:
+def disjoint(once: Once) -> GitRepo:
     """The branches main and theirs: ours has changed `a`, theirs `b` (together merge_cases.BOTH)."""
+    return once(_disjoint)
+
+
+def _diverged(repo: GitRepo) -> None:
+    diverge(repo, BASE, OURS, THEIRS)
+
+
+def _counted(repo: GitRepo) -> None:
+    diverge(repo, *COUNTS)
+
+
+def _conflict(repo: GitRepo) -> None:
+    _diverged(repo)
+    repo.refused("git", "merge", "theirs")
+
+
+def _disjoint(repo: GitRepo) -> None:
     diverge(repo, model(a=1, b=2, c=3), model(a=10, b=2, c=3), model(a=1, b=20, c=3))
-    return repo
 
 
 @pytest.fixture

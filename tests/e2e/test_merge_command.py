@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from git_repo import GitRepo, changed, safetensors_bytes, weights
+from git_repo import GitRepo, Once, changed, safetensors_bytes, weights
 from merge_cases import tensors_of
 from torch_files import without_torch
 
@@ -15,8 +15,12 @@ LAYER = "layer.0.weight"
 
 
 @pytest.fixture
-def forked(repo: GitRepo) -> GitRepo:
+def forked(once: Once) -> GitRepo:
     """A base (tag v0) and three fine-tunes of all tensors on main, medicine and law, each with a file."""
+    return once(fork)
+
+
+def fork(repo: GitRepo) -> None:
     tensors = weights(0, count=2)
     repo.write(MODEL, safetensors_bytes(tensors))
     repo.write("notes.txt", "one\ntwo\nthree\n")
@@ -27,7 +31,6 @@ def forked(repo: GitRepo) -> GitRepo:
         repo.write(MODEL, safetensors_bytes(changed(tensors, seed=seed)))
         repo.write(f"{branch}.txt", branch)
         repo.commit(f"fine-tune on {branch}")
-    return repo
 
 
 def tuned(seed: int) -> dict[str, np.ndarray]:

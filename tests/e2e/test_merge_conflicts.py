@@ -38,8 +38,8 @@ def refused(repo: GitRepo, *command: str) -> None:
     assert repo.head() == head
 
 
-def test_what_can_be_merged_is_merged_and_the_message_says_how_to_finish(repo: GitRepo) -> None:
-    diverge(repo, BASE, OURS, THEIRS)
+def test_what_can_be_merged_is_merged_and_the_message_says_how_to_finish(diverged: GitRepo) -> None:
+    repo = diverged
     done = repo.git("merge", "theirs", check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
@@ -159,8 +159,8 @@ def test_add_and_commit_are_refused_also_where_nothing_was_merged(repo: GitRepo)
     clean_and_equal(repo, model(a=3, b=4))
 
 
-def test_rebase_continue_is_refused(repo: GitRepo) -> None:
-    diverge(repo, *COUNTS)
+def test_rebase_continue_is_refused(counted: GitRepo) -> None:
+    repo = counted
     repo.git("switch", "-q", "theirs")
     done = repo.git("rebase", "main", check=False)
     assert "changed differently by the new base and theirs" in done.stderr
@@ -173,8 +173,8 @@ def test_rebase_continue_is_refused(repo: GitRepo) -> None:
     clean_and_equal(repo, COUNTS[2])
 
 
-def test_cherry_pick_continue_is_refused(repo: GitRepo) -> None:
-    diverge(repo, *COUNTS)
+def test_cherry_pick_continue_is_refused(counted: GitRepo) -> None:
+    repo = counted
     done = repo.git("cherry-pick", "theirs", check=False)
     assert "then: git cherry-pick --continue" in done.stderr
     repo.git("add", MODEL)
@@ -238,8 +238,10 @@ def test_a_file_that_both_sides_have_added(repo: GitRepo) -> None:
     assert names == ["a", "b", "c", "same"]
 
 
-def test_a_killed_driver_leaves_a_conflict_that_cannot_be_committed(repo: GitRepo, tmp_path: Path) -> None:
-    diverge(repo, BASE, OURS, THEIRS)
+def test_a_killed_driver_leaves_a_conflict_that_cannot_be_committed(
+    diverged: GitRepo, tmp_path: Path
+) -> None:
+    repo = diverged
     killer = tmp_path / "sitecustomize.py"
     killer.write_text(
         "import os, sys\n"

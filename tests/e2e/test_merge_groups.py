@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from git_repo import GitRepo, digest, safetensors_bytes
+from git_repo import GitRepo, Once, digest, safetensors_bytes
 from merge_cases import MODEL, answer, clean_and_equal, diverge
 
 Raw = tuple[str, tuple[int, ...], bytes]
@@ -47,11 +47,14 @@ def average(repo: GitRepo) -> None:
 
 
 @pytest.fixture
-def conflict(repo: GitRepo) -> GitRepo:
+def conflict(once: Once) -> GitRepo:
     """Codes and scale were changed by both, the bias too; the strategy is to average."""
+    return once(diverge_quantised)
+
+
+def diverge_quantised(repo: GitRepo) -> None:
     average(repo)
     diverge(repo, quantised(4, 0.5, 0), quantised(2, 1.5, 1), quantised(8, 0.25, 3))
-    return repo
 
 
 def test_codes_and_scale_are_a_conflict_that_a_side_settles(conflict: GitRepo) -> None:

@@ -7,15 +7,19 @@ import pty
 import subprocess
 
 import pytest
-from git_repo import GitRepo, changed, safetensors_bytes, weights
+from git_repo import GitRepo, Once, changed, safetensors_bytes, weights
 from merge_cases import answer
 
 MODEL = "model.safetensors"
 
 
 @pytest.fixture
-def conflict(repo: GitRepo) -> GitRepo:
+def conflict(once: Once) -> GitRepo:
     """A merge of `other` that has left three tensors open: layer.0.weight, layer.1.weight, bias."""
+    return once(stop)
+
+
+def stop(repo: GitRepo) -> None:
     base = weights(0, count=2, shape=(8, 8))
     repo.write(MODEL, safetensors_bytes(base))
     repo.commit("base")
@@ -25,7 +29,6 @@ def conflict(repo: GitRepo) -> GitRepo:
         repo.write(MODEL, safetensors_bytes(changed(base, seed=seed)))
         repo.commit(f"tune {branch}")
     assert repo.git("merge", "other", check=False).returncode == 1
-    return repo
 
 
 def mixed() -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from git_repo import GitRepo, digest, does
+from git_repo import GitRepo, Once, digest, does
 from merge_cases import MODEL, commit, diverge, model
 
 from git_theta.commands.merge_redo import redo
@@ -25,9 +25,12 @@ def again(repo: GitRepo, revision: str = "HEAD") -> str:
 
 
 @pytest.fixture
-def forked(repo: GitRepo) -> GitRepo:
+def forked(once: Once) -> GitRepo:
+    return once(fork)
+
+
+def fork(repo: GitRepo) -> None:
     diverge(repo, BASE, OURS, THEIRS)
-    return repo
 
 
 def test_plain_merge(forked: GitRepo) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from git_repo import GitRepo, changed, safetensors_bytes, version, weights
+from stores import restorable
 
 NEW = safetensors_bytes(changed(weights(0), "bias", seed=9))
 PUSHES: list[tuple[str, ...]] = [("push", "-q"), ("theta", "push"), ("theta", "push", "--all")]
@@ -22,16 +23,6 @@ def bare_beside(repo: GitRepo, name: str) -> GitRepo:
 def lacking(bare: GitRepo, history: GitRepo) -> set[str]:
     """The objects of the history that a remote does not have."""
     return {path.name for path in history.objects()} - {path.name for path in bare.objects()}
-
-
-def restorable(bare: GitRepo, *revisions: str) -> list[bytes]:
-    """What a fresh clone checks out, without anything from where it was pushed."""
-    clone = bare.clone(f"clone of {bare.path.name}", "--no-checkout")
-    found = []
-    for revision in revisions:
-        clone.git("checkout", "-q", revision)
-        found.append((clone.path / "model.safetensors").read_bytes())
-    return found
 
 
 def moved_server(repo: GitRepo) -> GitRepo:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from git_repo import GitRepo, safetensors_bytes
+from git_repo import GitRepo, Once, safetensors_bytes
 from merge_cases import MODEL, clean_and_equal, commit, diverge, model, tensors
 
 BASE = model(both=1, a=2, b=3, mine=4, yours=5)
@@ -19,11 +19,14 @@ TAKEN = {
 
 
 @pytest.fixture
-def both(repo: GitRepo) -> GitRepo:
+def both(once: Once) -> GitRepo:
     """Ours and theirs have both changed, added and removed tensors; average is configured."""
+    return once(diverge_both)
+
+
+def diverge_both(repo: GitRepo) -> None:
     diverge(repo, BASE, OURS, THEIRS)
     repo.git("config", "theta.merge", "average")
-    return repo
 
 
 def has(repo: GitRepo, side: str) -> None:

@@ -7,7 +7,7 @@ import os
 import struct
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -166,6 +166,10 @@ class GitRepo:
         target = self.path.parent / name
         self.git("clone", "-q", *options, source or str(self.path), str(target))
         return GitRepo(target)
+
+
+Once = Callable[[Callable[[GitRepo], object]], GitRepo]
+"""Of the fixture `once`, which calls a function for a repository, or copies what that has once made."""
 
 
 def does(said: str, words: str) -> None:

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from sources import parsed
 
 PACKAGE = Path(__file__).parents[2] / "git_theta"
 ROOMS = (
@@ -21,6 +22,7 @@ APART = {"git": {"merges", "diffs", "filters", "updates", "checkpoints"}}
 """What a room does not import although it comes later: git knows no tensor."""
 
 
+@cache
 @cache
 def modules() -> dict[str, Path]:
     found = {}
@@ -43,7 +45,7 @@ def named(node: ast.AST) -> Iterator[str]:
 @cache
 def imports() -> dict[str, set[str]]:
     return {
-        name: {one for node in ast.walk(ast.parse(path.read_bytes())) for one in named(node)}
+        name: {one for node in ast.walk(parsed(path)) for one in named(node)}
         & (modules().keys() - {"git_theta", name})  # a room that has compiled modules imports "itself"
         for name, path in modules().items()
     }
@@ -117,7 +119,7 @@ def test_only_tests_import_pytest() -> None:
     found = {
         room(name)
         for name, path in modules().items()
-        for node in ast.walk(ast.parse(path.read_bytes()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Import) and "pytest" in [alias.name for alias in node.names]
     }
     assert found == {"testing"}

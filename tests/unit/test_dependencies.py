@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sources import parsed
 
 tomllib = pytest.importorskip("tomllib")
 ROOT = Path(__file__).parents[2]
@@ -31,11 +33,12 @@ def names(requirements: list[str]) -> set[str]:
     return {re.split(r"[^\w.-]", one)[0].lower() for one in requirements}
 
 
+@cache
 def imported() -> set[str]:
     """The packages that git_theta's modules import, wherever in them."""
     found = set()
     for path in (ROOT / "git_theta").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sources import parsed
 
 from git_theta import files
 from git_theta.errors import ThetaError
@@ -264,7 +265,7 @@ def test_only_this_layer_writes_files() -> None:
             place = path.relative_to(folder).as_posix()
             if place in LAYER:
                 continue
-            calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+            calls = (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call))
             found |= {f"{place}: {name}" for call in calls if (name := _writes(call))}
     assert found - EXCUSED.keys() == set(), "write through git_theta.files"
     assert EXCUSED.keys() - found == set(), "excused for nothing"
