@@ -169,6 +169,10 @@ class Plumbing:
         """Put an object into Git's database; gives its oid."""
         return self.git("hash-object", "-w", "-t", kind, "--stdin", stdin=data).decode().strip()
 
+    def oid_of(self, data: bytes) -> str:
+        """The oid that a blob of these bytes has, be it in Git's database or not."""
+        return self.git("hash-object", "--stdin", stdin=data).decode().strip()
+
     def empty_tree(self) -> str:
         """The oid of a tree with nothing in it."""
         return self.git("hash-object", "-t", "tree", "--stdin", stdin=b"").decode().strip()

@@ -190,7 +190,7 @@ class Plan:
     remainders: tuple[Remainder | None, ...] = field(default=(), repr=False)
     renamed: tuple[Mapping[str, str], ...] = field(default=(), repr=False)
 
-    def renames(self) -> dict[str, str]:
+    def new_names(self) -> dict[str, str]:
         """The tensors that the result has under another name than the base: new names by old ones."""
         added = {one.name for one in self.decisions if one.action == "add"}
         found = {}

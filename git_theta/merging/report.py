@@ -80,15 +80,15 @@ def each_once(plan: Plan) -> Iterator[tuple[Decision, bool]]:
 
     Both names of a tensor that a side has renamed are decided on; only one of these decisions is among them.
     """
-    renames = plan.renames()
+    new_names = plan.new_names()
     still_open = {base.name for one in plan.open_tensors() if (base := one.lines[BASE]) is not None}
-    old_names = {new: old for old, new in renames.items()}
+    old_names = {new: old for old, new in new_names.items()}
     for one in plan.decisions:
         base = one.lines[BASE]
         if one.action == "add" and one.name in old_names:
             if old_names[one.name] not in still_open:
                 yield one, True
-        elif one.action != "remove" or base is None or base.name not in renames:
+        elif one.action != "remove" or base is None or base.name not in new_names:
             moved = base is not None and base.name != one.name
             yield one, one.action == "take" and moved and not one.counter
 

@@ -88,7 +88,7 @@ def remedy_of_damage(repository: Repository, path: str, text: bytes) -> str:
         if _has_checkpoint(repository, path):
             return ADD_AGAIN + quoted
         return restored(repository, path) or f"git rm -f {quoted}"
-    oid = repository.git("hash-object", "--stdin", stdin=text).decode().strip()
+    oid = repository.oid_of(text)
     if repository.run("cat-file", "-e", oid).returncode:
         return fill(stand_ins.RESTORE, path)  # of the work tree alone
     return f"git log --all --oneline --find-object={oid}"
