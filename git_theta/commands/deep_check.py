@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 
 from git_theta.commands.doctor import Finding
@@ -10,7 +11,7 @@ from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
 from git_theta.remotes.configured import open_remote, push_urls
 from git_theta.remotes.push_plan import Push, naming, plan, refs_of
-from git_theta.terminal.showing import printable, word
+from git_theta.terminal.showing import printable
 from git_theta.terminal.units import counted, human_size
 
 
@@ -44,7 +45,7 @@ def _examine_remote(repository: Repository, name: str, url: str) -> Finding:
     return Finding(
         "wrong",
         f"remote {push.title} lacks {_objects(lacking)} that its refs need, of {paths}",
-        f"git theta push --all {word(url)}",
+        f"git theta push --all {shlex.quote(url)}",
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
 from git_theta.merging.entries import Head
 from git_theta.setup.configuration import DRIVER
-from git_theta.terminal.showing import word
 
 FOR_ANCESTORS = (
     *("-c", f"merge.theta-ancestors.driver={DRIVER}"),
@@ -51,6 +51,6 @@ def no_common_ancestor(repository: Repository, heads: Sequence[Head]) -> ThetaEr
     one_by_one = "" if len(heads) == 2 else "one after the other: "
     return ThetaError(
         f"{names} have no common ancestor",
-        f"{one_by_one}git merge --allow-unrelated-histories {word(heads[1].name)}; for strategies "
+        f"{one_by_one}git merge --allow-unrelated-histories {shlex.quote(heads[1].name)}; for strategies "
         "without a base, git theta merge has that option, too, and for others --base REV",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,6 @@ from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
 from git_theta.merges.rules import Rules
 from git_theta.merging.entries import Head
-from git_theta.terminal.showing import word
 
 NONE = "none"
 """In place of a commit: there is no common ancestor, and none is needed."""
@@ -60,7 +60,7 @@ def chosen(repository: Repository, revision: str, unrelated: bool, heads: Sequen
         commit = repository.commit_of(revision)
         if not commit:
             raise ThetaError(f"{revision} is no commit to take as the base", "git branch --all")
-        return Base(commit, f"--base {word(revision)} ")
+        return Base(commit, f"--base {shlex.quote(revision)} ")
     if unrelated and not repository.merge_bases(*(head.commit for head in heads)):
         return Base(NONE, "--allow-unrelated-histories ")
     return Base()

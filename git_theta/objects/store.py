@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 import threading
 from collections import OrderedDict
@@ -17,7 +18,6 @@ from git_theta.errors import DamagedObject, MissingObject, NewerObject, ThetaErr
 from git_theta.files import TemporaryFolder, WholeFile, beside, make_folder
 from git_theta.objects.copying import copy
 from git_theta.objects.verifying import check, damaged, opened, unreadable, verify
-from git_theta.terminal.showing import word
 
 if TYPE_CHECKING:
     from git_theta.objects.container import Container
@@ -136,7 +136,7 @@ class LocalStore:
 
     def remedy(self, oid: str) -> str:
         """What to type when an object is damaged."""
-        return f"rm -f {word(str((self._place(oid) or Path(oid)).absolute()))}; git theta fetch --all"
+        return f"rm -f {shlex.quote(str((self._place(oid) or Path(oid)).absolute()))}; git theta fetch --all"
 
     def _place(self, oid: str) -> Path | None:
         """Where an object lies; where it is not here, what lies in its place, if anything does."""
@@ -229,7 +229,7 @@ class LocalStore:
             if folder.is_symlink():
                 raise ThetaError(
                     f"{folder} is a link, where a folder of objects should be",
-                    f"rm {word(str(folder.absolute()))}",
+                    f"rm {shlex.quote(str(folder.absolute()))}",
                 )
         try:
             make_folder(final.parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from hashlib import sha256
 from pathlib import Path
 from typing import IO
@@ -10,7 +11,6 @@ from typing import IO
 from git_theta.errors import DamagedObject
 from git_theta.files import WholeFile
 from git_theta.regular import open_regular
-from git_theta.terminal.showing import word
 
 
 def verify(path: Path, oid: str, size: int | None = None) -> None:
@@ -52,5 +52,5 @@ def damaged(path: Path, oid: str) -> DamagedObject:
     """The error for an object that has other bytes, or another size."""
     return DamagedObject(
         f"object {oid[:12]} is damaged: its bytes are not what its name says ({path})",
-        f"rm -f {word(str(path.absolute()))}; git theta fetch --all",
+        f"rm -f {shlex.quote(str(path.absolute()))}; git theta fetch --all",
     )

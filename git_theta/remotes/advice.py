@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,6 @@ from git_theta.remotes.configured import (
     open_remote,
 )
 from git_theta.remotes.interface import Remote
-from git_theta.terminal.showing import word
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,17 @@ def advice(repository: Repository, what: str = "", remotes: Sequence[str] | None
         remotes: names or urls that were asked; unless given, all.
     """
     known = repository.config.subsections("remote")
-    wanted = word(what) if what else "--all"
+    wanted = shlex.quote(what) if what else "--all"
     urls = fetched_urls(repository) if remotes is None else [one for one in remotes if one not in known]
     names = fetch_order(repository) if remotes is None else [one for one in remotes if one in known]
     # Where git was told to look last, there they should be.
     usable, errors = _opened(repository, urls or names)
     if usable:
         (name, remote), *others = usable.items()
-        fetch = "--all" if others else f"{word(name)} {wanted}"
-        return Advice(f"git theta push --all {word(remote.place)}", "", f"git theta fetch {fetch}")
+        fetch = "--all" if others else f"{shlex.quote(name)} {wanted}"
+        return Advice(f"git theta push --all {shlex.quote(remote.place)}", "", f"git theta fetch {fetch}")
     if errors and not urls:
-        return Advice("", errors[0].remedy, f"git theta fetch {word(errors[0].source)} {wanted}")
+        return Advice("", errors[0].remedy, f"git theta fetch {shlex.quote(errors[0].source)} {wanted}")
     name = free_name(repository)
     return Advice("", f"git remote add {name} {SOMEWHERE}", f"git theta fetch {name} {wanted}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -13,7 +14,6 @@ from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
 from git_theta.remotes.interface import Remote
 from git_theta.remotes.registry import open_by_transport
-from git_theta.terminal.showing import word
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _UNNAMED = "git-theta-url"
@@ -153,7 +153,7 @@ def _moving(repository: Repository, name: str, pushed: str) -> str:
     Args:
         pushed: where a push goes; "" if it is about the url that fetches come from.
     """
-    command = f"git remote set-url {word(name)} {SOMEWHERE}"
+    command = f"git remote set-url {shlex.quote(name)} {SOMEWHERE}"
     urls = push_urls(repository, name)
     if pushed not in urls:
         return command
@@ -163,7 +163,7 @@ def _moving(repository: Repository, name: str, pushed: str) -> str:
     if len(urls) == 1 or len(written) == 1:
         return command
     old = (written or urls)[urls.index(pushed)]
-    return f"{command} {word(f'^{_ERE_SPECIAL.sub(_ESCAPED, old)}$')}"
+    return f"{command} {shlex.quote(f'^{_ERE_SPECIAL.sub(_ESCAPED, old)}$')}"
 
 
 def _unusable(repository: Repository, message: str) -> Unusable:
@@ -225,8 +225,8 @@ def meant(repository: Repository, ref: str, remote: str) -> str:
         if oid := repository.oid(f"{name}^{{}}"):
             return oid
     if remote in repository.config.subsections("remote"):
-        how = f"git fetch {word(remote)}"
+        how = f"git fetch {shlex.quote(remote)}"
     else:  # a url: git keeps what it has fetched from there under this name
-        where = word(remote)
-        how = f"git fetch {where} {word(ref)}; git theta fetch {where} FETCH_HEAD"
+        where = shlex.quote(remote)
+        how = f"git fetch {where} {shlex.quote(ref)}; git theta fetch {where} FETCH_HEAD"
     raise ThetaError(f"{ref} is not a revision of this repository", how)

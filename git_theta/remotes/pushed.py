@@ -7,6 +7,7 @@ have none). Nothing is concluded from it but that such a commit must not be rewr
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,6 @@ from git_theta import files
 from git_theta.errors import ThetaError
 from git_theta.git.repository import Repository
 from git_theta.regular import read_regular
-from git_theta.terminal.showing import word
 
 _LINE = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})( [0-9a-f]{16})?")
 
@@ -48,7 +48,8 @@ def check(repository: Repository) -> None:
         lines = ";".join(f"{number}d" for number in damaged)
         raise ThetaError(
             f"the record of what was pushed is damaged ({file}, {where}), so it is not known what must stay",
-            f"if nobody else has the commits here: sed -i.old {word(lines)} {word(str(file.absolute()))}",
+            f"if nobody else has the commits here: sed -i.old {shlex.quote(lines)} "
+            f"{shlex.quote(str(file.absolute()))}",
         )
 
 
