@@ -93,8 +93,8 @@ def check_tensors(
             left.pop(way, None)
 
 
-class _Way(tuple[str, str, int, "tuple[_Way, ...]"]):
-    """How a digest is stored, as is said: object, member, and how each of its bases is."""
+class _Way(tuple[StorageLine, "tuple[_Way, ...]"]):
+    """How a tensor is said to be stored: its line, and how each of its bases is."""
 
 
 def _ways(digest: str, storage: Mapping[str, StorageLine]) -> dict[str, _Way]:
@@ -102,7 +102,7 @@ def _ways(digest: str, storage: Mapping[str, StorageLine]) -> dict[str, _Way]:
     found: dict[str, _Way] = {}
     for each in costs([digest], storage):  # bases first
         line = storage[each]
-        found[each] = _Way((each, line.oid, line.member, tuple(found[base] for base in line.bases)))
+        found[each] = _Way((line, tuple(found[base] for base in line.bases)))
     return found
 
 
