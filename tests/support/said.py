@@ -97,6 +97,10 @@ def read(folders: Iterable[Path]) -> list[Module]:
     return [Module(path, ast.parse(path.read_text())) for path in paths]
 
 
+_FILL = "fill"
+"""Puts a path into a text: see terminal.showing."""
+
+
 @dataclass
 class Sources:
     """What a program says when something is wrong, followed from where it is said to where it is written.
@@ -108,6 +112,7 @@ class Sources:
     modules: list[Module]
     root: Path
     _followed: set[int] = field(default_factory=set)
+    _found: dict[tuple[int, int], list[Remedy]] = field(default_factory=dict)
 
     def remedies(self) -> list[Remedy]:
         """The remedies of all errors and findings, then all other texts that hold a command."""
@@ -160,6 +165,15 @@ class Sources:
                     )
 
     def _texts(
+        self, node: ast.expr, module: Module, function: ast.FunctionDef | None, depth: int
+    ) -> list[Remedy]:
+        """What an expression can be. Names like `read` have so many callers that each is followed once."""
+        key = id(node), depth
+        if key not in self._found:
+            self._found[key] = list(dict.fromkeys(self._follow(node, module, function, depth)))
+        return self._found[key]
+
+    def _follow(
         self, node: ast.expr, module: Module, function: ast.FunctionDef | None, depth: int
     ) -> Iterator[Remedy]:
         self._followed.add(id(node))
@@ -269,6 +283,9 @@ class Sources:
         name = _name(node.func)
         if isinstance(node.func, ast.Attribute) and name in ("replace", "strip", "rstrip"):
             yield from self._texts(node.func.value, module, function, depth)
+            return
+        if name == _FILL and isinstance(node.func, ast.Name):
+            yield from self._texts(node.args[0], module, function, depth)
             return
         if isinstance(node.func, ast.Attribute) and name == "join" and node.args:
             yield from self._texts(node.args[0], module, function, depth)

@@ -16,7 +16,6 @@ SOURCES = (ROOT / "git_theta", ROOT / "plugins")
 NO_REMEDIES = {  # texts that hold a command, but do not advise it
     "For this work tree (see git worktree).": "of the help",
     "git theta": "the name of the program",
-    "git config theta.merge": "names the place of a setting",
     "git merge -X ours": "explains a strategy",
     "git merge -X theirs": "explains a strategy",
     "git checkout --base of a conflict's path": "explains a strategy",
