@@ -202,7 +202,7 @@ def test_what_cannot_be_added_up(
     if why == "B":
         commit(repo, MODEL, safetensors_bytes({"n": np.array([False])}), "ours")
     else:
-        commit(repo, MODEL, ours or model(other=1), "ours")
+        commit(repo, MODEL, ours or model(other=9), "ours")
     said = repo.refused("git", "cherry-pick", "side")
     assert why in said
     assert "average" not in said

@@ -58,7 +58,7 @@ def test_what_no_arithmetic_can_do_is_taken_on_a_fast_forward(repo: GitRepo) -> 
     repo.git("checkout", "-q", "-b", "tuned")
     tuned: dict[str, np.ndarray] = {
         "w": np.ones(2, np.float32),
-        "new": np.ones(1, np.float32),
+        "new": np.full(1, 7, np.float32),
         "rows": np.full((3, 1), 3, np.float32),
     }
     commit(repo, MODEL, safetensors_bytes(tuned | {"n": np.array([5], np.int64)}), "tuned")
@@ -66,7 +66,7 @@ def test_what_no_arithmetic_can_do_is_taken_on_a_fast_forward(repo: GitRepo) -> 
     said = repo.theta("merge", "tuned", "-s", "average").stdout
     assert "1 changed on some sides only, combined (average)" in said
     assert "2 taken from one side, 1 added, 1 removed" in said
-    wanted = {"w": [0.5, 0.5], "new": [1], "n": [5]}
+    wanted = {"w": [0.5, 0.5], "new": [7], "n": [5]}
     merged = written(repo)
     assert {name: one.ravel().tolist() for name, one in merged.items()} == wanted | {"rows": [3, 3, 3]}
     repo.git("reset", "-q", "--hard", "HEAD~1")

@@ -96,8 +96,7 @@ def test_raw_and_damaged(history: GitRepo) -> None:
     well(history)
     damaged = history.blob(f"HEAD:{MODEL}").replace(b'"format":"safetensors"', b'"format":"pytorch"')
     history.stage(damaged, MODEL)
-    said = history.remedy(wrong(history), "git theta fsck", check=False).stdout
-    history.remedy(said, f"git add {MODEL}")
+    history.remedy(wrong(history), f"git add --renormalize {MODEL}")
     well(history)
 
 
