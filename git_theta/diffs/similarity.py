@@ -10,6 +10,8 @@ from git_theta.diffs.entries import Entry, Open, open_entry
 from git_theta.errors import ThetaError
 
 _SAMPLE = 64 << 10
+_FEWEST = 2
+"""Values that two tensors need to be compared: a single one has no direction but its sign."""
 
 
 class SimilarValues:
@@ -23,6 +25,8 @@ class SimilarValues:
         from git_theta.diffs.change import cosine
 
         count = min(_SAMPLE, old.items)
+        if count < _FEWEST:
+            return False
         try:
             before = open_entry(old, self._old).read(0, count)
             after = open_entry(new, self._new).read(0, count)

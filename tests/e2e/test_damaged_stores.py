@@ -217,7 +217,10 @@ def test_forged_manifests(history: GitRepo, old: bytes, new: bytes) -> None:
     assert failed.returncode != 0
     assert f"git-theta: {MODEL}: " in failed.stderr
     assert "did not expect" not in failed.stderr
-    checked = history.theta("fsck", check=False)
+    if b"member" in old:
+        checked = history.remedy(failed.stderr, "git theta fsck", check=False)
+    else:
+        checked = history.theta("fsck", check=False)
     assert checked.returncode == 1
     assert MODEL in checked.stdout + checked.stderr
 
