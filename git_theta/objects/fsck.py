@@ -133,14 +133,14 @@ def _decode(objects: Objects, digest: str, storage: Mapping[str, StorageLine]) -
     Raises:
         ThetaError: it cannot be decoded, or to something else.
     """
+    from git_theta import scratch
+    from git_theta.tensors import chunks
+
     digested: dict[str, _Digested] = {}
 
     def watch(each: str, tensor: Tensor) -> Tensor:
         digested[each] = _Digested(tensor)
         return digested[each]
-
-    from git_theta import scratch
-    from git_theta.tensors import chunks
 
     member = objects.member(storage[digest]).member
     tensor = objects.tensor(digest, storage, member.dtype, member.shape, watch=watch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from git_repo import GitRepo, version
 from merge_cases import MODEL, diverge, model
 
 HOOKS = ("pre-commit", "prepare-commit-msg", "post-commit")
+SCRIPTS = Path(__file__).parents[2] / "hooks"
 
 
 @pytest.fixture
@@ -34,18 +36,22 @@ def commit(repo: GitRepo, called: Path, *arguments: str, **environment: str) -> 
     return called.read_text().split()
 
 
-def stage(repo: GitRepo, name: str, data: bytes) -> None:
-    """Stage a blob as it is, without the filter."""
-    oid = repo.git("hash-object", "-w", "--stdin", stdin=data).stdout.strip()
-    repo.git("update-index", "--add", "--cacheinfo", f"100644,{oid},{name}")
+def test_hooks_before_a_commit_look_alike() -> None:
+    """Each is a file of its own, which Git finds alone; what they look at is the same."""
+    names = ("pre-commit", "pre-merge-commit", "prepare-commit-msg")
+    looks = {
+        re.sub(r"(?s).*(checkpoints\(\) \{.*?\n\}).*", r"\1", (SCRIPTS / name).read_text()) for name in names
+    }
+    (look,) = looks
+    assert look.startswith("checkpoints() {")
 
 
 @pytest.mark.parametrize("options", [(), ("--allow-empty", "--no-verify"), ("--amend", "--no-edit")])
 def test_text_starts_nothing(history: GitRepo, called: Path, options: tuple[str, ...]) -> None:
-    stage(history, "notes.txt", b"one\n")
+    history.stage(b"one\n", "notes.txt")
     commit(history, called)
-    stage(history, "notes.txt", b'two, "git-theta"\n')
-    stage(history, "Gewichte ä b", b"x")
+    history.stage(b'two, "git-theta"\n', "notes.txt")
+    history.stage(b"x", "Gewichte ä b")
     assert commit(history, called, *options) == []
     history.git("rm", "-q", "--cached", "notes.txt")
     assert commit(history, called) == []
@@ -64,7 +70,7 @@ def test_what_can_be_a_checkpoint_is_looked_at(history: GitRepo, called: Path) -
         ("sub/.gitattributes", b"x -text\n", HOOKS[:2]),
         ("stray.txt", manifest, HOOKS),
     ):
-        stage(history, name, data)
+        history.stage(data, name)
         assert commit(history, called) == list(hooks), name
     history.git("rm", "-q", "--cached", MODEL)
     assert commit(history, called) == list(HOOKS[:2])
@@ -73,33 +79,33 @@ def test_what_can_be_a_checkpoint_is_looked_at(history: GitRepo, called: Path) -
 def test_what_counts_is_what_is_staged(history: GitRepo, called: Path) -> None:
     history.write(".gitattributes", "")
     history.write("sub/.gitattributes", "* !filter\n")
-    stage(history, "sub/m.safetensors", b"raw")
+    history.stage(b"raw", "sub/m.safetensors")
     assert commit(history, called) == list(HOOKS[:2])
 
 
 def test_names_that_git_quotes_are_looked_at(history: GitRepo, called: Path) -> None:
-    stage(history, 'a "name"\nof two lines', b"x")
+    history.stage(b"x", 'a "name"\nof two lines')
     assert commit(history, called) == list(HOOKS[:2])
 
 
 def test_options_about_pathspecs_hide_nothing(history: GitRepo, called: Path) -> None:
     for name in ("LITERAL", "NOGLOB", "ICASE"):
-        stage(history, MODEL, name.encode())
+        history.stage(name.encode(), MODEL)
         assert commit(history, called, **{f"GIT_{name}_PATHSPECS": "1"}) == list(HOOKS[:2])
 
 
 def test_first_commit_is_looked_at(repo: GitRepo, called: Path) -> None:
     repo.git("checkout", "-q", "--orphan", "other")
-    stage(repo, "notes.txt", b"one\n")
+    repo.stage(b"one\n", "notes.txt")
     assert commit(repo, called) == list(HOOKS)
 
 
 def test_linked_worktree(history: GitRepo, called: Path, tmp_path: Path) -> None:
     history.git("worktree", "add", "-q", str(tmp_path / "linked"))
     linked = GitRepo(tmp_path / "linked")
-    stage(linked, "notes.txt", b"one\n")
+    linked.stage(b"one\n", "notes.txt")
     assert commit(linked, called) == []
-    stage(linked, MODEL, version(6))
+    linked.stage(version(6), MODEL)
     assert commit(linked, called) == list(HOOKS[:2])
 
 
@@ -115,5 +121,5 @@ def test_what_a_merge_has_noted_is_looked_at_until_it_is_committed(repo: GitRepo
     repo.git("add", "notes.txt")
     assert not repo.git("commit", "-q", "-m", "with the real program").stderr
     assert not list(records.iterdir())
-    stage(repo, "notes.txt", b"two\n")
+    repo.stage(b"two\n", "notes.txt")
     assert commit(repo, called) == []
