@@ -87,7 +87,7 @@ class _Counter:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._oids: set[str] = set()
-        self._digests: set[str] = set()
+        self._places: set[str] = set()
         self._roots: set[str] = set()
         self.usage = Usage()
 
@@ -116,17 +116,19 @@ class _Counter:
             share.stored += sum(new.values())
             share.whole += manifest.size
         sizes = {line.digest: line.nbytes for line in manifest.tensors}
-        for digest, line in manifest.storage.items():
-            if digest not in self._digests:
-                self._digests.add(digest)
-                kind = self.usage.updates.setdefault(line.update, Share(line.update))
+        for line in manifest.storage.values():
+            if line.place not in self._places:
+                self._places.add(line.place)
+                update, stored = self._stored(line)
+                kind = self.usage.updates.setdefault(update, Share(update))
                 kind.count += 1
-                kind.stored += self._stored(line)
-                kind.whole += sizes.get(digest, 0)
+                kind.stored += stored
+                kind.whole += sizes.get(line.digest, 0)
 
-    def _stored(self, line: StorageLine) -> int:
-        """The tensor's own bytes in its object; nothing where the object is not here."""
+    def _stored(self, line: StorageLine) -> tuple[str, int]:
+        """The kind of update, and the tensor's own bytes in its object; none where the object is not here."""
         try:
-            return self._repository.objects.member(line).stored_bytes()
+            data = self._repository.objects.member(line)
+            return data.member.update, data.stored_bytes()
         except (MissingObject, DamagedObject):
-            return 0
+            return line.update or "unknown", 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from git_theta import manifest as manifests
 from git_theta.errors import DamagedManifest
@@ -112,6 +112,7 @@ class _Packer:
         self._seen: list[tuple[TensorLine, Mapping[str, StorageLine]]] = []
         self._tried: set[str] = set()
         self._chains: dict[str, dict[str, StorageLine]] = {}
+        self._moved: dict[str, str] = {}
         self.lines: dict[str, StorageLine] = {}
         self.before = self.after = 0
 
@@ -129,8 +130,11 @@ class _Packer:
     def repack(self, manifest: Manifest) -> Manifest:
         """The manifest with the lines of what is stored better now."""
         storage = dict(manifest.storage)
-        for digest in manifest.storage.keys() & self.lines.keys():
-            storage.update(self._chains[digest])
+        for key, stored in manifest.storage.items():
+            digest = self._moved.get(stored.place, key)
+            if digest in self._chains:
+                storage.update(self._chains[digest])
+                storage[key] = replace(self._chains[digest][digest], digest=key)
         for line in (*manifest.tensors, manifest.skeleton_line):
             self._improve(line, storage)
         try:
@@ -148,7 +152,7 @@ class _Packer:
         before = self._stored_bytes(old)
         tensor = self._repository.objects.tensor(line.digest, storage, line.dtype, line.shape)
         bases = stock(self._repository, ()).bases
-        ranking = chooser.rank(Target(line.name, tensor), self._earlier(line, bases))
+        ranking = chooser.rank(Target(line.name, tensor), self._earlier(line, old.place, bases))
         best: tuple[int, StorageLine] | None = None
         for proposal in ranking.proposals:
             if proposal.update == "dense":
@@ -164,6 +168,7 @@ class _Packer:
             if made is not None:
                 best = self._stored(made)
                 self._chains[line.digest] = {**bases.lines(best[1].bases), line.digest: best[1]}
+                self._moved[old.place] = line.digest
             if best and not self._aggressive:
                 break
         if best is not None:
@@ -178,8 +183,8 @@ class _Packer:
     def _stored_bytes(self, line: StorageLine) -> int:
         return self._repository.objects.member(line).stored_bytes()
 
-    def _earlier(self, line: TensorLine, bases: Bases) -> list[Base]:
-        """Earlier tensors to predict from, newest first."""
+    def _earlier(self, line: TensorLine, place: str, bases: Bases) -> list[Base]:
+        """Earlier tensors to predict from, newest first, but those that are predicted from this one."""
         kind = line.dtype, line.shape
         alike = [
             (one, storage)
@@ -194,7 +199,7 @@ class _Packer:
                 continue
             lines = closure([one.digest], storage)
             full = costs([one.digest], lines)[one.digest].depth >= self._settings.max_chain_depth
-            if line.digest in lines or full:
+            if line.digest in lines or place in {below.place for below in lines.values()} or full:
                 continue
             tensor = self._repository.objects.tensor(one.digest, lines, one.dtype, one.shape)
             found[one.digest] = bases.opened(one.name, one.digest, lines, tensor)

@@ -10,12 +10,10 @@ from git_theta.manifest.text import (
     find_size,
     is_manifest,
     parse,
-    parse_storage,
     read_lines,
     version_of,
     with_root,
     write,
-    write_storage,
 )
 
 __all__ = [
@@ -33,10 +31,8 @@ __all__ = [
     "find_size",
     "is_manifest",
     "parse",
-    "parse_storage",
     "read_lines",
     "version_of",
     "with_root",
     "write",
-    "write_storage",
 ]

@@ -127,7 +127,7 @@ def merged(sources: Iterable[tuple[str, Mapping[str, StorageLine]]]) -> dict[str
 
 
 def met_again(wanted: Iterable[tuple[Iterable[str], Mapping[str, StorageLine]]]) -> set[str]:
-    """The digests, with bases, that reading all these decodes more than once.
+    """The places (StorageLine.place) that reading all these decodes more than once, bases' among them.
 
     Args:
         wanted: digests, and storage lines for them and all their bases.
@@ -135,15 +135,15 @@ def met_again(wanted: Iterable[tuple[Iterable[str], Mapping[str, StorageLine]]])
     Raises:
         DamagedManifest: as for `closure`.
     """
-    storage: dict[str, StorageLine] = {}
+    bases: dict[str, list[str]] = {}
     uses: Counter[str] = Counter()
-    for digests, lines in wanted:
-        distinct = set(digests)
-        uses.update(distinct)
-        storage.update(closure(distinct, lines))
-    for line in storage.values():
-        uses.update(line.bases)
-    return {digest for digest, times in uses.items() if times > 1}
+    for digests, storage in wanted:
+        needed = closure(set(digests), storage)
+        uses.update(needed[digest].place for digest in set(digests))
+        bases |= {line.place: [needed[base].place for base in line.bases] for line in needed.values()}
+    for places in bases.values():
+        uses.update(places)
+    return {place for place, times in uses.items() if times > 1}
 
 
 def _checked(digest: str, cost: Cost) -> Cost:

@@ -46,14 +46,15 @@ class View:
 
 @dataclass(frozen=True)
 class StorageLine:
-    """Where the data of a digest is kept.
+    """Where the data of a tensor are kept.
 
     Attributes:
+        digest: of the tensor; its place where a manifest does not say more (see places).
         oid: SHA-256 of the object, which names it.
         size: bytes of the object.
         member: which of the object's members it is.
-        update: name of the update kind.
-        bases: digests of the tensors that the update predicts from.
+        update: name of the update kind; "" where a manifest does not say it.
+        bases: the `digest` of the lines that the update predicts from.
     """
 
     digest: str
@@ -62,6 +63,16 @@ class StorageLine:
     member: int
     update: str
     bases: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Object and member, which tell any two stored tensors apart. No digest looks like it."""
+        return f"{self.oid}.{self.member}"
+
+    @property
+    def names_digest(self) -> bool:
+        """Whether the tensor's digest is known here."""
+        return "." not in self.digest
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,17 @@ from blake3 import blake3
 from git_theta.objects.waiting import Waiting
 from git_theta.regular import is_in_the_way
 
-_VERSION = 1
+_VERSION = 2
 """Of the tables. A higher number is of a newer git-theta, and 0 of an older one."""
-_OURS = 0x54485431
+_OURS = 0x54485432
 """The application's number that goes with that version. So damage to one of the two does not look newer."""
 _TABLES = {
-    "stored": """(
-    digest TEXT NOT NULL, mark BLOB NOT NULL, lines BLOB NOT NULL, UNIQUE (digest, mark)
-)""",
+    "objects": """(
+    short TEXT PRIMARY KEY, oid BLOB NOT NULL, size INTEGER NOT NULL, mark BLOB NOT NULL
+) WITHOUT ROWID""",
+    "places": """(
+    digest BLOB, place TEXT, kind TEXT NOT NULL, mark BLOB NOT NULL, PRIMARY KEY (digest, place)
+) WITHOUT ROWID""",
     "norms": """(
     digest TEXT, dtype TEXT, norm REAL NOT NULL, mark BLOB NOT NULL, PRIMARY KEY (digest, dtype)
 ) WITHOUT ROWID""",
@@ -207,6 +210,7 @@ def _prepare(database: sqlite3.Connection) -> None:
             database.execute("DROP TABLE older")
         elif found[name] != wanted and _number(database, "application_id") == _OURS:
             raise _Damaged(f"the table {name} is another one")
+    database.execute("DROP TABLE IF EXISTS stored")  # of version 1, eight times as large
     for key, number in (("user_version", _VERSION), ("application_id", _OURS)):
         if _number(database, key) != number:
             database.execute(f"PRAGMA {key} = {number}")

@@ -69,32 +69,34 @@ def check_tensors(
     Args:
         tensors: digests, each with storage lines for it and its bases. What was asked before is skipped.
     """
-    left: dict[_Way, tuple[str, Mapping[str, StorageLine]]] = {}
-    bases: dict[_Way, set[_Way]] = {}
+    left: dict[tuple[StorageLine, _Way], Mapping[str, StorageLine]] = {}
+    below: dict[_Way, set[_Way]] = {}
     for digest, storage in tensors:
         ways = _ways(digest, storage)
         own = ways.pop(digest)
-        left[own], bases[own] = (digest, storage), set(ways.values())
+        left[storage[digest], own], below[own] = storage, set(ways.values())
     sound: set[_Way] = set()
 
-    def check(way: _Way) -> Fault | None:
-        digest, storage = left[way]
+    def check(item: tuple[StorageLine, _Way]) -> Fault | None:
+        line, way = item
         try:
-            sound.update(_decode(objects, digest, storage))
+            objects.member(line)  # it is stored as this manifest says, too
+            if way not in sound:
+                sound.update(_decode(objects, line.digest, left[item]))
         except ThetaError as error:
-            return Fault(error, digest=digest)
+            return Fault(error, digest=line.digest)
         return None
 
     while left:
-        below = set().union(*(bases[way] for way in left))
-        tips = [way for way in left if way not in below]
+        others = set().union(*(below[way] for _, way in left))
+        tips = [item for item in left if item[1] not in others or item[1] in sound]
         yield from _faults(check, tips)
-        for way in sound.union(tips):
-            left.pop(way, None)
+        for item in tips:
+            del left[item]
 
 
-class _Way(tuple[StorageLine, "tuple[_Way, ...]"]):
-    """How a tensor is said to be stored: its line, and how each of its bases is."""
+class _Way(tuple[str, int, "tuple[_Way, ...]"]):
+    """How a tensor is stored: its place, the size of the object, and how each of its bases is."""
 
 
 def _ways(digest: str, storage: Mapping[str, StorageLine]) -> dict[str, _Way]:
@@ -102,7 +104,7 @@ def _ways(digest: str, storage: Mapping[str, StorageLine]) -> dict[str, _Way]:
     found: dict[str, _Way] = {}
     for each in costs([digest], storage):  # bases first
         line = storage[each]
-        found[each] = _Way((line, tuple(found[base] for base in line.bases)))
+        found[each] = _Way((line.place, line.size, tuple(found[base] for base in line.bases)))
     return found
 
 
@@ -128,7 +130,7 @@ class _Digested:
 
 
 def _decode(objects: Objects, digest: str, storage: Mapping[str, StorageLine]) -> list[_Way]:
-    """Decode a tensor; return how those of its bases are stored that are what they should be.
+    """Decode a tensor; return how it and those of its bases are stored that are what they should be.
 
     Raises:
         ThetaError: it cannot be decoded, or to something else.
@@ -147,13 +149,15 @@ def _decode(objects: Objects, digest: str, storage: Mapping[str, StorageLine]) -
     for start, stop in chunks(tensor):
         with scratch.borrow(stop - start, tensor.dtype.storage) as bits:
             tensor.read(start, stop, bits)
-    if digested[digest].digest() != digest:
+    if digested[digest].digest() != member.digest:
         oid = storage[digest].oid
         raise DamagedObject(
-            f"object {oid} does not hold the data of {digest[:12]} that it should", objects.store.remedy(oid)
+            f"object {oid} does not hold the data of {member.digest[:12]} that it should",
+            objects.store.remedy(oid),
         )
     ways = _ways(digest, storage)
-    return [ways[each] for each, one in digested.items() if each != digest and one.digest() == each]
+    said = {each: objects.member(storage[each]).member.digest for each in digested}
+    return [ways[each] for each, one in digested.items() if one.digest() == said[each]]
 
 
 def _faults(check: Callable[..., Fault | None], items: Iterable[object]) -> Iterator[Fault]:

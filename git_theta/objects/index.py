@@ -7,10 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from git_theta.errors import DamagedManifest
-from git_theta.manifest import StorageLine, parse_storage, write_storage
+from git_theta.manifest import StorageLine
 from git_theta.manifest.chains import closure
+from git_theta.manifest.places import Reader, shortened, write
 from git_theta.objects.database import Database, seal
 
+_SHORT = 16
+"""Hex digits of an oid that stand in a place: two of 2^32 objects are alike in so many at odds of 1 in 2."""
 Lines = Mapping[str, StorageLine]
 """A digest's storage line and those of all its bases."""
 
@@ -32,29 +35,43 @@ class Index:
         self._database = Database(path)
 
     def find(self, digest: str) -> list[Lines]:
-        """Each record of a digest, the first one first."""
-        query = "SELECT lines FROM stored WHERE digest = ? AND mark = seal(lines) ORDER BY rowid"
+        """Each record of a digest, that which takes the fewest reads first."""
+        query = "SELECT place, kind FROM places WHERE digest = ? AND mark = seal(digest, place, kind)"
         found: list[Lines] = []
-        for (text,) in self._database.read(query, (digest,)):
+        for place, kind in self._database.read(query, (bytes.fromhex(digest),)):
             with suppress(DamagedManifest, TypeError, AttributeError):
-                found.append(closure([digest], parse_storage(text)))
-        return found
+                reader = Reader(self._objects(shortened(place)), {digest: place})
+                reader.read(digest, place, kind)
+                found.append(closure([digest], reader.storage))
+        return sorted(found, key=len)
+
+    def _objects(self, shorts: Iterable[str]) -> dict[str, int]:
+        """Sizes by oid of the objects that begin like this."""
+        query = "SELECT oid, size FROM objects WHERE short = ? AND mark = seal(oid, size)"
+        rows = (row for short in shorts for row in self._database.read(query, (short,)))
+        return {oid.hex(): size for oid, size in rows}
 
     def record(self, stored: Mapping[str, Lines]) -> None:
         """Remember by which lines digests were stored or restored."""
-        rows = []
+        objects = {line.oid: line.size for lines in stored.values() for line in lines.values()}
+        sizes = []
+        for oid, size in objects.items():
+            name = bytes.fromhex(oid)
+            sizes.append((oid[:_SHORT], name, size, seal(name, size)))
+        places = []
         for digest, lines in stored.items():
-            text = write_storage(lines)
-            rows.append((digest, seal(text), text))
+            row = bytes.fromhex(digest), write(digest, lines, _SHORT), lines[digest].update
+            places.append((*row, seal(*row)))
+        self._database.write("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", sizes)
         self._database.write(
-            "INSERT INTO stored VALUES (?, ?, ?) ON CONFLICT (digest, mark) "
-            "DO UPDATE SET lines = excluded.lines WHERE mark IS NOT seal(lines)",
-            rows,
+            "INSERT OR REPLACE INTO places (digest, place, kind, mark) VALUES (?, ?, ?, ?)", places
         )
 
     def forget(self, digests: Iterable[str]) -> None:
         """Drop records, of objects that are gone."""
-        self._database.write("DELETE FROM stored WHERE digest = ?", [(digest,) for digest in digests])
+        self._database.write(
+            "DELETE FROM places WHERE digest = ?", [(bytes.fromhex(digest),) for digest in digests]
+        )
 
     def norms(self, tensors: Iterable[tuple[str, str]]) -> dict[tuple[str, str], float]:
         """The recorded 2-norms of (digest, dtype name) pairs, as far as known."""

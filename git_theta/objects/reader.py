@@ -192,8 +192,7 @@ class Objects:
         """
         members = self.store.container(line.oid).members
         member = members[line.member] if line.member < len(members) else None
-        said = (line.digest, line.update, line.bases)
-        if member is None or (member.digest, member.update, member.bases) != said:
+        if member is None or not _is_said(line, member):
             raise DamagedObject(
                 f"object {line.oid[:12]} does not hold {line.digest[:12]} as the manifest says",
                 "git theta fsck",
@@ -224,8 +223,8 @@ class Objects:
 
         Args:
             storage: lines for the digest and all its bases.
-            shared: digests, this one or bases, of which other tensors read the same ranges at the same time;
-                those that this one needs in several ways are known.
+            shared: places, this one's or bases', of which other tensors read the same ranges at the same
+                time; those that this one needs in several ways are known.
             watch: is given each tensor of the chain as it is stored, with its digest; what it returns is read
                 in its place.
 
@@ -233,20 +232,35 @@ class Objects:
             MissingObject, DamagedObject, DamagedManifest: an object is not here, or not as described.
         """
         opened: dict[str, Tensor] = {}
+        digests: dict[str, str] = {}
         chain = costs([digest], storage)  # bases first
         uses = Counter(base for each in chain for base in storage[each].bases)
-        shared = {*shared, *(base for base, times in uses.items() if times > 1)}
+        shared = {*shared, *(storage[base].place for base, times in uses.items() if times > 1)}
         for each in chain:
             line = storage[each]
             data = self.member(line)
+            digests[each] = data.member.digest
             with data.context():
+                if data.member.bases != tuple(digests[base] for base in line.bases):
+                    raise DamagedObject("it is predicted from other tensors than the manifest says")
                 stored: Tensor = StoredTensor(data, tuple(opened[base] for base in line.bases))
             stored = watch(each, stored) if watch is not None else stored
-            opened[each] = self._recent.watched(each, stored) if each in shared else stored
+            opened[each] = self._recent.watched(line.place, stored) if line.place in shared else stored
         try:
             return retyped(opened[digest], dtype, shape)
         except ValueError as error:
             raise DamagedObject(f"the data of {digest[:12]} do not fit: {error}") from None
+
+
+def _is_said(line: StorageLine, member: Member) -> bool:
+    """Whether a line says nothing else of a member than its object does."""
+    bases = zip(line.bases, member.bases, strict=False)
+    return (
+        (member.digest == line.digest or not line.names_digest)
+        and line.update in (member.update, "")
+        and len(line.bases) == len(member.bases)
+        and all(said == base or "." in said for said, base in bases)
+    )
 
 
 class _DecodedChunks:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from threading import Lock
 
@@ -11,6 +13,7 @@ from git_theta.errors import ThetaError
 from git_theta.manifest import SKELETON, Manifest, StorageLine, TensorLine
 from git_theta.manifest.chains import Cost, closure, cost_of, costs, merged, room
 from git_theta.objects.index import Lines
+from git_theta.objects.members import Member
 from git_theta.objects.reader import Objects
 from git_theta.settings import Settings
 from git_theta.tensors import Tensor
@@ -44,19 +47,37 @@ class Bases:
         The same name in the recorded manifests, then every earlier version on their chains; where there is
         none, the same name or a unique tensor of the same shape in other checkpoints.
         """
-        seen: set[str] = set()
+        for line, manifest, chain in self._chains(name, dtype, shape):
+            for key in chain:
+                if _may_grow([chain[key]], deepest):
+                    kind = (line.dtype, line.shape) if key == line.digest else None
+                    base = self._open(name, key, manifest.storage, kind)
+                    if base is not None:
+                        yield base
+
+    def earlier(self, name: str, dtype: DType, shape: tuple[int, ...], digest: str) -> Lines | None:
+        """The lines of an earlier version of a tensor that had this digest: it has been taken back."""
+        for _, manifest, chain in self._chains(name, dtype, shape):
+            for key in chain:
+                with suppress(ThetaError):  # it is not here, or cannot be read
+                    line = manifest.storage[key]
+                    member = self._objects.member(line).member
+                    if member.digest == digest:
+                        return {**closure(line.bases, manifest.storage), digest: _named(line, member)}
+        return None
+
+    def _chains(
+        self, name: str, dtype: DType, shape: tuple[int, ...]
+    ) -> Iterator[tuple[TensorLine, Manifest, dict[str, Cost]]]:
+        """The chains of the candidates, each from the tensor itself down, less what was on earlier ones."""
+        seen: set[str] = set()  # places
         for line, manifest in self._candidates(name, dtype, shape):
             if line.digest not in manifest.storage:
                 continue
             chain = costs([line.digest], manifest.storage)
-            for digest in reversed(chain):  # the tensor itself first
-                if digest in seen or not _may_grow([chain[digest]], deepest):
-                    continue
-                seen.add(digest)
-                kind = (line.dtype, line.shape) if digest == line.digest else None
-                base = self._open(name, digest, manifest.storage, kind)
-                if base is not None:
-                    yield base
+            new = [key for key in reversed(chain) if manifest.storage[key].place not in seen]
+            seen.update(manifest.storage[key].place for key in new)
+            yield line, manifest, {key: chain[key] for key in new}
 
     def opened(self, name: str, digest: str, lines: Lines, tensor: Tensor) -> Base:
         """A stored tensor that the caller has opened, to predict from."""
@@ -120,11 +141,13 @@ class Bases:
             if kind is None:
                 kind = data.member.dtype, data.member.shape
             tensor = self._objects.tensor(digest, storage, *kind)
-            base = Base(name, digest, tensor, line.bases, data.stored_bytes())
+            stored = data.stored_bytes()
         except ThetaError:
             return None  # only a base: without it the tensor is stored in another way
-        self._opened.setdefault(digest, closure([digest], storage))
-        return base
+        member = data.member
+        lines = {**closure(line.bases, storage), member.digest: _named(line, member)}
+        self._opened.setdefault(member.digest, lines)
+        return Base(name, member.digest, tensor, member.bases, stored)
 
 
 class _Names:
@@ -144,6 +167,11 @@ class _Names:
             kind = line.dtype, line.shape
             found[kind] = None if kind in found else line
         return {kind: line for kind, line in found.items() if line is not None}
+
+
+def _named(line: StorageLine, member: Member) -> StorageLine:
+    """The line with what its object says of itself, and a manifest need not."""
+    return replace(line, digest=member.digest, update=member.update)
 
 
 def _may_grow(chains: Sequence[Cost], deepest: int) -> bool:

@@ -121,6 +121,9 @@ class Keeper:
             self._claimed.add(digest)
         if self._ledger.has(digest, target.tensor):
             return False
+        earlier = self._bases.earlier(target.name, target.dtype, target.shape, digest)
+        if earlier is not None and self._ledger.adopt(digest, earlier, target.tensor):
+            return False
         self.stored_anew = True
         return True
 

@@ -73,6 +73,12 @@ class Ledger:
                 return self._use(digest, found)
         return False
 
+    def adopt(self, digest: str, lines: Lines, tensor: Tensor) -> bool:
+        """Use these lines if they give the tensor; whether they do."""
+        return (
+            self._is_here(lines) and self._holds(digest, lines, tensor) and self._use(digest, lines, new=True)
+        )
+
     def take(self, digest: str, lines: Lines) -> None:
         """Adopt storage lines as they are: a merge takes a tensor over from a side, where it is stored."""
         self._use(digest, lines)

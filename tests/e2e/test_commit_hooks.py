@@ -155,7 +155,7 @@ def test_symbolic_links_and_empty_files_are_none(history: GitRepo) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        (b'"update":"dense"', b'"update":"DENSE"', "line"),
+        (b'"update":"delta"', b'"update":"DELTA"', "line"),
         (b'"format":"safetensors"', b'"format":"pytorch"', "do not belong together"),
         (b"\n", b"\n<<<<<<< ours\n", "conflict markers"),
         (b"\n", b"\nours\n", "not JSON"),

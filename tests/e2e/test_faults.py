@@ -164,7 +164,7 @@ def test_full_disk_while_a_file_is_written_back(history: GitRepo) -> None:
 def test_too_little_memory_for_a_merge(repo: GitRepo) -> None:
     """A gigabyte of addresses holds torch and its threads, but not what larger tensors are merged in."""
     pytest.importorskip("torch")
-    diverge(repo, *(safetensors_bytes(weights(seed, 1, (4096, 2048))) for seed in (0, 1, 2)))
+    diverge(repo, *(safetensors_bytes(weights(seed, 1, (8192, 4096))) for seed in (0, 1, 2)))
     before = repo.digest(MODEL)
     merge = "ulimit -v 1048576; git theta merge theirs --strategy ties -m merged"
     done = repo.run("bash", "-c", merge, check=False)

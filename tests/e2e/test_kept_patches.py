@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from git_repo import GitRepo, changed, digest, safetensors_bytes, version, weights
+from stripped_manifests import identity_of
 from terminals import on_a_terminal
 
 MODEL = "model.safetensors"
@@ -254,8 +255,7 @@ def test_manifests_in_the_work_tree_are_made_whole_as_well(history: GitRepo) -> 
 
 def test_a_manifest_without_storage_is_completed(history: GitRepo) -> None:
     text = history.blob(f"v1:{MODEL}")
-    identity = b"".join(line for line in text.splitlines(keepends=True) if b'"oid"' not in line)
-    history.write(MODEL, identity)
+    history.write(MODEL, identity_of(text))
     history.git("add", MODEL)
     assert history.blob(f":{MODEL}") == text
 
@@ -265,7 +265,7 @@ def test_a_manifest_whose_data_were_never_stored_is_refused(history: GitRepo) ->
     unsaved(history)
     history.git("add", MODEL)
     text = history.blob(f":{MODEL}")
-    clone.write(MODEL, b"".join(line for line in text.splitlines(keepends=True) if b'"oid"' not in line))
+    clone.write(MODEL, identity_of(text))
     done = clone.git("add", MODEL, check=False)
     assert f"{MODEL}: its data were never stored here" in done.stderr
     clone.remedy(done.stderr, f"git checkout -- {MODEL}")
@@ -281,9 +281,7 @@ def test_a_manifest_whose_data_were_never_stored_is_refused(history: GitRepo) ->
 def test_manifests_of_data_that_were_never_here_are_compared(history: GitRepo, plain: GitRepo) -> None:
     """Their digests say which tensors changed; nothing has to be stored for that."""
     for number in range(2):
-        lines = history.blob(f"v{number}:{MODEL}").splitlines(keepends=True)
-        identity = b"".join(line for line in lines if not line.startswith(b'{"digest"'))
-        plain.stage(identity, MODEL)
+        plain.stage(identity_of(history.blob(f"v{number}:{MODEL}")), MODEL)
         plain.commit_index(f"v{number}")
     shown = plain.theta("diff", "--stat", "HEAD~1", "HEAD").stdout
     assert "layer.1.weight | modified" in shown

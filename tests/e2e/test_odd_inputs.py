@@ -42,7 +42,8 @@ def test_arrays_of_no_width_are_damage(repo: GitRepo, tmp_path) -> None:  # type
     for path in repo.objects():
         data = remade(path.read_bytes(), 0)
         oid = sha256(data).hexdigest()
-        text = text.replace(path.name, oid).replace(f'"size":{path.stat().st_size}', f'"size":{len(data)}')
+        text = text.replace(path.name, oid).replace(path.name[:6], oid[:6])
+        text = text.replace(f'"size":{path.stat().st_size}', f'"size":{len(data)}')
         repo.write(f".git/theta/objects/{oid[:2]}/{oid[2:4]}/{oid}", data)
     repo.write(".git/text", text)
     blob = repo.git("hash-object", "-w", "--no-filters", ".git/text").stdout.strip()

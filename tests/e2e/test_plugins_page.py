@@ -63,7 +63,7 @@ def test_git_stores_and_merges_with_them(repo: GitRepo, package: Path) -> None:
     repo.write("model.safetensors", safetensors_bytes(before))
     repo.write("a.vec", vector(1, 2, 3))
     repo.commit("base")
-    assert repo.blob("HEAD:a.vec").startswith(b'{"git-theta":1,"format":"vec"')
+    assert repo.blob("HEAD:a.vec").startswith(b'{"git-theta":2,"format":"vec"')
     repo.write("model.safetensors", safetensors_bytes({name: -array for name, array in before.items()}))
     repo.commit("all signs turned")
     assert b'"update":"negated"' in repo.blob("HEAD:model.safetensors")

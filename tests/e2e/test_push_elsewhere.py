@@ -9,6 +9,8 @@ import pytest
 from git_repo import GitRepo, changed, safetensors_bytes, version, weights
 from stores import restorable
 
+from git_theta.manifest import find_objects, is_manifest
+
 NEW = safetensors_bytes(changed(weights(0), "bias", seed=9))
 PUSHES: list[tuple[str, ...]] = [("push", "-q"), ("theta", "push"), ("theta", "push", "--all")]
 
@@ -165,8 +167,9 @@ def needs(bare: GitRepo, ref: str) -> set[str]:
     for oid in {line.split(" ")[0] for line in listed if line}:
         if bare.git("cat-file", "-t", oid).stdout.strip() == "blob":
             text = bare.blob(oid)
-            if text.startswith(b'{"git-theta":'):
-                found |= {part[:64].decode() for part in text.split(b'"oid":"')[1:]}
+            if is_manifest(text):
+                found |= find_objects(text).keys()
+    assert found
     return found
 
 

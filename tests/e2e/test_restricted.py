@@ -121,7 +121,7 @@ def test_machine_that_knows_nothing_of_git_theta(
     try:
         clone = pushed.clone("clone")
         assert (clone.path / MODEL).read_bytes() == clone.blob(f"HEAD:{MODEL}")
-        assert (clone.path / MODEL).read_text().startswith('{"git-theta":1,"format":"safetensors"')
+        assert (clone.path / MODEL).read_text().startswith('{"git-theta":2,"format":"safetensors"')
         assert clone.status() == []
         clone.git("mv", MODEL, "moved.safetensors")
         clone.git("commit", "-q", "-m", "moved without git-theta")

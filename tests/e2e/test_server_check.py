@@ -109,7 +109,7 @@ def test_replaced_history_of_the_server_counts_for_nothing(history: GitRepo, ser
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (b'{"git-theta":1', b'{"git-theta":99', "pip install -U git-theta"),
+        (b'{"git-theta":2', b'{"git-theta":99', "pip install -U git-theta"),
         (b'"skeleton"', b'"skeletal"', "line"),
     ],
 )

@@ -6,6 +6,8 @@ import pytest
 from git_repo import GitRepo, changed, digest, safetensors_bytes, version, weights
 from merge_cases import MODEL, clean_and_equal
 
+from git_theta.manifest import VERSION
+
 NEWER = "made by a newer git-theta"
 UPGRADE = "pip install -U git-theta"
 
@@ -13,7 +15,7 @@ UPGRADE = "pip install -U git-theta"
 def newer(blob: bytes) -> bytes:
     """A manifest as a later version could write it."""
     head, rest = blob.split(b"\n", 1)
-    row = {**json.loads(head), "git-theta": 2, "needs": ["something"]}
+    row = {**json.loads(head), "git-theta": VERSION + 1, "needs": ["something"]}
     return json.dumps(row, separators=(",", ":")).encode() + b'\n{"part":"of another kind"}\n' + rest
 
 

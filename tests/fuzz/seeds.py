@@ -64,6 +64,7 @@ def seeds(folder: Path) -> dict[str, list[bytes]]:
         "container": [one for one in objects if len(one) < 1 << 16][:4],
         "manifest": [b"-" + text for text in texts],
         "pickle": [pickle.dumps(one, 2) for one in ({"a": [1, (2.5, "x")], "b": {3}}, [None, True, b"raw"])],
+        "places": [b"aaaaaa.0", b"aaaaaa.12 bbbbbb.3 cccccc.0", b"aaaaaa.1(bbbbbb.0,cccccc.3 dddddd.1)"],
         "pytorch": archives,
         "residual_row": [b"\0" + row for row in rows if row],
         "rules": [one.encode() for one in RULES],
@@ -73,7 +74,6 @@ def seeds(folder: Path) -> dict[str, list[bytes]]:
             b"-/annex/objects/SHA256E-s12--" + b"0" * 64 + b".pt\n",
             b"-<<<<<<< ours\n" + texts[0],
         ],
-        "storage_lines": [text[text.index(b'{"digest"') :] for text in texts if b'{"digest"' in text],
     }
 
 

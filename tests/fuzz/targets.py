@@ -23,6 +23,8 @@ from git_theta.checkpoints.torch_tensors import named_tensors
 from git_theta.dtypes import dtype
 from git_theta.errors import ThetaError
 from git_theta.filters import stand_ins
+from git_theta.manifest.chains import closure
+from git_theta.manifest.places import Reader, write
 from git_theta.merges.rule_sources import path_matches
 from git_theta.merges.rules import parse_rename, parse_rule
 from git_theta.objects.container import Container
@@ -69,12 +71,21 @@ def manifest(data: bytes) -> None:
     """Without the first byte: with it, git-theta would find manifests in this very repository."""
     with suppress(ThetaError):
         read = manifests.parse(data[1:])
-        assert manifests.parse(manifests.write(read)) == read
+        again = manifests.write(read)
+        assert manifests.write(manifests.parse(again)) == again
 
 
-def storage_lines(data: bytes) -> None:
+def places(data: bytes) -> None:
+    """Where a tensor is stored, among a few objects."""
+    sizes = {f"{number:x}" * 64: 1 for number in range(16)}
+    digest, text = "0" * 64, data.decode(errors="replace")
     with suppress(ThetaError):
-        manifests.parse_storage(data)
+        reader = Reader(sizes, {digest: text})
+        reader.read(digest, text, "delta")
+        needed = closure([digest], reader.storage)
+        again = write(digest, needed, 6)
+        Reader(sizes, {digest: again}).read(digest, again, "delta")
+        assert write(digest, needed, 6) == again
     with suppress(ThetaError):
         manifests.find_objects(data)
 
@@ -129,11 +140,11 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         container,
         manifest,
         pickle,
+        places,
         pytorch,
         residual_row,
         rules,
         safetensors,
         stand_in,
-        storage_lines,
     )
 }

@@ -233,8 +233,10 @@ def test_what_is_damaged_is_refused(workshop: Workshop) -> None:
     for wrong in (
         text.replace(b'"size":', b'"size": ', 1),
         text.replace(b"layer.0", b"layer.9", 1),
-        text.replace(b'"git-theta":1', b'"git-theta":2', 1),
-        b"".join(line + b"\n" for line in text.split(b"\n")[:-1] if b'"oid"' not in line),
+        text.replace(b'"git-theta":2', b'"git-theta":1', 1),
+        text.replace(b'"git-theta":2', b'"git-theta":3', 1),
+        text.replace(b'"at":"', b'"at":"0', 1),
+        b"".join(line + b"\n" for line in text.split(b"\n")[:-1] if b'"object"' not in line),
     ):
         with pytest.raises(Refused):
             reader.restore(wrong)

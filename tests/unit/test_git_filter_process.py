@@ -15,6 +15,7 @@ from git_repo import safetensors_bytes
 
 from git_theta.drivers.pktline import PacketReader, PacketWriter
 from git_theta.kernels import NATIVE
+from git_theta.manifest import parse
 
 FORBIDDEN = {"numpy", "torch", "zarr", "git", "safetensors", "httpx", "rich", "zstandard"}
 """`git` is GitPython."""
@@ -128,7 +129,7 @@ def test_cleaning_imports_nothing_that_is_slow_and_not_needed(folder: Path) -> N
     assert talk.ask("command=clean", "pathname=a.safetensors", contents=safetensors_bytes(weights())) == [
         "status=success"
     ]
-    assert talk.contents().startswith(b'{"git-theta":1,')
+    assert talk.contents().startswith(b'{"git-theta":2,')
     _, said = talk.end()
     loaded = {name.partition(".")[0] for name in json.loads(said.splitlines()[-1])}
     assert not loaded & (FORBIDDEN - {"numpy", "zstandard"})
@@ -177,8 +178,9 @@ def test_delayed_files_that_fail_come_last_and_all_are_named(folder: Path) -> No
         texts[name] = talk.contents()
     talk.end()
     store = folder / ".git" / "theta" / "objects"
-    tensor_of = {name: json.loads(text.splitlines()[-1])["oid"] for name, text in texts.items()}
-    paths = {name: next(store.glob(f"??/??/{oid}")) for name, oid in tensor_of.items()}
+    read = {name: parse(text) for name, text in texts.items()}
+    oids = {name: one.storage[one.tensors[1].digest].oid for name, one in read.items()}
+    paths = {name: next(store.glob(f"??/??/{oid}")) for name, oid in oids.items()}
     paths["a.safetensors"].unlink()
     damaged = bytearray(paths["c.safetensors"].read_bytes())
     damaged[len(damaged) // 2] ^= 4

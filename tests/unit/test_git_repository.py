@@ -135,6 +135,8 @@ def test_a_forgotten_repository_leaves_no_process(
     monkeypatch.setattr(
         Repository, "popen", lambda *given, **pipes: started.append(popen(*given, **pipes)) or started[-1]
     )
+    gc.collect()
+    recwarn.clear()  # what tests before have left
     assert Repository(folder).blob("HEAD:none") is None
     gc.collect()
     (process,) = started

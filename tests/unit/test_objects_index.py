@@ -11,15 +11,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from blake3 import blake3
 
-from git_theta.manifest import StorageLine, write_storage
+from git_theta.manifest import StorageLine
 from git_theta.objects import waiting
-from git_theta.objects.database import _Connection
+from git_theta.objects.database import _Connection, seal
 from git_theta.objects.index import Index, Lines
 from git_theta.objects.waiting import Waiting
 
@@ -32,11 +32,14 @@ A, B, C = map(name_of, "ABC")
 
 
 def chain(*digests: str, oid: str = "object") -> Lines:
-    """Each digest is predicted from the one behind it."""
+    """The first one is predicted from the second, and so on. The index says of bases only where they are."""
     lines = {}
-    for digest, base in zip(digests, [*digests[1:], ""], strict=True):
-        bases = (base,) if base else ()
-        lines[digest] = StorageLine(digest, name_of(oid), 10, 0, "delta" if base else "dense", bases)
+    bases: tuple[str, ...] = ()
+    for member, digest in reversed([*enumerate(digests)]):
+        line = StorageLine(digest, name_of(oid), 10, member, "delta" if bases else "dense", bases)
+        if member:
+            line = replace(line, digest=line.place, update="")
+        lines[line.digest], bases = line, (line.digest,)
     return lines
 
 
@@ -64,10 +67,12 @@ def test_what_is_recorded_is_found_by_every_process(index: Index, path: Path) ->
     other.close()
 
 
-def test_the_first_record_comes_first_and_none_stands_twice(index: Index) -> None:
+def test_what_takes_the_fewest_reads_comes_first_and_none_stands_twice(index: Index) -> None:
     for oid in ("z", "a", "z", "m"):
-        index.record({A: chain(A, oid=oid)})
-    assert [lines[A].oid for lines in index.find(A)] == [name_of("z"), name_of("a"), name_of("m")]
+        index.record({A: chain(A, B, oid=oid)})
+    index.record({A: chain(A, oid="dense")})
+    found = [lines[A].oid for lines in index.find(A)]
+    assert found == [name_of("dense"), *sorted(map(name_of, "zam"))]
 
 
 def test_records_can_be_dropped(index: Index) -> None:
@@ -121,8 +126,9 @@ def test_damage_inside_is_noticed(index: Index, path: Path) -> None:
 def test_rows_that_make_no_sense_are_left_out(index: Index, path: Path) -> None:
     index.record({A: chain(A)})
     with sqlite3.connect(path) as database:
-        for number, lines in enumerate([7, "text", b"\xff\n", b'{"digest":1}\n', b"[" * 9999, b""]):
-            database.execute("INSERT INTO stored VALUES (?, ?, ?)", (A, bytes([number]), lines))
+        for place in [7, "text", b"\xff\n", "0123456.0", "a" * 16 + ".0(" * 9999, ""]:
+            row = bytes.fromhex(A), place, "dense"
+            database.execute("INSERT INTO places VALUES (?, ?, ?, ?)", (*row, seal(*row)))
     database.close()
     assert index.find(A) == [chain(A)]
 
@@ -130,7 +136,7 @@ def test_rows_that_make_no_sense_are_left_out(index: Index, path: Path) -> None:
 def test_an_index_of_another_version_is_as_if_empty(index: Index, path: Path) -> None:
     path.parent.mkdir()
     database = sqlite3.connect(path)
-    database.execute("CREATE TABLE stored (something TEXT)")
+    database.execute("CREATE TABLE places (something TEXT)")
     database.close()
     assert index.find(A) == []
     index.record({A: chain(A)})
@@ -310,9 +316,9 @@ def test_processes_that_come_and_go_lose_nothing(path: Path) -> None:
 def test_the_index_of_a_newer_git_theta_is_left_alone(path: Path) -> None:
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as database, database:
-        database.execute("CREATE TABLE stored (digest, lines, of_another_kind)")
-        database.execute("INSERT INTO stored VALUES (?, 'x', 'y')", (A,))
-        database.execute("PRAGMA user_version = 2")
+        database.execute("CREATE TABLE places (digest, place, of_another_kind)")
+        database.execute("INSERT INTO places VALUES (?, 'x', 'y')", (A,))
+        database.execute("PRAGMA user_version = 3")
     before = path.read_bytes()
     index = Index(path)
     assert index.find(A) == []
@@ -338,16 +344,19 @@ def test_no_bit_of_a_row_can_be_another_one(path: Path, index: Index) -> None:
     index.record({A: chain(A, B)})
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA synchronous = OFF")
-        [(mark, text)] = database.execute("SELECT mark, lines FROM stored").fetchall()
-        for column, value in (("mark", mark), ("lines", text)):
-            for bit in range(8 * len(value)):
-                flipped = bytearray(value)
-                flipped[bit // 8] ^= 1 << bit % 8
+        for table, columns in (("places", "mark, place, kind"), ("objects", "mark, oid, size")):
+            [row] = database.execute(f"SELECT {columns} FROM {table}").fetchall()
+            for column, value in zip(columns.split(", "), row, strict=True):
+                data = value if isinstance(value, bytes) else str(value).encode()
+                for bit in range(8 * len(data)):
+                    flipped = bytearray(data)
+                    flipped[bit // 8] ^= 1 << bit % 8
+                    other = bytes(flipped) if isinstance(value, bytes) else flipped.decode("latin-1")
+                    with database:
+                        database.execute(f"UPDATE {table} SET {column} = ?", (other,))
+                    assert index.find(A) == []
                 with database:
-                    database.execute(f"UPDATE stored SET {column} = ?", (bytes(flipped),))
-                assert index.find(A) == []
-            with database:
-                database.execute(f"UPDATE stored SET {column} = ?", (value,))
+                    database.execute(f"UPDATE {table} SET {column} = ?", (value,))
     assert index.find(A) == [chain(A, B)]
 
 
@@ -364,7 +373,7 @@ def test_a_damaged_row_gives_way_to_the_next_that_is_recorded(path: Path, index:
     record()
     whole = [chain(A)], {(A, "F32"): 1.5}, "a change", {b"a" * 20}
     assert found() == whole
-    change_row(path, "UPDATE stored SET lines = CAST(replace(lines, 10, 11) AS BLOB)")
+    change_row(path, "UPDATE objects SET size = 11")
     change_row(path, "UPDATE norms SET norm = 1.25")
     change_row(path, "UPDATE changes SET change = 'no change'")
     change_row(path, "UPDATE others SET mark = x'00'")
@@ -431,19 +440,19 @@ def test_damage_to_the_version_does_not_look_newer(index: Index, path: Path) -> 
     index.record({A: chain(A)})
     index.close()
     with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA user_version = 3")
+        database.execute("PRAGMA user_version = 4")
     assert index.find(A) == [chain(A)]
     index.record({B: chain(B)})
     assert [index.find(A), index.find(B)] == [[chain(A)], [chain(B)]]
     with closing(sqlite3.connect(path)) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (1,)
+        assert database.execute("PRAGMA user_version").fetchone() == (2,)
 
 
 def test_tables_of_ours_that_damage_has_changed_are_made_anew(index: Index, path: Path) -> None:
     index.record({A: chain(A)})
     index.close()
     with closing(sqlite3.connect(path)) as database, database:
-        database.execute("ALTER TABLE stored RENAME COLUMN mark TO oark")
+        database.execute("ALTER TABLE places RENAME COLUMN mark TO oark")
     assert index.find(A) == []
     index.record({A: chain(A)})
     assert index.find(A) == [chain(A)]
@@ -465,17 +474,16 @@ CREATE TABLE IF NOT EXISTS others (blob BLOB PRIMARY KEY) WITHOUT ROWID;
 
 @pytest.mark.parametrize("version", [0, 1])
 def test_an_index_of_an_older_version_is_taken_over(path: Path, index: Index, version: int) -> None:
-    text = write_storage(chain(A))
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as database, database:
         database.executescript(_WITHOUT_MARKS)
         database.execute(f"PRAGMA user_version = {version}")
-        database.execute("INSERT INTO stored VALUES (?, ?, ?)", (A, blake3(text).digest(16), text))
+        database.execute("INSERT INTO stored VALUES (?, x'00', x'00')", (A,))
         database.execute("INSERT INTO norms VALUES (?, 'F32', 1.5)", (A,))
         database.execute("INSERT INTO changes VALUES ('x', 'y', 'a change')")
         database.execute("INSERT INTO others VALUES (?)", (b"a" * 20,))
-    assert index.find(A) == [chain(A)]
-    index.record({B: chain(B)})
+    assert index.find(A) == [], "what it knew of places is found out again"
+    index.record({A: chain(A)})
     assert index.find(A) == [chain(A)]
     assert index.norms([(A, "F32")]) == {(A, "F32"): 1.5}
     assert index.change("x", "y") == "a change"

@@ -156,6 +156,7 @@ def main(target: Path) -> None:
         folder, remote = Path(temporary, "repository"), Path(temporary, "remote.git")
         git(Path(temporary), "init", "-q", "-b", "main", str(folder))
         git(Path(temporary), "init", "-q", "--bare", "-b", "main", str(remote))
+        git(folder, "theta", "install", "--local")
         git(folder, "theta", "track", "*.safetensors", "*.pt", "*.bin")
         git(folder, "config", "theta.grouping", "on")
         history = History(folder)

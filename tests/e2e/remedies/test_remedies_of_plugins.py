@@ -114,7 +114,7 @@ def bring(repo: GitRepo, environment: Path, version: str, points: str, **modules
 
 
 def is_mine(repo: GitRepo) -> bool:
-    return repo.blob(":model.mine").startswith(b'{"git-theta":1,"format":"mine"')
+    return repo.blob(":model.mine").startswith(b'{"git-theta":2,"format":"mine"')
 
 
 def test_formats(repo: GitRepo, environment: Path) -> None:

@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from format_reader.dtypes import CHUNK, Refused, need, size_of, width_of
 from format_reader.kinds import predict
-from format_reader.manifests import read_manifest
+from format_reader.manifests import Place, read_manifest, read_places
 from format_reader.objects import Object
 from format_reader.residuals import corrected
 
@@ -38,9 +38,9 @@ class Reader:
     def restore(self, text: bytes) -> bytes:
         """The file that a manifest stands for."""
         lines = read_manifest(text)
-        storage = {row["digest"]: row for row in lines["digest"]}
+        places_of = read_places(lines)
         (skeleton,) = lines["skeleton"]
-        stored = self.tensor(skeleton["skeleton"], storage, ())
+        stored = self.tensor(places_of[skeleton["skeleton"]])
         need(len(stored) == skeleton["size"], "the skeleton's size")
         count = len(lines["tensor"])
         (number,), *table = (
@@ -51,23 +51,23 @@ class Reader:
         between, parts = BytesIO(stored[8 + 16 * count :]), []
         for gap, place in zip(gaps, places, strict=True):
             row = lines["tensor"][place]
-            data = self.tensor(row["digest"], storage, ())
+            data = self.tensor(places_of[row["digest"]])
             need(len(data) == size_of(row["dtype"], row["shape"]), "a tensor's size")
             parts += [between.read(gap), data]
         result = b"".join(parts) + between.read()
         need(len(result) == lines["git-theta"][0]["size"], "the file's size")
         return result
 
-    def tensor(self, digest: str, storage: Mapping[str, Mapping[str, Any]], path: tuple[str, ...]) -> bytes:
-        """The bytes of a digest."""
-        need(digest in storage and digest not in path and len(path) <= 64, "a chain of bases")
-        line = storage[digest]
-        found = self._object(line["oid"], line["size"])
-        member = found.members[line["member"]]
-        need(all(member.get(key) == line.get(key) for key in ("digest", "update", "bases")), "a member")
+    def tensor(self, place: Place) -> bytes:
+        """The bytes of the tensor that is stored there."""
+        found = self._object(place.oid, place.size)
+        member = found.members[place.member]
+        need(all(member.get(key) == said for key, said in place.said.items()), "a member")
+        below = [self._object(base.oid, base.size).members[base.member]["digest"] for base in place.bases]
+        need(member.get("bases", []) == below, "other bases")
         self.met.add(member["update"])
-        bases = [self.tensor(base, storage, (*path, digest)) for base in member.get("bases", [])]
-        arrays = {name: found.items(*place) for name, place in member.get("arrays", {}).items()}
+        bases = [self.tensor(base) for base in place.bases]
+        arrays = {name: found.items(*range_) for name, range_ in member.get("arrays", {}).items()}
         bits, size = f"<u{width_of(member['dtype'])}", size_of(member["dtype"], member["shape"])
         if member["update"] == "dense":
             result = arrays["values"]
@@ -78,7 +78,7 @@ class Reader:
             if "residual" in member:
                 result = self._corrected(found, member, result, size)
         data = result.astype(bits, copy=False).tobytes()
-        need(len(data) == size and blake3(data).hexdigest() == digest, "a tensor's digest")
+        need(len(data) == size and blake3(data).hexdigest() == member["digest"], "a tensor's digest")
         return data
 
     def _corrected(
