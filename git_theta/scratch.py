@@ -8,8 +8,6 @@ back. Thread-safe.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -47,12 +45,17 @@ def give(buffer: NDArray[np.uint8]) -> None:
             _kept += slab.size
 
 
-@contextmanager
-def borrow(items: int, dtype: Any = np.uint8) -> Iterator[NDArray[Any]]:
+class borrow:  # noqa: N801  it is used like a function
     """An array of that many items for the time of a `with` block."""
-    kind = np.dtype(dtype)
-    buffer = take(items * kind.itemsize)
-    try:
-        yield buffer.view(kind)
-    finally:
-        give(buffer)
+
+    def __init__(self, items: int, dtype: Any = np.uint8) -> None:
+        self._kind = np.dtype(dtype)
+        self._nbytes = items * self._kind.itemsize
+
+    def __enter__(self) -> NDArray[Any]:
+        self._buffer = take(self._nbytes)
+        return self._buffer.view(self._kind)
+
+    def __exit__(self, *_: object) -> None:
+        give(self._buffer)
+        del self._buffer

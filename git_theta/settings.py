@@ -35,7 +35,7 @@ class Settings:
     report: Report = "files"
     grouping: Grouping = "auto"
     max_chain_depth: int = 10
-    max_chain_ratio: float = 2.0
+    max_chain_ratio: float = 4.0
     base: str = ""
     hardlinks: bool = False
     max_expansion: float = 1000.0

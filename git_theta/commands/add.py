@@ -32,7 +32,7 @@ from git_theta.updates.adapters import Guide, Replaced
 from git_theta.updates.interface import Base, Proposal, Target
 from git_theta.updates.peft_config import ELSEWHERE
 from git_theta.versions.checkpoint import from_file
-from git_theta.versions.recorded import recorded, related
+from git_theta.versions.recorded import Related, recorded
 from git_theta.versions.recovery import named
 from git_theta.versions.stock import stock
 
@@ -117,7 +117,7 @@ class Guided:
             settings = self._repository.config.settings()
             versions = [manifest for _, manifest in recorded(self._repository, self._pathname)]
             repository = self._repository
-            there = stock(repository, versions, lambda: related(repository, settings.base))
+            there = stock(repository, versions, Related(repository, settings.base))
             keeper = Keeper(there, TensorWriter(repository.store, threads, settings.grouping), settings)
             digests = []
             for span in layout.spans:
@@ -125,7 +125,8 @@ class Guided:
                     continue
                 tensor = FileTensor(span, file)
                 target, digest = Target(span.name, tensor), tensor.digest()
-                bases = list(there.bases.find(span.name, span.dtype, span.shape, settings.max_chain_depth))
+                chains = there.bases.chains(span.name, span.dtype, span.shape)
+                bases = list(there.bases.find(span.name, chains, settings.max_chain_depth))
                 proposal = next((one for base in bases for one in self._proposals(target, base)), None)
                 keeper.gather(keeper.keep(target, digest, proposal))
                 digests.append(digest)

@@ -152,7 +152,11 @@ class _Packer:
         before = self._stored_bytes(old)
         tensor = self._repository.objects.tensor(line.digest, storage, line.dtype, line.shape)
         bases = stock(self._repository, ()).bases
-        ranking = chooser.rank(Target(line.name, tensor), self._earlier(line, old.place, bases))
+        ranking = chooser.rank(
+            Target(line.name, tensor),
+            self._earlier(line, old.place, bases),
+            deepest=self._settings.max_chain_depth,
+        )
         best: tuple[int, StorageLine] | None = None
         for proposal in ranking.proposals:
             if proposal.update == "dense":

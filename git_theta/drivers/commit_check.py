@@ -16,7 +16,7 @@ from git_theta.git.attributes import FILES, filtered
 from git_theta.git.blobs import Blob, in_index, sizes, staged_manifests
 from git_theta.git.operation import how_to_finish
 from git_theta.git.repository import Repository
-from git_theta.manifest import Manifest
+from git_theta.manifest import VERSION, Manifest, version_of
 from git_theta.merging import conflicts, half_merged
 from git_theta.remotes.configured import SOMEWHERE, fetched_urls
 from git_theta.remotes.fetching import fetch_missing, missing, on_remotes
@@ -65,7 +65,11 @@ def check_manifests(repository: Repository) -> list[ThetaError]:
     """Staged manifests are whole, say where their data lie, and the data are here; no checkpoint is raw."""
     blobs = sizes(repository, [(entry.after, entry.path) for entry in staged(repository)])
     found = list(staged_manifests(repository, blobs))
-    problems = [problem for blob, text in found if (problem := _check(repository, blob, text))]
+    checked = {blob: _check(repository, blob, text) for blob, text in found}
+    problems = [problem for problem in checked.values() if problem]
+    repository.index.record_whole(
+        bytes.fromhex(blob.oid) for blob, text in found if not checked[blob] and version_of(text) <= VERSION
+    )
     stored = {blob for blob, _ in found}
     others = {blob.path: blob for blob in blobs if blob not in stored}
     for path in sorted(filtered(repository, others, cached=True)):

@@ -7,6 +7,7 @@ for `git diff` nothing else is ever needed.
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from git_theta.drivers.filter_server import Server
 
 _CAPABILITIES = ("clean", "smudge", "delay")
+_OBJECTS = 50_000  # that are made before the youngest are looked through for circles
 _IN_MEMORY = 1 << 20  # bytes of what is passed through
 
 
@@ -69,6 +71,10 @@ class _Process:
         if self._made is None:
             from git_theta.drivers.filter_server import Server
 
+            # Tensors by the ten thousand are objects by the million, and none of them is in a circle: to look
+            # for circles is a tenth of the work.
+            gc.freeze()
+            gc.set_threshold(_OBJECTS, 20, 20)
             self._made = Server(self._reader, self._writer, self._caller)
         return self._made
 

@@ -25,7 +25,7 @@ from git_theta.storing.stock import Stock
 from git_theta.terminal.progress import Progress
 from git_theta.terminal.showing import printable
 from git_theta.versions import mending, misplaced
-from git_theta.versions.recorded import recorded, related
+from git_theta.versions.recorded import Related, recorded
 from git_theta.versions.recovery import named
 from git_theta.versions.stock import stock
 
@@ -58,6 +58,7 @@ class Filters:
         self._adopts = callers.adopts(caller.command)
         self._quiet = callers.is_quiet(caller.command)
         self._adds = caller.command[:1] == ["add"]
+        self._related = Related(repository, settings.base)
         self._smudger = Smudger(repository.objects)
         target = None if caller.command[:1] in _ELSEWHERE else Path.cwd()
         self._expansion = Expansion(settings.max_expansion, target)
@@ -70,7 +71,7 @@ class Filters:
         request = Request(
             pathname,
             recorded(self._repository, pathname),
-            lambda: related(self._repository, self._settings.base),
+            self._related,
             looks_only=self._purpose is Purpose.LOOK,
             adopts=self._adopts,
             blobs=lambda: misplaced.blobs(self._repository, pathname),

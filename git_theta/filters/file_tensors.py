@@ -116,11 +116,14 @@ class Allowance:
         self._used = 0
         self._changed = threading.Condition()
 
+    def has(self, nbytes: int) -> bool:
+        """Whether there is room."""
+        return not self._used or self._used + nbytes <= self._limit
+
     def take(self, nbytes: int) -> None:
         """Wait until there is room."""
         with self._changed:
-            while self._used and self._used + nbytes > self._limit:
-                self._changed.wait()
+            self._changed.wait_for(lambda: self.has(nbytes))
             self._used += nbytes
 
     def give(self, nbytes: int) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -30,6 +31,9 @@ from git_theta.updates.interface import Target
 
 _HELD_BYTES = 64 << 20
 _PIECE = 1 << 20
+_TINY = 64 << 10
+"""Bytes of a tensor below which several are handled in one go."""
+_MOST_AT_ONCE = 128
 _SUGGESTION = "save the file again; to store it as it is: git -c theta.allowDamaged=true add PATH"
 
 
@@ -50,6 +54,18 @@ class Means:
     warn: Callable[[str], None]
 
 
+class _Read(NamedTuple):
+    """A tensor that was read, and its number in the file."""
+
+    number: int
+    span: Span
+    tensor: HeldTensor | FileTensor
+
+
+_Stored = tuple[str, Payload | None]
+"""A tensor's digest, and what is to be gathered of it."""
+
+
 class SinglePass:
     """Reads one file from front to back."""
 
@@ -59,7 +75,8 @@ class SinglePass:
         self._content = content
         self._stack = stack
         self._allowance = Allowance(_HELD_BYTES)
-        self._waiting: deque[tuple[Span, Future[tuple[str, Payload | None]]]] = deque()
+        self._batch: list[_Read] = []
+        self._waiting: deque[tuple[list[_Read], Future[list[_Stored]]]] = deque()
         self._lines: list[TensorLine] = []
         self._skeleton = bytearray()
         self._gaps: list[int] = []
@@ -150,18 +167,35 @@ class SinglePass:
             gap = span.offset - self._size
             self._read_skeleton(gap)
             self._gaps.append(gap)
+            if not self._goes_along(span):
+                self._hand_over()
             tensor = self._take(span)
+            self._batch.append(_Read(number, span, tensor))
             self._size += span.nbytes
-            self._waiting.append((span, self._means.threads.submit(self._store, number, span, tensor)))
-            while self._waiting and self._waiting[0][1].done():
-                self._collect()
+        self._hand_over()
         self._read_skeleton(None)
         while self._waiting:
+            self._collect()
+
+    def _goes_along(self, span: Span) -> bool:
+        """Whether a tensor is handled in one go with those read before: threads are for what takes long."""
+        if len(self._batch) >= _MOST_AT_ONCE or span.nbytes >= _TINY:
+            return False
+        return not self._batch or self._batch[-1].span.nbytes < _TINY
+
+    def _hand_over(self) -> None:
+        """Let a thread handle what was read, and take the results that are there."""
+        if self._batch:
+            self._waiting.append((self._batch, self._means.threads.submit(self._store_all, self._batch)))
+            self._batch = []
+        while self._waiting and self._waiting[0][1].done():
             self._collect()
 
     def _take(self, span: Span) -> HeldTensor | FileTensor:
         if self._content.size is not None:
             return FileTensor(span, self._content.file())
+        if not self._allowance.has(_held(span)):
+            self._hand_over()  # nobody gives back what was not handed over
         self._allowance.take(_held(span))
         tensor = HeldTensor(span)
         got = tensor.fill(self._content)
@@ -174,6 +208,8 @@ class SinglePass:
 
     def _read_skeleton(self, count: int | None) -> None:
         """Take the next `count` bytes (or all that are left) into the skeleton."""
+        if count == 0:
+            return
         if self._content.size is not None:
             self._content.seek(self._size)
         left, buffer = count, memoryview(bytearray(_PIECE))
@@ -195,28 +231,34 @@ class SinglePass:
         if self._expected is not None and self._expected != size:
             raise DamagedCheckpoint(f"the file has {size} bytes; its header describes {self._expected}")
 
-    def _store(self, number: int, span: Span, tensor: HeldTensor | FileTensor) -> tuple[str, Payload | None]:
-        """Digest and, if need be, store one tensor. Runs in a thread of its own."""
+    def _store_all(self, batch: Sequence[_Read]) -> list[_Stored]:
+        """Digest and, if need be, store tensors. Runs in a thread of its own."""
         try:
-            digest = tensor.digest()
-            target = Target(span.name, tensor)
-            if self._keeper is None:
-                return digest, None
-            return digest, self._keeper.keep_in_turn(number, target, digest)
+            return [self._store(read) for read in batch]
         finally:
-            if self._keeper is not None:
-                self._keeper.passed(number)
-            tensor.release()
-            if isinstance(tensor, HeldTensor):
-                self._allowance.give(_held(span))
+            for read in batch:
+                if self._keeper is not None:
+                    self._keeper.passed(read.number)
+                read.tensor.release()
+                if isinstance(read.tensor, HeldTensor):
+                    self._allowance.give(_held(read.span))
+
+    def _store(self, read: _Read) -> _Stored:
+        digest = read.tensor.digest()
+        if self._keeper is None:
+            return digest, None
+        target = Target(read.span.name, read.tensor)
+        payload = self._keeper.keep_in_turn(read.number, target, digest)
+        self._keeper.passed(read.number)
+        return digest, payload
 
     def _collect(self) -> None:
-        """Take the result of the first tensor that is not finished, waiting for it."""
-        span, future = self._waiting.popleft()
-        digest, payload = future.result()
-        self._lines.append(TensorLine(span.name, span.dtype, span.shape, digest))
-        if self._keeper is not None:
-            self._keeper.gather(payload)
+        """Take the results of the first tensors that are not finished, waiting for them."""
+        batch, future = self._waiting.popleft()
+        for (_, span, _), (digest, payload) in zip(batch, future.result(), strict=True):
+            self._lines.append(TensorLine(span.name, span.dtype, span.shape, digest))
+            if self._keeper is not None:
+                self._keeper.gather(payload)
 
     def _drop_waiting(self) -> None:
         """Let threads finish what they do with buffers and files, and forget the rest."""
@@ -226,6 +268,7 @@ class SinglePass:
             if not future.cancelled():
                 future.exception()
         self._waiting.clear()
+        self._batch = []
 
 
 def _held(span: Span) -> int:

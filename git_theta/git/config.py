@@ -92,7 +92,7 @@ class Config:
             report=self._report(),
             grouping=grouping,  # type: ignore[arg-type]
             max_chain_depth=int(self._number("theta.maxChainDepth", 10, DEEPEST_ASKED_FOR)),
-            max_chain_ratio=self._number("theta.maxChainRatio", 2.0, 1e9),
+            max_chain_ratio=self._number("theta.maxChainRatio", 4.0, 1e9),
             base=self.get("theta.base"),
             hardlinks=self.boolean("theta.hardlinks", False),
             max_expansion=self._number("theta.maxExpansion", 1000, 1e18),

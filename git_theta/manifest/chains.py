@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from git_theta.errors import DamagedManifest
 
@@ -19,8 +18,7 @@ MOST_READS = 1024
 several again, this grows much faster than the depth."""
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """What reading a tensor costs.
 
     Attributes:
@@ -30,6 +28,9 @@ class Cost:
 
     depth: int
     reads: int
+
+
+_DENSE = Cost(0, 1)
 
 
 def cost_of(bases: Iterable[Cost]) -> Cost:
@@ -56,8 +57,11 @@ def costs(digests: Iterable[str], storage: Mapping[str, StorageLine]) -> dict[st
         DamagedManifest: as for `closure`.
     """
     found: dict[str, Cost] = {}
+    wanted = list(digests)
+    if all(digest in storage and not storage[digest].bases for digest in wanted):
+        return dict.fromkeys(wanted, _DENSE)
     path: set[str] = set()
-    stack = [(digest, False) for digest in digests]
+    stack = [(digest, False) for digest in wanted]
     while stack:
         digest, leaving = stack.pop()
         if digest in found:

@@ -31,6 +31,7 @@ _TABLES = {
     "places": """(
     digest BLOB, place TEXT, kind TEXT NOT NULL, mark BLOB NOT NULL, PRIMARY KEY (digest, place)
 ) WITHOUT ROWID""",
+    "whole": """(blob BLOB PRIMARY KEY, mark BLOB NOT NULL) WITHOUT ROWID""",
     "norms": """(
     digest TEXT, dtype TEXT, norm REAL NOT NULL, mark BLOB NOT NULL, PRIMARY KEY (digest, dtype)
 ) WITHOUT ROWID""",

@@ -116,6 +116,15 @@ class Index:
         rows = [(blob, seal(blob)) for blob in blobs]
         self._database.write("INSERT OR REPLACE INTO others VALUES (?, ?)", rows)
 
+    def whole(self) -> set[bytes]:
+        """Blobs, by binary oid, that were read before and found to be manifests with nothing amiss."""
+        return {blob for (blob,) in self._database.read("SELECT blob FROM whole WHERE mark = seal(blob)", ())}
+
+    def record_whole(self, blobs: Iterable[bytes]) -> None:
+        """Remember that these blobs are manifests with nothing amiss, so that no push reads them whole."""
+        rows = [(blob, seal(blob)) for blob in blobs]
+        self._database.write("INSERT OR REPLACE INTO whole VALUES (?, ?)", rows)
+
     def close(self) -> None:
         """Let go of the database; it is opened again when it is needed."""
         self._database.close()

@@ -221,9 +221,15 @@ class TensorWriter:
         return Payload(member, parameters.arrays, rows, nbytes)
 
     def _ordered(
-        self, function: Callable[[int, int], bytes | None], ranges: Iterable[tuple[int, int]]
+        self, function: Callable[[int, int], bytes | None], ranges: Sequence[tuple[int, int]]
     ) -> Generator[bytes | None, None, None]:
-        """The results of a function for all ranges, in order, computed ahead in the executor."""
+        """The results of a function for all ranges, in order, computed ahead in the executor.
+
+        One alone is computed here: to hand over a small tensor takes longer than to encode it.
+        """
+        if len(ranges) == 1:
+            yield function(*ranges[0])
+            return
         waiting: deque[Future[bytes | None]] = deque()
         try:
             for start, stop in ranges:

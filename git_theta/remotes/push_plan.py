@@ -79,10 +79,15 @@ def plan(repository: Repository, push: Push) -> Plan:
     named = push.name in repository.config.subsections("remote")
     options = ("--not", f"--remotes={push.name}") if named else ()
     new = {blob.oid: blob for blob in reachable(history, beyond(push.tips, push.known), *options)}
+    whole, read = repository.index.whole(), []
     for blob, text in _manifests(history, reachable(history, push.tips)):
         made.objects |= manifests.find_objects(text)
-        if new.pop(blob.oid, None) and (error := damage(blob, text)):
-            made.damaged.append((blob, error))
+        if new.pop(blob.oid, None) and (oid := bytes.fromhex(blob.oid)) not in whole:
+            if error := damage(blob, text):
+                made.damaged.append((blob, error))
+            else:
+                read.append(oid)
+    repository.index.record_whole(read)
     others = {blob.path: blob for blob in new.values() if blob.size >= _RAW_BYTES and blob.path}
     made.raw = [others[path] for path in sorted(filtered(repository, others))]
     return made

@@ -18,9 +18,14 @@ from git_theta.objects.reader import Objects
 from git_theta.settings import Settings
 from git_theta.tensors import Tensor
 from git_theta.updates.interface import Base
+from git_theta.updates.sampling import sampled
 
 _MOST_READS = 32
 """Stored tensors that may have to be decoded to read one that is stored now; reading allows for more."""
+
+
+Chain = tuple[TensorLine, Manifest, Mapping[str, Cost]]
+"""A tensor of a manifest; it and what it is predicted from, from itself down, less what other chains have."""
 
 
 class Bases:
@@ -41,23 +46,36 @@ class Bases:
         self._lock = Lock()
         self._opened: dict[str, Lines] = {}
 
-    def find(self, name: str, dtype: DType, shape: tuple[int, ...], deepest: int) -> Iterator[Base]:
-        """Tensors that this one may be predicted from, likeliest first; none whose chain is full.
-
-        The same name in the recorded manifests, then every earlier version on their chains; where there is
-        none, the same name or a unique tensor of the same shape in other checkpoints.
-        """
-        for line, manifest, chain in self._chains(name, dtype, shape):
+    def find(self, name: str, chains: Iterable[Chain], deepest: int) -> Iterator[Base]:
+        """The tensors on these chains that one of that name may be predicted from, if theirs is not full."""
+        for line, manifest, chain in chains:
+            tensors = self._chain(line, manifest.storage)
             for key in chain:
                 if _may_grow([chain[key]], deepest):
-                    kind = (line.dtype, line.shape) if key == line.digest else None
-                    base = self._open(name, key, manifest.storage, kind)
+                    base = self._base(name, key, manifest.storage, tensors, chain[key].depth)
                     if base is not None:
                         yield base
 
-    def earlier(self, name: str, dtype: DType, shape: tuple[int, ...], digest: str) -> Lines | None:
+    def _chain(self, line: TensorLine, storage: Mapping[str, StorageLine]) -> dict[str, Tensor]:
+        """A tensor and all that it is predicted from, as far as they can be opened.
+
+        Each keeps the sample that is looked at; so to look at one is to decode one.
+        """
+        found: dict[str, Tensor] = {}
+
+        def keep(key: str, tensor: Tensor) -> Tensor:
+            found[key] = sampled(tensor)
+            return found[key]
+
+        with suppress(ThetaError):  # only bases: without them the tensor is stored in another way
+            found[line.digest] = self._objects.tensor(
+                line.digest, storage, line.dtype, line.shape, watch=keep
+            )
+        return found
+
+    def earlier(self, chains: Iterable[Chain], digest: str) -> Lines | None:
         """The lines of an earlier version of a tensor that had this digest: it has been taken back."""
-        for _, manifest, chain in self._chains(name, dtype, shape):
+        for _, manifest, chain in chains:
             for key in chain:
                 with suppress(ThetaError):  # it is not here, or cannot be read
                     line = manifest.storage[key]
@@ -66,10 +84,13 @@ class Bases:
                         return {**closure(line.bases, manifest.storage), digest: _named(line, member)}
         return None
 
-    def _chains(
-        self, name: str, dtype: DType, shape: tuple[int, ...]
-    ) -> Iterator[tuple[TensorLine, Manifest, dict[str, Cost]]]:
-        """The chains of the candidates, each from the tensor itself down, less what was on earlier ones."""
+    def chains(self, name: str, dtype: DType, shape: tuple[int, ...]) -> list[Chain]:
+        """What a tensor may be predicted from, likeliest first.
+
+        The same name in the recorded manifests; where there is none, the same name or a unique tensor of the
+        same shape in other checkpoints.
+        """
+        found: list[Chain] = []
         seen: set[str] = set()  # places
         for line, manifest in self._candidates(name, dtype, shape):
             if line.digest not in manifest.storage:
@@ -77,12 +98,18 @@ class Bases:
             chain = costs([line.digest], manifest.storage)
             new = [key for key in reversed(chain) if manifest.storage[key].place not in seen]
             seen.update(manifest.storage[key].place for key in new)
-            yield line, manifest, {key: chain[key] for key in new}
+            found.append((line, manifest, {key: chain[key] for key in new}))
+        return found
 
     def opened(self, name: str, digest: str, lines: Lines, tensor: Tensor) -> Base:
-        """A stored tensor that the caller has opened, to predict from."""
-        self._opened.setdefault(digest, closure([digest], lines))
-        return Base(name, digest, tensor)
+        """A stored tensor that the caller has opened, to predict from.
+
+        Raises:
+            MissingObject, DamagedObject: an object of its chain is not here, or not as described.
+        """
+        own = self._opened.setdefault(digest, closure([digest], lines))
+        depth, chain = costs([digest], own)[digest].depth, self._chain_bytes(digest, own)
+        return Base(name, digest, tensor, own[digest].bases, self._stored_bytes(own[digest]), depth, chain)
 
     def lines(self, digests: Iterable[str]) -> dict[str, StorageLine]:
         """The storage lines of bases that were found here or opened, and of theirs."""
@@ -128,26 +155,32 @@ class Bases:
     def _read_related_once(self) -> list[_Names]:
         return [_Names(manifest) for manifest in self._read_related() if manifest.storage]
 
-    def _open(
+    def _base(
         self,
         name: str,
-        digest: str,
+        key: str,
         storage: Mapping[str, StorageLine],
-        kind: tuple[DType, tuple[int, ...]] | None,
+        tensors: Mapping[str, Tensor],
+        depth: int,
     ) -> Base | None:
         try:
-            line = storage[digest]
+            line = storage[key]
             data = self._objects.member(line)
-            if kind is None:
-                kind = data.member.dtype, data.member.shape
-            tensor = self._objects.tensor(digest, storage, *kind)
-            stored = data.stored_bytes()
+            member, stored = data.member, data.stored_bytes()
+            tensor = tensors.get(key) or self._objects.tensor(key, storage, member.dtype, member.shape)
+            chain = self._chain_bytes(key, storage)
         except ThetaError:
-            return None  # only a base: without it the tensor is stored in another way
-        member = data.member
+            return None
         lines = {**closure(line.bases, storage), member.digest: _named(line, member)}
         self._opened.setdefault(member.digest, lines)
-        return Base(name, member.digest, tensor, member.bases, stored)
+        return Base(name, member.digest, tensor, member.bases, stored, depth, chain)
+
+    def _chain_bytes(self, key: str, storage: Mapping[str, StorageLine]) -> int:
+        """Bytes of the updates between a tensor and dense data, its own too, where they take the most."""
+        line = storage[key]
+        if not line.bases:
+            return 0
+        return self._stored_bytes(line) + max(self._chain_bytes(base, storage) for base in line.bases)
 
 
 class _Names:

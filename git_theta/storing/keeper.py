@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
 
 from git_theta.manifest import StorageLine
 from git_theta.objects.writer import Bundle, Payload, TensorWriter
 from git_theta.settings import Settings
+from git_theta.storing.bases import Chain
 from git_theta.storing.search_limit import Prospects
 from git_theta.storing.stock import Stock
 from git_theta.updates import chooser
@@ -41,10 +42,11 @@ class Keeper:
 
         Whatever comes of it, `passed` is to be called then.
         """
-        if not self._is_new(target, digest):
+        chains = self._chains(target)
+        if not self._is_new(target, digest, chains):
             return None
         searched = self._prospects.good(number)
-        bases = self._found(target) if searched else []
+        bases = self._found(target, chains) if searched else []
         result = self._store(target, digest, self._ranked(target, digest, bases) if searched else ())
         update = result.member.update if isinstance(result, Payload) else result.update
         if bases and (update != "dense" or not isinstance(result, Payload)):
@@ -64,9 +66,10 @@ class Keeper:
         Returns:
             What is small, for `gather`.
         """
-        if not self._is_new(target, digest):
+        chains = self._chains(target)
+        if not self._is_new(target, digest, chains):
             return None
-        return self._added(self._store(target, digest, self._proposals(target, digest, first)))
+        return self._added(self._store(target, digest, self._proposals(target, digest, first, chains)))
 
     def _store(
         self, target: Target, digest: str, proposals: Iterable[tuple[Proposal, int]]
@@ -92,7 +95,7 @@ class Keeper:
         dense = dense_bytes(target.tensor)
         if not self._bases.room(digest, proposal.bases, dense, self._settings):
             return self.keep(target, digest)
-        if not self._is_new(target, digest):
+        if not self._is_new(target, digest, self._chains(target)):
             return None
         self._ledger.measure(target, digest)
         return self._writer.computed(digest, target.dtype, target.shape, proposal)
@@ -114,35 +117,37 @@ class Keeper:
     def _note(self, line: StorageLine) -> None:
         self._ledger.add(line, self._bases.lines(line.bases))
 
-    def _is_new(self, target: Target, digest: str) -> bool:
+    def _chains(self, target: Target) -> list[Chain]:
+        return self._bases.chains(target.name, target.dtype, target.shape)
+
+    def _is_new(self, target: Target, digest: str, chains: Sequence[Chain]) -> bool:
         with self._lock:
             if digest in self._claimed:
                 return False
             self._claimed.add(digest)
         if self._ledger.has(digest, target.tensor):
             return False
-        earlier = self._bases.earlier(target.name, target.dtype, target.shape, digest)
+        earlier = self._bases.earlier(chains, digest)
         if earlier is not None and self._ledger.adopt(digest, earlier, target.tensor):
             return False
         self.stored_anew = True
         return True
 
     def _proposals(
-        self, target: Target, digest: str, first: Proposal | None
+        self, target: Target, digest: str, first: Proposal | None, chains: Sequence[Chain]
     ) -> Iterator[tuple[Proposal, int]]:
         """What to try, best first, and how many bytes each may take."""
         if first is not None:
             room = self._bases.room(digest, first.bases, dense_bytes(target.tensor), self._settings)
             if room:
                 yield first, room
-        yield from self._ranked(target, digest, self._found(target))
+        yield from self._ranked(target, digest, self._found(target, chains))
 
-    def _found(self, target: Target) -> list[Base]:
-        deepest = self._settings.max_chain_depth
-        return list(self._bases.find(target.name, target.dtype, target.shape, deepest))
+    def _found(self, target: Target, chains: Sequence[Chain]) -> list[Base]:
+        return list(self._bases.find(target.name, chains, self._settings.max_chain_depth))
 
     def _ranked(self, target: Target, digest: str, bases: list[Base]) -> Iterator[tuple[Proposal, int]]:
-        ranking = chooser.rank(target, bases)
+        ranking = chooser.rank(target, bases, deepest=self._settings.max_chain_depth)
         for proposal in ranking.proposals:
             room = self._bases.room(digest, proposal.bases, ranking.dense_bytes, self._settings)
             if room:

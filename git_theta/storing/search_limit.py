@@ -23,6 +23,7 @@ class Prospects:
     def __init__(self) -> None:
         self._found: dict[int, bool | None] = {}
         self._in_vain: list[int] = []
+        self._awaited: list[int] = []
         self._changed = threading.Condition()
 
     def good(self, number: int) -> bool:
@@ -31,7 +32,10 @@ class Prospects:
         if before < 0 or number % _STEP == 0:
             return True
         with self._changed:
-            self._changed.wait_for(lambda: len(self._in_vain) > before)
+            if len(self._in_vain) <= before:
+                self._awaited.append(before)
+                self._changed.wait_for(lambda: len(self._in_vain) > before)
+                self._awaited.remove(before)
             return self._in_vain[before] < _IN_VAIN
 
     def note(self, number: int, found: bool | None) -> None:
@@ -43,4 +47,5 @@ class Prospects:
                 one = self._found.pop(following)
                 so_far = self._in_vain[-1] if self._in_vain else 0
                 self._in_vain.append(so_far if one is None else 0 if one else so_far + 1)
-            self._changed.notify_all()
+            if self._awaited and min(self._awaited) < len(self._in_vain):
+                self._changed.notify_all()

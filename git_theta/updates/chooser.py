@@ -1,4 +1,9 @@
-"""Chooses how to store a tensor: which update from which bases would take the least."""
+"""Chooses how to store a tensor: which update from which bases costs the least.
+
+What an update costs is mostly its bytes. But who reads the tensor decodes the chain below, too, and a chain
+that is full is of no more use: so an earlier version is the base where that takes hardly more. Versions that
+follow each other become a tree of little depth by that, much as with skip deltas.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +25,15 @@ _EXACT = 0.001
 """An update that takes less than this part of the tensor ends the search."""
 _WORTH = 0.97
 """An update is worth its bases only if it takes less than this part of dense data."""
-_FARTHER = 0.3
-"""Bits an item by which a delta from the oldest base exceeds one from the newest where versions follow each
-other: a step as large as the one between them adds half a bit."""
-
+_BELOW = 0.05
+"""What a byte of the chain below an update counts for, against one of the update itself."""
 _LARGER = 2
 """A step that takes so many times what another one from the same tensor takes leads away from it."""
 
 _CHEAPEST_FIRST = ("rows", "cast", "scale", "combine", "low-rank")
 """Kinds by what their search costs."""
+_SMALL = 32 << 10
+"""Bytes of a tensor below which nothing is looked at: a delta is made, and taken if it is the smaller."""
 _LOOKS = 7
 """Bases that are looked at, at most."""
 
@@ -38,7 +43,7 @@ class Ranking:
     """What may be tried for a tensor.
 
     Attributes:
-        proposals: by estimated bytes, dense last.
+        proposals: by estimated price, dense last.
         dense_bytes: what dense data would take, estimated.
     """
 
@@ -46,18 +51,25 @@ class Ranking:
     dense_bytes: int
 
 
-def rank(target: Target, bases: Sequence[Base], guide: Guide | None = None) -> Ranking:
+def rank(target: Target, bases: Sequence[Base], guide: Guide | None = None, deepest: int = 10) -> Ranking:
     """The updates that would take less than dense data, by samples. Deterministic.
 
     Args:
         bases: likeliest first: the newest version of each side, then earlier ones, newest first, then
             tensors of other checkpoints. Those that are alike the target are sampled for the nearest.
         guide: what an adapter that was applied says about this tensor; then nothing else is searched for.
+        deepest: updates that a chain may have.
     """
+
+    def price(estimate: tuple[int, Proposal]) -> float:
+        return _price(*estimate, deepest)
+
     nbytes = target.dtype.nbytes(target.shape)
     dense = sampling.dense_bytes(target.tensor)
+    if 0 < nbytes < _SMALL and guide is None and (near := alike(target, bases)):
+        return Ranking((_unseen(near, deepest), Proposal("dense", ())), dense)
     target, kept = sampling.with_samples(target, bases)
-    found = _nearest(target, alike(target, kept), dense)
+    found = sorted(_nearest(target, alike(target, kept), dense, deepest), key=price)
     near = [proposal.bases[0] for _, proposal in found]
     if guide is not None and near:
         found += _estimates(lambda target, bases: guide.propose(target, bases[0]), target, near)
@@ -70,17 +82,34 @@ def rank(target: Target, bases: Sequence[Base], guide: Guide | None = None) -> R
             kind = registry.usable(name) if name not in ("dense", "delta") else None
             if kind is not None:
                 found += _of_kind(kind, target, ordered)
-    found = sorted((one for one in found if one[0] < _WORTH * dense), key=_bytes)
+    found = sorted((one for one in found if one[0] < _WORTH * dense), key=price)
     return Ranking((*(proposal for _, proposal in found), Proposal("dense", ())), dense)
 
 
-def _nearest(target: Target, bases: Sequence[Base], dense: int) -> list[tuple[int, Proposal]]:
-    """Deltas from the bases that are worth a look, nearest first, with estimates."""
+def _price(size: int, proposal: Proposal, deepest: int) -> float:
+    """What an update of this many bytes costs, in bytes of one on dense data.
+
+    The more updates lie below, the fewer can follow; the last one that a chain has room for is the dearest.
+    """
+    depth = max((base.depth for base in proposal.bases), default=0)
+    below = max((base.chain for base in proposal.bases), default=0)
+    return (size + _BELOW * below) * deepest / max(1, deepest - depth)
+
+
+def _unseen(bases: Sequence[Base], deepest: int) -> Proposal:
+    """A delta from the newest base; where half of its chain is used up, from the one that it begins with."""
+    newest = bases[0]
+    low = newest if 2 * newest.depth < deepest else min(bases, key=lambda base: base.depth)
+    return Proposal("delta", (low,))
+
+
+def _nearest(target: Target, bases: Sequence[Base], dense: int, deepest: int) -> list[tuple[int, Proposal]]:
+    """Deltas from the bases that are worth a look, with estimates."""
     nbytes, last = target.dtype.nbytes(target.shape), len(bases) - 1
     sizes: dict[int, int] = {}
     found: list[tuple[int, Proposal]] = []
-    # Each look costs decoding a chunk of the base and of all that it is based on: the last one costs least.
-    pending, looked = [last, 0, 1], set[int]()
+    # The last one costs least to look at: those before are decoded from it.
+    pending, looked = [last, 0, *range(1, last)], set[int]()
     while pending and len(looked) < _LOOKS:
         number = pending.pop(0)
         if 0 <= number <= last and number not in looked:
@@ -93,14 +122,13 @@ def _nearest(target: Target, bases: Sequence[Base], dense: int) -> list[tuple[in
         if not sizes:
             continue
         best = min(sizes.values())
-        if (best < _NEAR * nbytes and number != last) or (best > _WORTH * dense and not pending):
-            break
-        follows = last in sizes and 8 * (sizes[last] - best) > _FARTHER * target.tensor.items
-        if follows and sizes.get(0) == best and 1 in looked:
+        nearest = bases[min(sizes, key=lambda number: sizes[number])]
+        near = best < _NEAR * nbytes and number != last and 2 * nearest.depth < deepest
+        if near or (best > _WORTH * dense and not pending):
             break
         if not pending:
             pending = [number for number in _between(sizes) if number not in looked]
-    return sorted(found, key=_bytes)
+    return found
 
 
 def _farther(bases: Sequence[Base], size: int) -> set[int]:

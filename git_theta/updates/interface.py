@@ -67,6 +67,8 @@ class Base:
     Attributes:
         of: digests of what it is predicted from itself.
         stored: bytes that its own update takes.
+        depth: updates between it and dense data.
+        chain: bytes of these updates, along the path on which they take the most.
     """
 
     name: str
@@ -74,6 +76,8 @@ class Base:
     tensor: Tensor
     of: tuple[str, ...] = ()
     stored: int = 0
+    depth: int = 0
+    chain: int = 0
 
 
 @dataclass(frozen=True)

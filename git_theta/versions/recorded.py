@@ -52,10 +52,23 @@ def _read(repository: Repository, names: Sequence[str]) -> list[tuple[bytes, Man
     return list(found.items())
 
 
-def related(repository: Repository, base: str) -> list[Manifest]:
-    """The manifests of all checkpoints in the index, and of `theta.base` (REV:PATH), which comes first."""
-    blobs = repository.blobs([*([base] if base else []), *_tracked(repository)], _LARGEST)
-    return [found for blob in blobs if (found := parsed(blob))]
+class Related:
+    """The manifests of all checkpoints in the index, and of `theta.base` (REV:PATH), which comes first.
+
+    They are looked up anew whenever they are asked for; what is still there is not read again.
+    """
+
+    def __init__(self, repository: Repository, base: str) -> None:
+        self._repository = repository
+        self._base = [base] if base else []
+        self._known: dict[str, Manifest | None] = {}
+
+    def __call__(self) -> list[Manifest]:
+        names = [*self._base, *_tracked(self._repository)]
+        new = [name for name in names if name not in self._known or name in self._base]
+        read = dict(zip(new, map(parsed, self._repository.blobs(new, _LARGEST)), strict=True))
+        self._known = {name: read[name] if name in read else self._known[name] for name in names}
+        return [found for name in names if (found := self._known[name])]
 
 
 def _tracked(repository: Repository) -> list[str]:

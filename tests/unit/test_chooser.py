@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from stored_updates import Stored, base, number_tensor, numbers_of, tensor_of, weights
@@ -102,6 +104,59 @@ def test_the_newest_of_small_steps_is_found() -> None:
     assert chooser.rank(Target("weight", target), bases).proposals[0].bases[0].name == "0"
 
 
+@pytest.mark.parametrize(
+    ("grow", "deepest", "most"),
+    [
+        (lambda one, seed: moved(one, 1e-4, seed), 5, 1.35),
+        (lambda one, seed: sparsely_moved(one, 0.01, seed), 9, 4),
+    ],
+    ids=["steps that add up as a random walk", "changes that add up"],
+)
+def test_versions_that_follow_each_other_become_a_tree_of_little_depth(
+    grow: Callable[[ArrayTensor, int], ArrayTensor], deepest: int, most: float
+) -> None:
+    """As a store would have it: of each version all that are on its chain are known, and no others."""
+    newest = weights(BF16, (256, 256))
+    chain = [Base("0", "0" * 64, newest)]
+    taken: list[int] = []
+    for number in range(1, 33):
+        newest = grow(newest, number)
+        proposal = chooser.rank(Target("weight", newest), chain).proposals[0]
+        (base,) = proposal.bases
+        size = sampling.estimate(proposal, Target("weight", newest))
+        below = chain[[one.digest for one in chain].index(base.digest) :]
+        made = Base(
+            *(str(number), f"{number:064x}", newest, (base.digest,), size),
+            *(base.depth + 1, base.chain + size),
+        )
+        chain = [made, *below]
+        taken.append(size)
+    assert max(base.depth for base in chain) <= deepest
+    assert sum(taken) < most * len(taken) * taken[0]
+
+
+def test_the_last_room_of_a_chain_is_dear() -> None:
+    first = weights(BF16, (256, 256))
+    second = sparsely_moved(first, 0.01, 1)
+    target = sparsely_moved(second, 0.01, 2)
+    for depth, name in ((1, "second"), (8, "first")):
+        deep = Base("second", "1" * 64, second, ("0" * 64,), 1000, depth, 1000)
+        bases = [deep, Base("first", "0" * 64, first)]
+        assert chooser.rank(Target("weight", target), bases).proposals[0].bases[0].name == name
+
+
+def test_small_tensors_are_not_looked_at() -> None:
+    first, second = counted(weights(BF16, (64, 64))), counted(weights(BF16, (64, 64), 1))
+    for depth, name in ((1, "second"), (5, "first")):
+        deep = Base("second", "1" * 64, second, ("0" * 64,), 1000, depth, 1000)
+        bases = [deep, Base("first", "0" * 64, first)]
+        first.decoded = second.decoded = 0
+        ranking = chooser.rank(Target("weight", moved(first, 1e-4, 2)), bases)
+        assert [one.update for one in ranking.proposals] == ["delta", "dense"]
+        assert ranking.proposals[0].bases[0].name == name
+        assert second.decoded == 0
+
+
 @pytest.mark.parametrize("rows", [256, 8192])
 def test_a_base_is_read_once_for_all_looks_and_for_the_update(rows: int) -> None:
     before = counted(weights(BF16, (rows, 1024)))
@@ -127,8 +182,8 @@ def test_bases_that_cannot_be_read_are_passed_over() -> None:
             raise self.error
 
     for error in (MissingObject("gone"), DamagedObject("torn")):
-        good = weights(F32, (64, 64))
-        lost = Lost(F32, (64, 64), good.bits.view(np.uint8).data)
+        good = weights(F32, (128, 128))
+        lost = Lost(F32, (128, 128), good.bits.view(np.uint8).data)
         lost.error = error
         target = sparsely_moved(good, 0.01, 1)
         assert chosen(target, lost).update == "dense"

@@ -249,17 +249,24 @@ def test_a_changed_tensor_is_an_update_of_its_earlier_version(workshop: Workshop
     assert workshop.smudge(manifests.write(new)) == safetensors_bytes(changed)
 
 
-def test_chains_are_as_long_as_the_settings_say(tmp_path: Path) -> None:
-    workshop = Workshop(tmp_path / "theta", Settings(max_chain_depth=2, max_chain_ratio=100))
-    tensors, text, deepest = weights(shape=(200, 200)), (), []
-    for seed in range(6):
+@pytest.mark.parametrize("deepest", [1, 2, 4])
+def test_chains_are_as_long_as_the_settings_say(tmp_path: Path, deepest: int) -> None:
+    workshop = Workshop(tmp_path / "theta", Settings(max_chain_depth=deepest, max_chain_ratio=100))
+    tensors, text, depths = weights(count=1, shape=(200, 200)), (), []
+    for seed in range(12):
         text = (workshop.clean(safetensors_bytes(tensors), *text),)
         manifest = manifests.parse(text[0])
-        deepest.append(max(cost.depth for cost in costs(manifest.digests(), manifest.storage).values()))
+        depths.append(max(cost.depth for cost in costs(manifest.digests(), manifest.storage).values()))
         assert workshop.smudge(text[0]) == safetensors_bytes(tensors)
-        tensors = fine_tuned(tensors, seed)
-    assert max(deepest) == 2
-    assert workshop.clean(safetensors_bytes(tensors), *text)
+        tensors = {name: sparsely_changed(values, seed) for name, values in tensors.items()}
+    assert max(depths) == deepest
+
+
+def sparsely_changed(values: np.ndarray, seed: int) -> np.ndarray:
+    """Twenty items are others: an update takes twice as much from a version that is twice as far away."""
+    changed, random = values.copy(), np.random.default_rng(seed)
+    changed.flat[random.choice(values.size, 20)] = random.standard_normal(20)
+    return changed
 
 
 def test_chains_take_as_much_as_the_settings_say(tmp_path: Path) -> None:
@@ -618,54 +625,79 @@ def within(seconds: float, work: Callable[[], object]) -> list[BaseException]:
     return raised
 
 
+@pytest.mark.parametrize("shape", [(200, 100), (20, 10)], ids=["alone", "in groups"])
 class TestErrorsInThreads:
     @pytest.fixture(autouse=True)
     def _little_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(single_pass, "_HELD_BYTES", 1)
 
-    def test_one_in_choosing(self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_in_choosing(
+        self, workshop: Workshop, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         calls = iter(range(100))
 
-        def rank(*_: object) -> object:
+        def rank(*_: object, **named: object) -> object:
             if next(calls) == 3:
                 raise RuntimeError("a bug")
-            return plain(*_)  # type: ignore[arg-type]
+            return plain(*_, **named)  # type: ignore[arg-type]
 
         plain = chooser.rank
         monkeypatch.setattr(chooser, "rank", rank)
-        data = safetensors_bytes(weights(count=10))
+        data = safetensors_bytes(weights(count=10, shape=shape))
         raised = within(60, lambda: workshop.clean(data))
         assert [str(error) for error in raised] == ["a bug"]
         assert workshop.at_rest()
         assert not within(60, lambda: workshop.clean(data))
 
-    def test_one_in_digesting(self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_in_digesting(
+        self, workshop: Workshop, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def digest(tensor: HeldTensor) -> str:
             raise MemoryError
 
+        data = safetensors_bytes(weights(count=10, shape=shape))
         with monkeypatch.context() as patch:
             patch.setattr(HeldTensor, "digest", digest)
-            raised = within(60, lambda: workshop.clean(safetensors_bytes(weights(count=10))))
+            raised = within(60, lambda: workshop.clean(data))
         assert [type(error) for error in raised] == [MemoryError]
-        assert not within(60, lambda: workshop.clean(safetensors_bytes(weights(count=10))))
+        assert not within(60, lambda: workshop.clean(data))
 
-    def test_one_in_what_git_sends(self, workshop: Workshop) -> None:
+    def test_one_in_what_git_sends(self, workshop: Workshop, shape: tuple[int, ...]) -> None:
+        data = safetensors_bytes(weights(count=10, shape=shape))
+
         class Ends(Bytes):
             def readinto(self, view: memoryview) -> int:
-                if self.at > 100_000:
+                if self.at > len(data) // 2:
                     raise ThetaError("git closed the pipe")
                 return super().readinto(view)
 
         request = Request("model.safetensors", (), tuple, looks_only=False)
-        content = Content(Ends(safetensors_bytes(weights(count=10))))
+        content = Content(Ends(data))
         raised = within(60, lambda: workshop.cleaner.clean(content, request))
         assert [type(error) for error in raised] == [ThetaError]
         assert workshop.at_rest()
 
-    def test_none_at_all(self, workshop: Workshop) -> None:
-        data = safetensors_bytes(weights(count=20))
+    def test_none_at_all(self, workshop: Workshop, shape: tuple[int, ...]) -> None:
+        data = safetensors_bytes(weights(count=20, shape=shape))
         assert not within(60, lambda: workshop.clean(data))
         assert workshop.smudge(workshop.clean(data)) == data
+
+
+def test_many_small_tensors(workshop: Workshop) -> None:
+    """More than are handled in one go, with larger ones among them."""
+    tensors = {
+        f"t{number:03}": np.full((300, 99) if number % 90 == 50 else (8, number % 7), number, np.float32)
+        for number in range(400)
+    }
+    data = safetensors_bytes(tensors)
+    text = workshop.clean(data)
+    assert workshop.smudge(text) == data
+    tensors["t123"] = tensors["t123"] + 1
+    tensors["t398"] = tensors["t398"] + 1
+    changed = workshop.clean(safetensors_bytes(tensors), text)
+    assert workshop.smudge(changed) == safetensors_bytes(tensors)
+    before = manifests.parse(text).tensors
+    assert sum(a != b for a, b in zip(before, manifests.parse(changed).tensors, strict=True)) == 2
 
 
 class TestAllowance:

@@ -13,7 +13,7 @@ import pytest
 from git_theta.errors import ThetaError
 from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
-from git_theta.versions.recorded import recorded, related
+from git_theta.versions.recorded import Related, recorded
 
 ODD = [
     "a b",
@@ -273,12 +273,12 @@ def test_another_repository_is_asked_without_what_git_set_for_this_one(
 def test_recorded_manifests_of_nothing(folder: Path, repository: Repository, tmp_path: Path) -> None:
     for name in ("model.pt", "a\nb", "-x", "folder/"):
         assert recorded(repository, name) == []
-    assert related(repository, "") == []
+    assert Related(repository, "")() == []
     (folder / "model.pt").write_bytes(b'{"git-theta":1, damaged')
     (folder / ".gitattributes").write_text("*.pt filter=theta\n")
     git(folder, "-c", "filter.theta.required=false", "add", ".")
     assert recorded(repository, "model.pt") == [], "what does not parse is not believed"
-    assert related(repository, "HEAD:nothing") == []
+    assert Related(repository, "HEAD:nothing")() == []
     repository.close()
     git(tmp_path, "clone", "-q", "--bare", str(folder), "bare")
     bare = Repository(tmp_path / "bare")

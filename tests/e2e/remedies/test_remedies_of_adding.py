@@ -199,7 +199,7 @@ def test_settings_that_make_no_sense(repo: GitRepo) -> None:
     for key, value in [
         ("theta.grouping", "auto"),
         ("theta.maxChainDepth", "10"),
-        ("theta.maxChainRatio", "2.0"),
+        ("theta.maxChainRatio", "4.0"),
         ("theta.allowDamaged", "true"),
         ("theta.report", "true"),
     ]:
