@@ -122,13 +122,13 @@ def reason(error: ThetaError | OSError) -> str:
 def _rows(
     matching: Matching, old: Manifest | None, new: Manifest | None, there: Container[str]
 ) -> Iterator[Row]:
-    known = old.storage if old else {}
+    known = {line.place for line in old.storage.values()} if old else set()
     storage = new.storage if new else {}
     users = Counter(line.oid for line in storage.values())
     for found in matching.matches:
         a, b = found.old, found.new
         line = storage.get(b.line.digest) if b and not b.of else None
-        alone = line is not None and line.digest not in known and users[line.oid] == 1
+        alone = line is not None and line.place not in known and users[line.oid] == 1
         yield Row(
             found.name,
             found.status,

@@ -1,9 +1,11 @@
-"""Tensors of a checkpoint that is being cleaned: held in buffers, or lying in a spooled file."""
+"""Tensors of a checkpoint that is being cleaned: held in buffers, or lying in a file."""
 
 from __future__ import annotations
 
 import os
 import threading
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -106,6 +108,30 @@ class FileTensor:
             if not got:
                 raise OSError("a spooled file became shorter")
             done += got
+
+
+class SpooledTensor(FileTensor):
+    """A tensor that is too large to be held, in a temporary file that is gone on release.
+
+    Args:
+        spool: gives the file.
+    """
+
+    def __init__(self, span: Span, spool: AbstractContextManager[IO[bytes]]) -> None:
+        self._stack = ExitStack()
+        super().__init__(replace(span, offset=0), self._stack.enter_context(spool))
+
+    def fill(self, content: Content) -> int:
+        """Read the tensor's bytes; returns how many there were. Raises ThetaError: they cannot be written."""
+        left = self._nbytes
+        with scratch.borrow(CHUNK_BYTES) as buffer:
+            while left and (got := content.readinto(buffer[: min(left, CHUNK_BYTES)].data)):
+                self._file.write(buffer[:got].data)
+                left -= got
+        return self._nbytes - left
+
+    def release(self) -> None:
+        self._stack.close()
 
 
 class Allowance:

@@ -19,7 +19,7 @@ from git_theta.checkpoints.registry import OPAQUE
 from git_theta.dtypes import BYTES
 from git_theta.errors import DamagedCheckpoint
 from git_theta.filters import skeleton
-from git_theta.filters.file_tensors import Allowance, FileTensor, HeldTensor
+from git_theta.filters.file_tensors import Allowance, FileTensor, HeldTensor, SpooledTensor
 from git_theta.filters.source import Content
 from git_theta.manifest import SKELETON, Manifest, TensorLine
 from git_theta.objects.store import LocalStore
@@ -30,6 +30,8 @@ from git_theta.tensors import ArrayTensor
 from git_theta.updates.interface import Target
 
 _HELD_BYTES = 64 << 20
+_LARGEST_HELD = 256 << 20
+"""Bytes of a tensor that is held in memory; a larger one is written down until it is stored."""
 _PIECE = 1 << 20
 _TINY = 64 << 10
 """Bytes of a tensor below which several are handled in one go."""
@@ -192,13 +194,22 @@ class SinglePass:
             self._collect()
 
     def _take(self, span: Span) -> HeldTensor | FileTensor:
+        """Read a tensor."""
         if self._content.size is not None:
             return FileTensor(span, self._content.file())
-        if not self._allowance.has(_held(span)):
-            self._hand_over()  # nobody gives back what was not handed over
-        self._allowance.take(_held(span))
-        tensor = HeldTensor(span)
-        got = tensor.fill(self._content)
+        tensor: HeldTensor | SpooledTensor
+        if span.nbytes > _LARGEST_HELD:
+            tensor = SpooledTensor(span, self._means.store.spool())
+        else:
+            if not self._allowance.has(_held(span)):
+                self._hand_over()  # nobody gives back what was not handed over
+            self._allowance.take(_held(span))
+            tensor = HeldTensor(span)
+        try:
+            got = tensor.fill(self._content)
+        except BaseException:
+            tensor.release()
+            raise
         if got < span.nbytes:
             tensor.release()
             raise DamagedCheckpoint(
@@ -264,9 +275,13 @@ class SinglePass:
         """Let threads finish what they do with buffers and files, and forget the rest."""
         for _, future in self._waiting:
             future.cancel()
-        for _, future in self._waiting:
-            if not future.cancelled():
+        for batch, future in self._waiting:
+            if future.cancelled():
+                self._batch += batch
+            else:
                 future.exception()
+        for read in self._batch:
+            read.tensor.release()
         self._waiting.clear()
         self._batch = []
 

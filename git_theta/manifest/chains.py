@@ -36,8 +36,10 @@ _DENSE = Cost(0, 1)
 def cost_of(bases: Iterable[Cost]) -> Cost:
     """The cost of a tensor with these bases."""
     depth, reads = 0, 1
-    for base in bases:
-        depth, reads = max(depth, base.depth + 1), reads + base.reads
+    for below, more in bases:
+        reads += more
+        if below >= depth:
+            depth = below + 1
     return Cost(depth, reads)
 
 
@@ -71,7 +73,7 @@ def costs(digests: Iterable[str], storage: Mapping[str, StorageLine]) -> dict[st
             raise DamagedManifest(f"no storage line for {digest[:12]}")
         if leaving:
             path.discard(digest)
-            found[digest] = _checked(digest, cost_of(found[base] for base in line.bases))
+            found[digest] = _checked(digest, cost_of([found[base] for base in line.bases]))
             continue
         if digest in path:
             raise DamagedManifest(f"the updates of {digest[:12]} lead back to itself")

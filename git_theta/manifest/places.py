@@ -38,9 +38,12 @@ class Abbreviations:
         for one, other in pairwise(self._oids):
             while one[: self.length] == other[: self.length]:
                 self.length += 1
+        self._usual = {oid[: self.length]: oid for oid in self._oids}
 
     def find(self, short: str) -> str:
         """The oid that begins like this. Raises KeyError where none does, or several do."""
+        if short in self._usual:
+            return self._usual[short]
         at = bisect_left(self._oids, short)
         found = [oid for oid in self._oids[at : at + 2] if oid.startswith(short)]
         if len(found) != 1:

@@ -66,7 +66,8 @@ def version_of(text: bytes) -> int:
 
 def write(manifest: Manifest) -> bytes:
     """The text of a manifest; its order is fixed, so equal manifests are equal texts."""
-    return _text(manifest, _identity(manifest), VERSION if manifest.storage else 1)
+    needed = closure(manifest.digests(), manifest.storage) if manifest.storage else {}
+    return _text(manifest, _identity(manifest), VERSION if manifest.storage else 1, needed)
 
 
 def with_root(manifest: Manifest) -> Manifest:
@@ -124,17 +125,35 @@ def _root(manifest: Manifest, identity: Iterable[_Line]) -> str:
     return blake3(_joined([head, *(line.text for line in identity)])).hexdigest()
 
 
-def _text(manifest: Manifest, identity: Iterable[_Line], version: int) -> bytes:
-    """All of the text. Raises DamagedManifest: storage lines are missing, or chains are too long."""
+def _needed(manifest: Manifest) -> Mapping[str, StorageLine]:
+    """The storage lines that a manifest which was read needs, which should be all of them.
+
+    Raises:
+        DamagedManifest: one is missing, or updates lead back to where they come from.
+    """
+    storage = manifest.storage
+    entwined = any("." not in base for line in storage.values() for base in line.bases)
+    if entwined or any(digest not in storage for digest in manifest.digests()):
+        return closure(manifest.digests(), storage) if storage else {}
+    return storage  # each place was read with all that stands behind it
+
+
+def _text(
+    manifest: Manifest, identity: Iterable[_Line], version: int, needed: Mapping[str, StorageLine]
+) -> bytes:
+    """All of the text.
+
+    Args:
+        needed: the storage lines that it has. Raises DamagedManifest if there are none in version 2.
+    """
     head = _encode(
         {"git-theta": version, "format": manifest.format, "size": manifest.size, "root": manifest.root}
     )
-    needed = closure(manifest.digests(), manifest.storage).values() if manifest.storage else ()
     if version == 1:
         return _joined([head, *(line.text for line in identity)]) + _storage_text(manifest.storage)
     if not needed:
         raise DamagedManifest("the manifest does not say where its tensors are stored")
-    objects = {line.oid: line.size for line in needed}
+    objects = {line.oid: line.size for line in needed.values()}
     length = places.Abbreviations(objects).length
     return _joined(
         [
@@ -174,7 +193,7 @@ def parse(text: bytes) -> Manifest:
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedManifest(f"line 1 of the manifest is wrong: {error}") from None
     identity = _identity(manifest)
-    if misplaced is None and _text(manifest, identity, version_of(text)) != text:
+    if misplaced is None and _text(manifest, identity, version_of(text), _needed(manifest)) != text:
         raise DamagedManifest("the manifest is not as git-theta writes it (order, spacing or doubled lines)")
     if _root(manifest, identity) != manifest.root:
         raise DamagedManifest(

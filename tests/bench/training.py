@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import struct
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from roundtrip import fresh, stored
+from timing import processor
 
 Tensors = dict[str, np.ndarray]
 Git = Callable[..., float]
@@ -71,7 +71,7 @@ def added(repository: Path, git: Git, versions: Iterator[Tensors], number: int) 
     """Figures of the next version."""
     write(repository / MODEL, next(versions))
     before = held(repository)
-    seconds = processor(git, "add", MODEL)
+    seconds = processor(lambda: git("add", MODEL))
     git("commit", "-q", "-m", str(number))
     git("tag", f"v{number}")
     found = subprocess.run(
@@ -88,15 +88,7 @@ def added(repository: Path, git: Git, versions: Iterator[Tensors], number: int) 
 
 def checkout(repository: Path, git: Git, version: str) -> float:
     (repository / MODEL).unlink()
-    return processor(git, "checkout", version, "--", MODEL)
-
-
-def processor(git: Git, *command: str) -> float:
-    """Seconds of processor time."""
-    before = os.times()
-    git(*command)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+    return processor(lambda: git("checkout", version, "--", MODEL))
 
 
 def held(repository: Path) -> int:

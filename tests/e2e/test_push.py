@@ -1,10 +1,12 @@
 """Objects are at the remote before refs are, whatever is pushed and however."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from git_repo import GitRepo, changed, safetensors_bytes, version, weights
-from stores import restorable
+from stores import MODEL, restorable
 
 
 def model(seed: int, *names: str) -> bytes:
@@ -257,3 +259,28 @@ def test_push_from_a_linked_work_tree_and_a_folder_in_it(history: GitRepo) -> No
     folder.path.mkdir()
     folder.git("push", "-q", "origin", "tree")
     assert restorable(bare, "tree") == [version(1)]
+
+
+def test_manifests_that_a_commit_has_checked_are_not_read_whole_again(history: GitRepo) -> None:
+    """What the hook has found whole the index says; what was committed past it is read, once."""
+    bare = history.add_remote("origin")
+
+    def whole() -> set[str]:
+        with closing(sqlite3.connect(history.path / ".git/theta/index.sqlite")) as database:
+            return {blob.hex() for (blob,) in database.execute("SELECT blob FROM whole")}
+
+    def added(seed: int) -> str:
+        history.write(MODEL, model(seed, "layer.2.weight"))
+        history.git("add", MODEL)
+        return history.head(f":{MODEL}")
+
+    checked = added(8)
+    assert checked not in whole()
+    history.git("commit", "-q", "-m", "past no hook")
+    assert checked in whole()
+    unchecked = added(9)
+    history.git("-c", "core.hooksPath=/dev/null", "commit", "-q", "-m", "past the hooks")
+    assert unchecked not in whole()
+    history.git("push", "-q", "origin", "main")
+    assert unchecked in whole()
+    assert bare.head("main") == history.head()

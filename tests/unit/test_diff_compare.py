@@ -216,6 +216,20 @@ def test_bytes_stored() -> None:
     assert row(looked, "h.0.attn.q.weight").stored is None
 
 
+def test_a_version_that_is_taken_back_to_is_stored_already() -> None:
+    """The newer one was predicted from it, so its manifest says where it is, but not what."""
+    before, after = version(with_lora(MODEL, ["q"])), version(MODEL)
+    assert before.manifest is not None
+    assert after.manifest is not None
+    storage = dict(before.manifest.storage)
+    for line in after.manifest.storage.values():
+        storage.setdefault(line.place, replace(line, digest=line.place, update=""))
+    before = replace(before, manifest=before.manifest.with_storage(storage))
+    report = compare_checkpoints(before, after)
+    assert row(report, "h.0.attn.q.weight").status == "modified"
+    assert {found.stored for found in report.rows} == {None}
+
+
 def test_an_object_that_tensors_share_is_no_rows_own() -> None:
     after = version(with_lora(MODEL, ["q"]))
     assert after.manifest is not None

@@ -625,11 +625,16 @@ def within(seconds: float, work: Callable[[], object]) -> list[BaseException]:
     return raised
 
 
-@pytest.mark.parametrize("shape", [(200, 100), (20, 10)], ids=["alone", "in groups"])
+@pytest.mark.parametrize(
+    ("shape", "largest"),
+    [((200, 100), 1 << 20), ((20, 10), 1 << 20), ((200, 100), 1)],
+    ids=["alone", "in groups", "written down"],
+)
 class TestErrorsInThreads:
     @pytest.fixture(autouse=True)
-    def _little_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _little_room(self, monkeypatch: pytest.MonkeyPatch, largest: int) -> None:
         monkeypatch.setattr(single_pass, "_HELD_BYTES", 1)
+        monkeypatch.setattr(single_pass, "_LARGEST_HELD", largest)
 
     def test_one_in_choosing(
         self, workshop: Workshop, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
@@ -655,6 +660,7 @@ class TestErrorsInThreads:
         def digest(tensor: HeldTensor) -> str:
             raise MemoryError
 
+        monkeypatch.setattr(single_pass, "_LARGEST_HELD", 1 << 20)
         data = safetensors_bytes(weights(count=10, shape=shape))
         with monkeypatch.context() as patch:
             patch.setattr(HeldTensor, "digest", digest)
@@ -680,7 +686,26 @@ class TestErrorsInThreads:
     def test_none_at_all(self, workshop: Workshop, shape: tuple[int, ...]) -> None:
         data = safetensors_bytes(weights(count=20, shape=shape))
         assert not within(60, lambda: workshop.clean(data))
+        assert workshop.at_rest()
         assert workshop.smudge(workshop.clean(data)) == data
+
+
+def test_what_is_a_base_and_a_tensor_too_is_compared_once(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old version of a tensor is kept beside the new one, which is predicted from it."""
+    first = weights(count=1, shape=(200, 200))
+    ((name, old),) = ((name, old) for name, old in first.items() if old.size > 1000)
+    new = fine_tuned(first)[name]
+    text = workshop.clean(safetensors_bytes({name: old}))
+    both = safetensors_bytes({name: new, "old": old})
+    text = workshop.clean(both, text)
+    manifest = manifests.parse(text)
+    place = manifest.tensor("old")
+    assert place is not None
+    assert place.digest in {base for line in manifest.storage.values() for base in line.bases}
+    monkeypatch.setattr(Ledger, "_holds", None)
+    assert workshop.clean(both, text) == text
 
 
 def test_many_small_tensors(workshop: Workshop) -> None:

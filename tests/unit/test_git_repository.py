@@ -6,13 +6,16 @@ import gc
 import os
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from git_theta import manifest as manifests
 from git_theta.errors import ThetaError
 from git_theta.git.plumbing import literally
 from git_theta.git.repository import Repository
+from git_theta.manifest import Manifest
 from git_theta.versions.recorded import Related, recorded
 
 ODD = [
@@ -144,6 +147,32 @@ def test_a_forgotten_repository_leaves_no_process(
     assert process.stdin
     assert process.stdin.closed
     assert not recwarn.list
+
+
+def test_manifests_of_other_checkpoints_are_read_once(
+    folder: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    blobs = Repository.blobs
+    monkeypatch.setattr(
+        Repository, "blobs", lambda self, names, most: read.extend(names) or blobs(self, names, most)
+    )
+    identity = manifests.with_root(Manifest("opaque", 0, "", (), (), "0" * 64, 16))
+
+    def stage(name: str, root: str) -> str:
+        (folder / name).write_bytes(manifests.write(replace(identity, size=int(root))))
+        git(folder, "-c", "filter.theta.clean=cat", "-c", "filter.theta.process=", "add", name)
+        return git(folder, "rev-parse", f":{name}").strip()
+
+    (folder / ".gitattributes").write_text("*.pt filter=theta\n")
+    first = stage("a.pt", "0")
+    related = Related(repository, "HEAD:base")
+    related()
+    assert read == ["HEAD:base", first]
+    read.clear()
+    second = stage("b.pt", "1")
+    related()
+    assert read == ["HEAD:base", second], "what is named by a revision can be another one by now"
 
 
 def test_large_blobs_are_passed_over(folder: Path, repository: Repository) -> None:

@@ -523,6 +523,15 @@ def test_blobs_that_are_no_manifests(tmp_path: Path) -> None:
     index.close()
 
 
+def test_blobs_that_are_manifests_with_nothing_amiss(index: Index, path: Path) -> None:
+    assert index.whole() == set()
+    index.record_whole([b"a" * 20, b"b" * 20])
+    index.record_whole([b"a" * 20])
+    assert index.whole() == {b"a" * 20, b"b" * 20}
+    change_row(path, "UPDATE whole SET blob = ? WHERE blob = ?", b"c" * 20, b"a" * 20)
+    assert index.whole() == {b"b" * 20}, "a row that damage has changed is not believed"
+
+
 def test_what_cannot_be_opened_is_said_nowhere(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Root can read every file, so a place stands for one without permission that there cannot be."""
     with suppress(sqlite3.Error):

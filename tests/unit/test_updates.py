@@ -320,7 +320,7 @@ def test_low_rank_keeps_nan_and_infinity_of_the_base() -> None:
 def test_the_mean_of_two_is_exact(subtests: pytest.Subtests) -> None:
     for d in (*WIDE, dtype("C64"), dtype("F8_E5M2")):
         with subtests.test(kind=d.name):
-            parts = [weights(d, (64, 96), seed, 0.5) for seed in (1, 2)]
+            parts = [weights(d, (256, 192), seed, 0.5) for seed in (1, 2)]
             real = [
                 numbers_of(tensor_of(part.bits, dtype({"C64": "F32"}.get(d.name, d.name)), (part.items,)))
                 for part in parts
@@ -328,7 +328,7 @@ def test_the_mean_of_two_is_exact(subtests: pytest.Subtests) -> None:
             mean = number_tensor(
                 (real[0].astype(np.float64) + real[1]) / 2, dtype({"C64": "F32"}.get(d.name, d.name))
             )
-            target = tensor_of(mean.bits, d, (64, 96))
+            target = tensor_of(mean.bits, d, (256, 192))
             proposal = only("combine", target, *parts)
             assert proposal.parameters.values["coefficients"] == [0.5, 0.5]
             assert exact_part(proposal, target) == 1
