@@ -20,7 +20,8 @@ Files = dict[str, dict[str, str]]
 def golden(request: pytest.FixtureRequest, installed: Path, tmp_path: Path) -> tuple[GitRepo, Files]:
     """The repository, with nothing in its work tree; beside it the remote that it was pushed to."""
     with tarfile.open(request.param) as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # from 3.10.12 and 3.11.4 on
+        archive.extractall(tmp_path)
     work_tree = tmp_path / "repository"
     work_tree.mkdir()
     (tmp_path / "git").rename(work_tree / ".git")
