@@ -265,9 +265,10 @@ class TestColour:
 
     def test_behind_a_pager(self, history: GitRepo) -> None:
         """git says so to what it runs."""
+        behind = {"GIT_PAGER_IN_USE": "1", "TERM": "xterm"}
         for setting, coloured in (("true", True), ("false", False)):
             output = history.git(
-                "-c", f"color.pager={setting}", "diff", "v0", "v1", "--", MODEL, GIT_PAGER_IN_USE="1"
+                "-c", f"color.pager={setting}", "diff", "v0", "v1", "--", MODEL, **behind
             ).stdout
             assert (_ESCAPE in output) == coloured
 
