@@ -109,7 +109,7 @@ def _nearest(target: Target, bases: Sequence[Base], dense: int, deepest: int) ->
     sizes: dict[int, int] = {}
     found: list[tuple[int, Proposal]] = []
     # The last one costs least to look at: those before are decoded from it.
-    pending, looked = [last, 0, *range(1, last)], set[int]()
+    pending, looked = [last, 0, *range(1, last if last < _LOOKS else 2)], set[int]()
     while pending and len(looked) < _LOOKS:
         number = pending.pop(0)
         if 0 <= number <= last and number not in looked:

@@ -63,10 +63,10 @@ def test_a_fine_tune_is_a_delta_from_the_newest(d: DType) -> None:
     assert (proposal.update, proposal.bases[0].name) == ("delta", "0")
 
 
-@pytest.mark.parametrize("nearest", range(6))
-def test_the_nearest_of_earlier_versions_is_found(nearest: int) -> None:
+@pytest.mark.parametrize(("nearest", "count"), [*((n, 6) for n in range(6)), (8, 11)])
+def test_the_nearest_of_earlier_versions_is_found(nearest: int, count: int) -> None:
     versions = [weights(BF16, (256, 256))]
-    for seed in range(5):
+    for seed in range(count - 1):
         versions.insert(0, moved(versions[0], 1e-3, seed))
     target = sparsely_moved(versions[nearest], 0.01, 7)
     proposal = chosen(target, *versions)
